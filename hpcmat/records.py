@@ -55,7 +55,12 @@ class FailureKind(StrEnum):
     @property
     def free(self) -> bool:
         """Whether the machine, not the calculation, is to blame."""
-        return self in {FailureKind.NODE_LOST, FailureKind.PREEMPTED, FailureKind.KILLED, FailureKind.DISK_FULL}
+        return self in {
+            FailureKind.NODE_LOST,
+            FailureKind.PREEMPTED,
+            FailureKind.KILLED,
+            FailureKind.DISK_FULL,
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
