@@ -1,0 +1,1 @@
+"""One campaign: its specification, and the driver that carries it out."""

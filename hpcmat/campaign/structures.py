@@ -1,0 +1,118 @@
+"""Structures with which a campaign begins: its seeds, and the cells of its reference equation of state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpcmat.campaign.spec import Campaign, CrystalSeed, FileSeed
+from hpcmat.errors import InputError
+from hpcmat.records import Structure
+from hpcmat.toml_input import did_you_mean
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+def seed_structures(campaign: Campaign) -> tuple[Structure, ...]:
+    """Seed structures in the order of the campaign file; one file may hold several.
+
+    Raises
+    ------
+    InputError
+        Where a crystal cannot be built or a file cannot be read.
+    """
+    return tuple(structure for group in seeds_by_entry(campaign) for structure in group)
+
+
+def seeds_by_entry(campaign: Campaign) -> tuple[tuple[Structure, ...], ...]:
+    """Seed structures, one group for each entry of `[[system.structures]]`."""
+    groups = []
+    for number, seed in enumerate(campaign.system.structures):
+        where = f"system.structures[{number}]"
+        atoms = [_crystal(seed, where)] if isinstance(seed, CrystalSeed) else _from_file(seed, campaign, where)
+        groups.append(tuple(_as_structure(item.repeat(seed.repeat)) for item in atoms))
+    return tuple(groups)
+
+
+def reference_structures(campaign: Campaign) -> tuple[Structure, ...]:
+    """Perfect crystals at evenly spaced volumes, smallest first; empty when the campaign has no reference.
+
+    The cell is scaled by (volume fraction)^(1/3) along each lattice vector and the atoms move with it.
+
+    Raises
+    ------
+    InputError
+        Where `system.reference.structure` names no seed.
+    """
+    reference = campaign.system.reference
+    if reference.points == 0:
+        return ()
+    seeds = seed_structures(campaign)
+    if reference.structure >= len(seeds):
+        raise InputError(
+            f"system.reference.structure: there is no seed structure {reference.structure}; "
+            f"the last one is {len(seeds) - 1}"
+        )
+    seed = seeds[reference.structure]
+    fractions = np.linspace(*reference.volumes, reference.points)
+    return tuple(scaled(seed, float(fraction)) for fraction in fractions)
+
+
+def scaled(structure: Structure, volume_fraction: float) -> Structure:
+    """Structure with its volume multiplied by `volume_fraction`, fractional coordinates kept."""
+    stretch = volume_fraction ** (1.0 / 3.0)
+    return Structure(
+        symbols=structure.symbols,
+        positions=structure.positions * stretch,
+        cell=structure.cell * stretch,
+        pbc=structure.pbc,
+    )
+
+
+def _crystal(seed: CrystalSeed, where: str) -> Atoms:
+    from ase.build import bulk
+
+    # A hexagonal crystal has no cubic cell; its orthorhombic one is the closest to a conventional cell.
+    shape = {"orthorhombic": True, "c": seed.c_ang} if seed.crystal == "hcp" else {"cubic": True}
+    if seed.c_ang is not None and seed.crystal != "hcp":
+        raise InputError(f"{where}.c_ang: {seed.crystal} has one lattice constant; remove c_ang")
+    try:
+        return bulk(seed.element, seed.crystal, a=seed.a_ang, **shape)
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise InputError(
+            f"{where}.element: no {seed.crystal} crystal of '{seed.element}' can be built ({error}); "
+            "write a chemical symbol, or a formula such as MgO for a crystal of two elements"
+        ) from None
+
+
+def _from_file(seed: FileSeed, campaign: Campaign, where: str) -> list[Atoms]:
+    from ase.io import read
+
+    path = campaign.folder / seed.file
+    if not path.is_file():
+        near = sorted(found.name for found in path.parent.glob("*")) if path.parent.is_dir() else []
+        hint = did_you_mean(path.name, near) or "paths count from the folder of the campaign file"
+        raise InputError(f"{where}.file: no file {path}; {hint}")
+    try:
+        found: Any = read(path, index=seed.index)
+    except Exception as error:  # noqa: BLE001 - each of ASE's fifty readers raises what it likes
+        raise InputError(
+            f"{where}.file: ASE cannot read {path} ({type(error).__name__}: {error}); "
+            "check its format, or convert it to extended XYZ"
+        ) from None
+    images = found if isinstance(found, list) else [found]
+    if not images:
+        raise InputError(f"{where}.index: '{seed.index}' selects no structure of {path}; write ':' for all")
+    return images
+
+
+def _as_structure(atoms: Atoms) -> Structure:
+    periodic = [bool(direction) for direction in atoms.pbc]
+    return Structure(
+        symbols=tuple(atoms.get_chemical_symbols()),
+        positions=atoms.get_positions(),
+        cell=atoms.cell.array,
+        pbc=(periodic[0], periodic[1], periodic[2]),
+    )
