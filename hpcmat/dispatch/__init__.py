@@ -1,0 +1,1 @@
+"""Moves tasks to where they run, knows no science: sites, the Parsl executor, the worker, orphan control."""

@@ -1,0 +1,138 @@
+"""Tasks to workers through Parsl: the only module that imports it.
+
+The driver keeps the queue and never hands over more tasks than there are workers, so that a worker that falls free
+gets the best task that exists then. Parsl's memoization stays off: its keys do not know what a function computes.
+"""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import parsl
+from parsl.config import Config
+from parsl.executors import HighThroughputExecutor
+from parsl.launchers import SimpleLauncher
+from parsl.providers import LocalProvider
+
+from hpcmat.dispatch.orphans import CAMPAIGN_VARIABLE, EPOCH_VARIABLE, end_orphans, start_warden
+from hpcmat.dispatch.worker import Order, perform
+from hpcmat.errors import DispatchError
+from hpcmat.records import encode
+
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+class ParslDispatcher:
+    """Workers of one driver on the local machine; a context manager.
+
+    Parameters
+    ----------
+    workers : int
+        How many tasks run at once.
+    folder : Path
+        Where Parsl keeps its logs.
+    campaign : str
+        Identity of the campaign on this machine, for orphan control.
+    threads : int
+        Threads each task may use.
+    """
+
+    def __init__(self, workers: int, folder: Path, campaign: str, threads: int = 1) -> None:
+        self.workers = workers
+        self.epoch = uuid.uuid4().hex
+        self._folder = folder
+        self._campaign = campaign
+        self._threads = threads
+        self._kernel: Any = None
+        self._app: Callable[[str], Future[str]] | None = None
+
+    def __enter__(self) -> ParslDispatcher:
+        os.environ[EPOCH_VARIABLE] = self.epoch
+        os.environ[CAMPAIGN_VARIABLE] = self._campaign
+        _find_parsl_scripts()
+        end_orphans(campaign=self._campaign, spare=self.epoch)
+        self._warden = start_warden(self.epoch)
+        self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+        if self._warden.stdin is not None:
+            self._warden.stdin.close()
+        self._warden.wait()
+        del os.environ[EPOCH_VARIABLE], os.environ[CAMPAIGN_VARIABLE]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether Parsl can still run tasks; if not, `restart` before submitting."""
+        executor = self._kernel.executors["workers"]
+        return executor.interchange_proc.poll() is None and not executor.bad_state_is_set
+
+    def restart(self) -> None:
+        """Start Parsl anew; tasks that are running go on and can be adopted from the result store."""
+        self._stop()
+        self._start()
+
+    def submit(self, order: Order) -> Future[str]:
+        """Hand one order to a worker; the future gives its `Ending`, or raises where the worker was lost."""
+        if self._app is None:
+            raise DispatchError("the dispatcher is not running; enter it as a context first")
+        return self._app(encode(order))
+
+    def _start(self) -> None:
+        self._kernel = parsl.DataFlowKernel(self._config())
+        self._app = parsl.python_app(perform, data_flow_kernel=self._kernel, executors=["workers"], cache=False)
+
+    def _stop(self) -> None:
+        if self._kernel is None:
+            return
+        # Workers are killed before Parsl is asked to clean up: it would wait for idle ones, and a running task is
+        # a child of its own that does not need them.
+        end_orphans(epoch=self.epoch)
+        self._kernel.cleanup()
+        self._kernel = self._app = None
+
+    def _config(self) -> Config:
+        threads = "; ".join(f"export {name}={self._threads}" for name in _ONE_THREAD)
+        provider = LocalProvider(
+            init_blocks=1, min_blocks=1, max_blocks=1, launcher=SimpleLauncher(), worker_init=threads
+        )
+        executor = HighThroughputExecutor(
+            label="workers",
+            provider=provider,
+            address="127.0.0.1",
+            max_workers_per_node=self.workers,
+            cores_per_worker=1e-6,
+            encrypted=False,
+            heartbeat_period=2,
+            heartbeat_threshold=10,
+            poll_period=10,
+            worker_logdir_root=str(self._folder),
+            block_error_handler=False,
+        )
+        return Config(
+            executors=[executor],
+            retries=0,
+            strategy="simple",
+            strategy_period=1,
+            run_dir=str(self._folder),
+            initialize_logging=False,
+            usage_tracking=0,
+        )
+
+
+def _find_parsl_scripts() -> None:
+    """Put this environment's scripts on the PATH: Parsl calls its own by name, and nobody need activate it."""
+    scripts = sysconfig.get_path("scripts")
+    paths = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    if scripts not in paths:
+        os.environ["PATH"] = os.pathsep.join([scripts, *paths])

@@ -1,0 +1,65 @@
+"""What a driver that was killed leaves behind, and its end.
+
+Parsl's interchange outlives its driver for good, and with it managers and workers. Every process that a driver starts
+carries the driver's epoch in its environment; a warden beside the driver, and the next driver, end them by that mark.
+Running tasks are spared: they finish by themselves, and the next driver adopts their results.
+
+Run as `python -m hpcmat.dispatch.orphans EPOCH`, the module is that warden: it waits for its standard input to close,
+which happens however the driver ends.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import psutil
+
+from hpcmat.dispatch.worker import TASK_PROCESS_NAME
+
+EPOCH_VARIABLE = "HPCMAT_EPOCH"
+CAMPAIGN_VARIABLE = "HPCMAT_CAMPAIGN"
+
+
+def end_orphans(*, epoch: str | None = None, campaign: str | None = None, spare: str | None = None) -> int:
+    """Kill the processes started under an epoch, or under any epoch of a campaign but `spare`; returns how many."""
+    victims = [process for process in psutil.process_iter() if _is_orphan(process, epoch, campaign, spare)]
+    for process in victims:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(victims, timeout=5)
+    return len(victims)
+
+
+def _is_orphan(process: psutil.Process, epoch: str | None, campaign: str | None, spare: str | None) -> bool:
+    try:
+        if process.pid == os.getpid() or process.name() == TASK_PROCESS_NAME:
+            return False
+        environment = process.environ()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+    mark = environment.get(EPOCH_VARIABLE)
+    if mark is None or mark == spare:
+        return False
+    return bool(mark == epoch if epoch is not None else environment.get(CAMPAIGN_VARIABLE) == campaign)
+
+
+def start_warden(epoch: str) -> subprocess.Popen[bytes]:
+    """Start the warden of this driver; it ends with the driver, after cleaning up behind it."""
+    environment = {name: value for name, value in os.environ.items() if name != EPOCH_VARIABLE}
+    return subprocess.Popen(
+        [sys.executable, "-m", "hpcmat.dispatch.orphans", epoch],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.stdin.buffer.read()
+    end_orphans(epoch=sys.argv[1])
