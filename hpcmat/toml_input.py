@@ -68,8 +68,9 @@ def parse_model(model: type[Model], data: dict[str, Any], source: Path | str) ->
         # JSON is the strict mode in which a list may become a tuple, the only sequence TOML has.
         return model.model_validate_json(json.dumps(data, default=_refuse_date))
     except ValidationError as error:
-        problem = min(error.errors(include_url=False), key=_rank)
-        raise InputError(f"{source}: {_explain(problem, model, data)}") from None
+        problems = sorted(error.errors(include_url=False), key=_rank)
+        explained = _explain(problems[0], model, data) + _also_allowed(problems)
+        raise InputError(f"{source}: {explained}") from None
     except _DateError as error:
         raise InputError(f"{source}: found the date {error}; no key takes a date, put it in quotes") from None
 
@@ -94,6 +95,14 @@ def _refuse_date(value: Any) -> Any:
 
 def _rank(problem: ErrorDetails) -> int:
     return _PRIORITY.index(problem["type"]) if problem["type"] in _PRIORITY else len(_PRIORITY)
+
+
+def _also_allowed(problems: list[ErrorDetails]) -> str:
+    """The word that the same key accepts besides a number."""
+    first = problems[0]
+    same = [other for other in problems[1:] if other["loc"][:-1] == first["loc"][:-1]]
+    words = [other["ctx"]["expected"] for other in same if other["type"] == "literal_error" and "ctx" in other]
+    return f" or {words[0]}" if words and first["type"] != "literal_error" else ""
 
 
 def _similar_file(path: Path) -> str:
@@ -133,7 +142,7 @@ def _visible(location: Location, data: Any) -> Location:
         if inside:
             data = data[part]
             visible.append(part)
-        elif position == len(location) - 1:
+        elif position == len(location) - 1 and isinstance(data, dict):
             visible.append(part)
     return tuple(visible)
 

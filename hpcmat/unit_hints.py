@@ -56,7 +56,8 @@ def unit_hint(key: str, value: Any, allowed: Sequence[str]) -> str:
     for name in allowed:
         known_stem, known_suffix = _split(name)
         if known_stem == stem and known_suffix in _SHOWN and _dimension(known_suffix) == _dimension(suffix):
-            return f"the unit of {stem} is {_SHOWN[known_suffix]} here: write {name}{_converted(value, suffix, known_suffix)}"
+            number = _converted(value, suffix, known_suffix)
+            return f"the unit of {stem} is {_SHOWN[known_suffix]} here: write {name}{number}"
     return ""
 
 
