@@ -1,0 +1,224 @@
+"""State of a campaign: a fold over its journal, the same for the driver, for `status` and for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from hpcmat.campaign.events import (
+    Candidate,
+    Created,
+    Decided,
+    Decision,
+    Ended,
+    Event,
+    ExploreSummary,
+    Failed,
+    Finished,
+    FitSummary,
+    LabelSummary,
+    Purpose,
+    RunStarted,
+    Stopping,
+    Submitted,
+)
+from hpcmat.campaign.spec import Campaign
+from hpcmat.records import Execution, Failure
+
+Status = Literal["decided", "running", "waiting", "done", "failed"]
+"""`waiting`: an attempt failed and the next one has not been submitted yet."""
+
+
+@dataclass(slots=True)
+class FailedAttempt:
+    """One attempt that gave no result, and what was done about it."""
+
+    failure: Failure
+    execution: Execution | None
+    remedies: tuple[str, ...]
+    """What this attempt had tried."""
+    time: float
+
+
+@dataclass(slots=True)
+class TaskState:
+    """One task from its decision to its end."""
+
+    decision: Decision
+    decided: float
+    """Seconds since the epoch."""
+    status: Status = "decided"
+    submitted: float | None = None
+    finished: float | None = None
+    remedies: tuple[str, ...] = ()
+    failures: list[FailedAttempt] = field(default_factory=list)
+    execution: Execution | None = None
+    adopted: str = ""
+    summary: LabelSummary | ExploreSummary | FitSummary | None = None
+
+    @property
+    def id(self) -> str:
+        """Task id."""
+        return self.decision.task.id
+
+    @property
+    def key(self) -> str:
+        """Content key."""
+        return self.decision.task.key
+
+    @property
+    def purpose(self) -> Purpose:
+        """What it is for."""
+        return self.decision.purpose
+
+    @property
+    def open(self) -> bool:
+        """Whether it has neither result nor been given up."""
+        return self.status not in {"done", "failed"}
+
+    @property
+    def node_hours(self) -> float:
+        """Node-hours of all its attempts in this campaign; a result taken over from another campaign is free."""
+        paid = [a.execution for a in self.failures if a.execution is not None]
+        if self.execution is not None and self.adopted != "earlier campaign":
+            paid.append(self.execution)
+        return sum(execution.node_hours for execution in paid)
+
+
+@dataclass(slots=True)
+class Run:
+    """One driver's spell."""
+
+    started: RunStarted
+    time: float
+    ended: float | None = None
+
+
+@dataclass
+class CampaignState:
+    """Everything known of a campaign; changed by `apply` alone."""
+
+    spec: Campaign | None = None
+    created: Created | None = None
+    created_time: float = 0.0
+    last_time: float = 0.0
+    runs: list[Run] = field(default_factory=list)
+    tasks: dict[str, TaskState] = field(default_factory=dict)
+    """By task id, in the order of decision."""
+    stopping: Stopping | None = None
+    ended: Ended | None = None
+
+    def apply(self, event: Event, time: float) -> None:
+        """Take one event of the journal in."""
+        self.last_time = time
+        match event:
+            case Created():
+                self.created, self.created_time = event, time
+                self.spec = Campaign.model_validate_json(event.spec)
+            case RunStarted():
+                self.runs.append(Run(event, time))
+                self.ended = None
+                if self.stopping is not None and self.stopping.reason == "asked":
+                    self.stopping = None
+            case Decided():
+                self.tasks[event.decision.task.id] = TaskState(event.decision, time)
+            case Stopping():
+                self.stopping = event
+            case Ended():
+                self.ended = event
+                self.runs[-1].ended = time
+            case _:
+                self._apply_to_task(event, time)
+
+    def _apply_to_task(self, event: Submitted | Finished | Failed, time: float) -> None:
+        task = self.tasks[event.task_id]
+        match event:
+            case Submitted():
+                task.status, task.submitted, task.remedies = "running", time, event.remedies
+            case Finished():
+                task.status, task.finished, task.summary = "done", time, event.summary
+                task.execution, task.adopted = event.execution, event.adopted
+            case Failed():
+                task.failures.append(FailedAttempt(event.failure, event.execution, task.remedies, time))
+                task.status = "failed" if event.remedies is None else "waiting"
+                task.finished = time if event.remedies is None else None
+                task.remedies = event.remedies or ()
+
+    @classmethod
+    def of(cls, events: Iterable[tuple[Event, float]]) -> CampaignState:
+        """State after all these (event, time) pairs."""
+        state = cls()
+        for event, time in events:
+            state.apply(event, time)
+        return state
+
+    @property
+    def campaign(self) -> Campaign:
+        """The campaign file with all defaults."""
+        assert self.spec is not None, "a journal begins with its Created event"
+        return self.spec
+
+    def of_purpose(self, *purposes: Purpose) -> list[TaskState]:
+        """Tasks for these purposes, in the order of decision."""
+        return [task for task in self.tasks.values() if task.purpose in purposes]
+
+    def done(self, *purposes: Purpose) -> list[TaskState]:
+        """Finished tasks for these purposes, in the order of decision."""
+        return [task for task in self.of_purpose(*purposes) if task.status == "done"]
+
+    @property
+    def open_tasks(self) -> list[TaskState]:
+        """Tasks without an end."""
+        return [task for task in self.tasks.values() if task.open]
+
+    @property
+    def models(self) -> list[TaskState]:
+        """Finished fits, oldest first."""
+        return sorted(self.done("fit"), key=lambda task: task.finished or 0.0)
+
+    @property
+    def model(self) -> TaskState | None:
+        """The newest fit."""
+        return self.models[-1] if self.models else None
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """All frames of all explorations, in the order in which the explorations were decided."""
+        found: list[Candidate] = []
+        for task in self.done("explore"):
+            assert isinstance(task.summary, ExploreSummary)
+            found.extend(task.summary.candidates)
+        return found
+
+    @property
+    def pool(self) -> list[Candidate]:
+        """Candidates for which no label was ever decided."""
+        taken = {
+            (task.decision.candidate.exploration, task.decision.candidate.frame)
+            for task in self.of_purpose("train", "validation")
+            if task.decision.candidate is not None
+        }
+        return [c for c in self.candidates if (c.exploration, c.frame) not in taken]
+
+    @property
+    def node_hours(self) -> float:
+        """Spent so far, over all attempts."""
+        return sum(task.node_hours for task in self.tasks.values())
+
+    @property
+    def failures(self) -> list[tuple[TaskState, FailedAttempt]]:
+        """Every failed attempt with its task, in order of time."""
+        pairs = [(task, attempt) for task in self.tasks.values() for attempt in task.failures]
+        return sorted(pairs, key=lambda pair: pair[1].time)
+
+    @cached_property
+    def walltime_origin(self) -> float:
+        """When the first driver started, seconds since the epoch."""
+        return self.runs[0].time if self.runs else self.created_time
+
+
+def fit_summaries(state: CampaignState) -> list[FitSummary]:
+    """Summaries of the finished fits, oldest first."""
+    return [task.summary for task in state.models if isinstance(task.summary, FitSummary)]
