@@ -1,0 +1,124 @@
+"""What every first-principles engine offers, the failure it raises, and where to find it by its settings."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from hpcmat.engines.settings import EngineSettings, GpawSettings
+from hpcmat.errors import HpcmatError
+from hpcmat.records import Failure, FailureKind, Label, Method, Structure, canonical_json
+
+LOG_TAIL_LINES = 40
+_NOT_PHYSICS = {"duration", "faults", "ledger"}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class EngineFailure(HpcmatError):
+    """One calculation gave no acceptable result; typed, with the end of the engine's log."""
+
+    def __init__(self, kind: FailureKind, message: str, log_tail: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.log_tail = log_tail
+
+    @property
+    def record(self) -> Failure:
+        """The same as data, to be stored and sent between processes."""
+        return Failure(self.kind, self.message, self.log_tail)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One execution: where to write, which attempt it is, and what the failure ladder asks to do otherwise."""
+
+    folder: Path
+    attempt: int = 1
+    remedies: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """A code that labels structures, bound to its settings."""
+
+    @property
+    def name(self) -> str:
+        """Name of the code as in the campaign file."""
+
+    def check(self, symbols: Iterable[str]) -> None:
+        """Raise `InputError` when the code is not installed or an element has no data set."""
+
+    def method(self, symbols: Iterable[str]) -> Method:
+        """What identifies the result: code, version, physical settings and hashes of the data files read."""
+
+    def warm_up(self) -> None:
+        """Import what a calculation needs, so that forked children share it; starts no thread."""
+
+    def calculate(self, structure: Structure, job: Job) -> Label:
+        """Energy (eV), forces (eV/Å) and stress (eV/Å³) of a converged calculation; raises `EngineFailure`."""
+
+
+def engine_for(settings: EngineSettings) -> Engine:
+    """The engine that these settings belong to; imports no simulation code yet."""
+    if isinstance(settings, GpawSettings):
+        from hpcmat.engines.gpaw import GpawEngine
+
+        return GpawEngine(settings)
+    from hpcmat.engines.teacher import TeacherEngine
+
+    return TeacherEngine(settings)
+
+
+def check_engine(settings: EngineSettings, symbols: Iterable[str]) -> None:
+    """Refuse before anything runs what cannot run.
+
+    Raises
+    ------
+    InputError
+        The package is not installed, or an element has no data set for these settings.
+    """
+    engine_for(settings).check(symbols)
+
+
+def physics_of(settings: EngineSettings) -> str:
+    """Canonical JSON of the settings that determine the result; durations, faults and ledgers do not."""
+    excluded = _NOT_PHYSICS & set(type(settings).model_fields)
+    return canonical_json(settings.model_dump_json(exclude=excluded))
+
+
+def make_method(settings: EngineSettings, version: str, inputs: Mapping[str, Path] | None = None) -> Method:
+    """`Method` record of a code; `inputs` maps names of data files to where they lie."""
+    physics = physics_of(settings)
+    return Method(
+        code=settings.name,
+        version=version,
+        settings=physics,
+        settings_hash=hashlib.sha256(physics.encode()).hexdigest(),
+        inputs=tuple(f"{name} {_sha256(path)}" for name, path in sorted((inputs or {}).items())),
+    )
+
+
+def log_tail(path: Path) -> str:
+    """Last lines of a log; empty when there is none."""
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+    except OSError:
+        return ""
+
+
+def machine_failure(error: OSError | MemoryError) -> EngineFailure | None:
+    """Failure for a full disk or exhausted memory; None for any other error of the system."""
+    if isinstance(error, MemoryError):
+        return EngineFailure(FailureKind.OUT_OF_MEMORY, "the memory is exhausted; give the task more memory")
+    if error.errno in _DISK_FULL:
+        return EngineFailure(FailureKind.DISK_FULL, "the disk of the work folder is full; free some space")
+    return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

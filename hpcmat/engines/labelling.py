@@ -1,0 +1,103 @@
+"""The labelling task: one structure in, one accepted label or one typed failure out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from hpcmat.engines.acceptance import accept, check_structure
+from hpcmat.engines.base import EngineFailure, Job, engine_for, machine_failure
+from hpcmat.engines.ladder import REMEDIES
+from hpcmat.engines.settings import EngineSettings
+from hpcmat.errors import InputError
+from hpcmat.records import FailureKind, Label, Method, Structure, decode, encode
+from hpcmat.store.keys import content_key, structure_physics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelRequest:
+    """What to label, how, and what the failure ladder asks to do otherwise."""
+
+    structure: Structure
+    engine: EngineSettings
+    remedies: tuple[str, ...] = ()
+
+
+def label_key(structure: Structure, engine: EngineSettings) -> str:
+    """Content key of a label: structure to 1e-10 Å, code and version, physical settings, hashes of data files.
+
+    Remedies, durations, faults and ledgers change the road, not the answer, and stay out.
+
+    Raises
+    ------
+    InputError
+        The engine is not installed here or lacks a data set, so that nothing identifies the answer.
+    """
+    method = _method(engine, tuple(sorted(set(structure.symbols))))
+    physics = {
+        "structure": json.loads(structure_physics(structure)),
+        "code": method.code,
+        "version": method.version,
+        "settings": json.loads(method.settings),
+        "inputs": list(method.inputs),
+    }
+    return content_key("label", json.dumps(physics))
+
+
+def run_label(request: str, folder: Path, attempt: int) -> str:
+    """Runner of labelling tasks; see `LabelRequest`.
+
+    Returns
+    -------
+    str
+        JSON of the accepted `Label`, or of a `Failure`. An unconverged or incomplete result is never a label.
+    """
+    try:
+        return encode(_label(_parse(request), folder, attempt))
+    except EngineFailure as failure:
+        return encode(failure.record)
+    except (MemoryError, OSError) as error:
+        known = machine_failure(error)
+        if known is None:
+            raise
+        return encode(known.record)
+
+
+def warm_up(request: str) -> None:
+    """Import the engine of this request in the long-lived worker, before it forks."""
+    engine_for(decode(LabelRequest, request).engine).warm_up()
+
+
+def _label(request: LabelRequest, folder: Path, attempt: int) -> Label:
+    engine = engine_for(request.engine)
+    try:
+        check_structure(request.structure)
+    except InputError as error:
+        raise EngineFailure(FailureKind.UNPHYSICAL, str(error)) from error
+    try:
+        engine.check(set(request.structure.symbols))
+    except InputError as error:
+        raise EngineFailure(FailureKind.BAD_SETTINGS, str(error)) from error
+    return accept(engine.calculate(request.structure, Job(folder, attempt, request.remedies)))
+
+
+def _parse(request: str) -> LabelRequest:
+    try:
+        parsed = decode(LabelRequest, request)
+    except ValidationError as error:
+        raise EngineFailure(FailureKind.BAD_SETTINGS, f"not a labelling request; send one: {error}") from error
+    unknown = set(parsed.remedies) - set(REMEDIES)
+    if unknown:
+        raise EngineFailure(
+            FailureKind.BAD_SETTINGS, f"unknown remedies {sorted(unknown)}; use some of {', '.join(REMEDIES)}"
+        )
+    return parsed
+
+
+@lru_cache(maxsize=256)
+def _method(engine: EngineSettings, symbols: tuple[str, ...]) -> Method:
+    return engine_for(engine).method(symbols)

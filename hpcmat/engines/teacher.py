@@ -1,0 +1,159 @@
+"""Any ASE calculator standing in for first principles: rehearsals of campaigns, and tests.
+
+It behaves as an external code does: it takes its time, writes an output file in the work folder, may fail in every
+way a code fails, and the label is what can be read back from the file. Durations and faults are drawn from the
+content key, so that a campaign repeated meets the same ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcmat.engines.base import EngineFailure, Job, log_tail, make_method
+from hpcmat.engines.calculators import check_elements, make_calculator
+from hpcmat.engines.labelling import label_key
+from hpcmat.engines.settings import TeacherSettings
+from hpcmat.engines.structures import to_atoms
+from hpcmat.engines.teacher_output import Output, read_output, write_output
+from hpcmat.records import FailureKind, Label, Method, Structure
+
+OUTPUT_NAME = "teacher.out"
+FAULTS = ("crash", "hang", "not_finite", "not_converged", "truncated")
+"""In the order in which they are drawn; at most one happens in one execution."""
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherEngine:
+    """An ASE calculator with the manners of a first-principles code."""
+
+    settings: TeacherSettings
+
+    @property
+    def name(self) -> str:
+        """Name of the code."""
+        return "teacher"
+
+    def check(self, symbols: Iterable[str]) -> None:
+        """Raise `InputError` for an element that the calculator has no parameters for."""
+        check_elements(self.settings.calculator, set(symbols))
+
+    def method(self, symbols: Iterable[str]) -> Method:
+        """Version of ASE and the physical settings; it reads no data files."""
+        import ase
+
+        return make_method(self.settings, f"ase {ase.__version__}")
+
+    def warm_up(self) -> None:
+        """Import the calculator."""
+        make_calculator(self.settings.calculator)
+
+    def calculate(self, structure: Structure, job: Job) -> Label:
+        """Energy, forces and stress as read from the output file of one execution.
+
+        Raises
+        ------
+        EngineFailure
+            Not converged or corrupt output. Crashes and hangs are real: the process dies or never returns.
+        """
+        key = label_key(structure, self.settings)
+        self._note("start", key, job)
+        try:
+            output = self._execute(structure, key, job)
+        finally:
+            self._note("end", key, job)
+        return Label(
+            structure=structure,
+            energy=output.energy,
+            forces=output.forces,
+            stress=output.stress,
+            method=self.method(set(structure.symbols)),
+            energy_kind="total",
+            scf_steps=output.scf_steps,
+        )
+
+    def _execute(self, structure: Structure, key: str, job: Job) -> Output:
+        path = job.folder / OUTPUT_NAME
+        time.sleep(duration_s(self.settings, key))
+        fault = drawn_fault(self.settings, key, job.attempt)
+        if fault == "crash":
+            _crash(path)
+        if fault == "hang":
+            _hang(path)
+        write_output(path, self._compute(structure, key), fault)
+        try:
+            output = read_output(path, len(structure))
+        except ValueError as error:
+            raise EngineFailure(FailureKind.CORRUPT_OUTPUT, f"{error}; run it again", log_tail(path)) from error
+        if not output.converged:
+            message = "the output says that it did not converge; use gentler mixing"
+            raise EngineFailure(FailureKind.NOT_CONVERGED, message, log_tail(path))
+        return output
+
+    def _compute(self, structure: Structure, key: str) -> Output:
+        atoms = to_atoms(structure)
+        atoms.calc = make_calculator(self.settings.calculator)
+        energy = float(atoms.get_potential_energy())
+        forces = np.array(atoms.get_forces(), dtype=np.float64) + self._noise(len(atoms), key)
+        stress = np.array(atoms.get_stress(), dtype=np.float64) if all(structure.pbc) else np.zeros(0)
+        return Output(energy, forces, stress, converged=True, scf_steps=12)
+
+    def _noise(self, n_atoms: int, key: str) -> NDArray[np.float64]:
+        noise = _generator("noise", key, self.settings.seed).normal(size=(n_atoms, 3))
+        # The mean is taken out because noise that pushes the whole cell is not what a code produces.
+        centred: NDArray[np.float64] = self.settings.noise_ev_per_ang * (noise - noise.mean(axis=0))
+        return centred
+
+    def _note(self, event: str, key: str, job: Job) -> None:
+        if self.settings.ledger is None:
+            return
+        line = f"{event} {key} {job.attempt} {os.getpid()}\n".encode()
+        descriptor = os.open(self.settings.ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(descriptor, line)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def duration_s(settings: TeacherSettings, key: str) -> float:
+    """Log-normal duration of every execution of this key, seconds: median × exp(sigma × normal)."""
+    normal = float(_generator("duration", key, settings.seed).normal())
+    return settings.duration.median_s * float(np.exp(settings.duration.sigma * normal))
+
+
+def drawn_fault(settings: TeacherSettings, key: str, attempt: int) -> str | None:
+    """Name of the fault that this attempt meets, or None; each is drawn in turn with its own probability."""
+    draws = _generator(f"fault {attempt}", key, settings.seed).random(len(FAULTS))
+    probabilities = settings.faults.model_dump()
+    hits = (name for name, draw in zip(FAULTS, draws, strict=True) if draw < probabilities[name])
+    return next(hits, None)
+
+
+def _generator(purpose: str, key: str, seed: int) -> np.random.Generator:
+    digest = hashlib.sha256(f"{purpose}/{key}/{seed}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def _crash(path: Path) -> NoReturn:
+    path.write_text("hpcmat teacher output\n")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGSEGV)
+    raise AssertionError("a process does not survive its own segmentation fault")
+
+
+def _hang(path: Path) -> NoReturn:
+    path.write_text("hpcmat teacher output\n")
+    while True:
+        time.sleep(3600.0)
