@@ -1,0 +1,1 @@
+"""Decisions as pure functions of arrays and state: no files, clocks, engines or dispatch."""

@@ -1,0 +1,30 @@
+"""Random draws that depend on names, not on order: the same journal gives the same choice, whatever ended first."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+
+def seed_for(*names: object) -> int:
+    """A 63-bit seed from any printable names."""
+    text = "\x1f".join(str(name) for name in names)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def uniform_for(*names: object) -> float:
+    """A number in [0, 1) from any printable names."""
+    return seed_for(*names) / 2.0**63
+
+
+def reserved_frames(n_frames: int, fraction: float, *names: object) -> frozenset[int]:
+    """Frames of one exploration drawn uniformly for the validation stream.
+
+    At least one, so that every trajectory is represented, and none where there is only one: it is then needed for
+    training.
+    """
+    if n_frames < 2:
+        return frozenset()
+    count = max(1, math.ceil(fraction * n_frames))
+    order = sorted(range(n_frames), key=lambda frame: uniform_for(*names, frame))
+    return frozenset(order[:count])

@@ -1,0 +1,141 @@
+"""What a free worker does next. The asynchronous schedule never waits; the barrier schedule is its measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """Kinds of work."""
+
+    REFERENCE = "reference"
+    TRAIN = "train"
+    VALIDATION = "validation"
+    EXPLORE = "explore"
+    FIT = "fit"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The part of the campaign file that scheduling needs."""
+
+    workers: int
+    cold_start: int
+    refit_every: int
+    validation_fraction: float
+    pool_min: int
+    labels: int
+    """Budget of training and validation labels."""
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The part of the state that scheduling needs. Counts of labels leave out those given up."""
+
+    train: int
+    """Decided."""
+    validation: int
+    """Decided."""
+    labels_open: int
+    """Decided and not ended, reference cells included."""
+    train_done: int
+    scored_done: int
+    """Finished validation and reference labels."""
+    train_fitted: int
+    """Training labels the newest fit has taken in, finished or running."""
+    scored_fitted: int
+    """Validation and reference labels the newest fit has scored."""
+    fits_open: int
+    explorations: int
+    """Ever decided."""
+    explorations_open: int
+    explorations_of_model: int
+    """Decided on the newest model."""
+    has_model: bool
+    pool_train: int
+    pool_validation: int
+    references_left: int
+    draining: bool
+
+
+def next_action(view: View, rules: Rules) -> Action | None:
+    """Asynchronous schedule: the most useful work that exists now; None only where there is none.
+
+    A fit goes first because everything after it is better informed; exploring comes next while candidates run low,
+    because it feeds the labels; then the labels.
+    """
+    if view.draining:
+        return _drain(view)
+    if _fit_due(view, rules):
+        return Action.FIT
+    if _labels_left(view, rules) <= 0:
+        return Action.REFERENCE if view.references_left else None
+    if _exploration_due(view, rules):
+        return Action.EXPLORE
+    if view.references_left:
+        return Action.REFERENCE
+    return _label(view, rules) or _fill(view, rules)
+
+
+def barrier_action(view: View, rules: Rules) -> Action | None:
+    """Rounds of label, fit, explore, each of which waits for all of the one before."""
+    if view.draining:
+        return _drain(view)
+    if view.fits_open:
+        return None
+    if view.explorations == 0:
+        return Action.EXPLORE
+    if view.explorations_open:
+        more = view.has_model and view.explorations_of_model < rules.workers
+        return Action.EXPLORE if more else None
+    if view.references_left:
+        return Action.REFERENCE
+    in_round = view.train + view.validation - view.train_fitted - view.scored_fitted
+    size = rules.batch_size if view.has_model else rules.cold_start
+    if view.has_model and view.explorations_of_model == 0 and not view.labels_open:
+        return Action.EXPLORE
+    if in_round < min(size, in_round + _labels_left(view, rules)) and (label := _label(view, rules)):
+        return label
+    if view.labels_open:
+        return None
+    return Action.FIT if view.train_done > view.train_fitted else Action.EXPLORE
+
+
+def _drain(view: View) -> Action | None:
+    """A last fit takes in what was still being computed, once all of it has ended."""
+    unfitted = view.train_done > view.train_fitted or view.scored_done > view.scored_fitted
+    idle = not (view.labels_open or view.fits_open or view.explorations_open)
+    return Action.FIT if idle and unfitted and view.train_done else None
+
+
+def _fit_due(view: View, rules: Rules) -> bool:
+    needed = rules.refit_every if view.has_model else min(rules.cold_start, rules.labels)
+    return not view.fits_open and view.train_done - view.train_fitted >= needed
+
+
+def _labels_left(view: View, rules: Rules) -> int:
+    return rules.labels - view.train - view.validation
+
+
+def _exploration_due(view: View, rules: Rules) -> bool:
+    if view.explorations == 0:
+        return True
+    if not view.has_model or view.explorations_open >= max(1, rules.workers // 2):
+        return False
+    return view.explorations_of_model == 0 or view.pool_train < rules.pool_min
+
+
+def _label(view: View, rules: Rules) -> Action | None:
+    wanted = rules.validation_fraction * max(0, view.train + view.validation + 1 - rules.cold_start)
+    if view.pool_validation and view.validation < wanted:
+        return Action.VALIDATION
+    if view.pool_train:
+        return Action.TRAIN
+    return Action.VALIDATION if view.pool_validation else None
+
+
+def _fill(view: View, rules: Rules) -> Action | None:
+    """Nothing to label: explore rather than leave a worker idle."""
+    return Action.EXPLORE if view.explorations_open < rules.workers else None
