@@ -44,8 +44,9 @@ def known_units() -> dict[str, Unit]:
 
 def unit_of(key: str) -> str:
     """Unit of a key by its suffix, as printed (`eV/Å`); empty for a pure number."""
-    suffix = _split(key)[1]
-    return _SHOWN.get(suffix, "")
+    if key == "node_hours":
+        return "node-hours"
+    return _SHOWN.get(_split(key)[1], "")
 
 
 def unit_hint(key: str, value: Any, allowed: Sequence[str]) -> str:

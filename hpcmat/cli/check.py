@@ -1,0 +1,75 @@
+"""`hpcmat check`: whether the campaign file is right, and what it means with all defaults."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from hpcmat.cli.common import AsJson, CampaignFile, print_columns, print_json
+
+if TYPE_CHECKING:
+    from hpcmat.campaign.spec import Campaign
+    from hpcmat.campaign.spec_table import Setting
+
+
+def check(campaign: CampaignFile, as_json: AsJson = False) -> None:
+    """Validate a campaign file.
+
+    Prints every setting, given or default, with its unit. Nothing is run or written.
+    """
+    from hpcmat.campaign.spec import load_campaign
+    from hpcmat.campaign.spec_table import resolved_settings
+
+    spec = load_campaign(campaign)
+    settings = resolved_settings(spec)
+    facts = _facts(spec)
+    if as_json:
+        rows = [_as_data(setting) for setting in settings]
+        print_json({"file": str(campaign), "valid": True, "settings": rows, **facts})
+        return
+    print(f"{campaign}: campaign '{spec.name}' is valid")
+    _print_tables(settings)
+    print(
+        f"\n{facts['seed_structures']} seed structure(s) of {facts['seed_atoms']} atoms, "
+        f"{facts['reference_structures']} reference cells, at most {facts['labels']} labels, "
+        f"of which {facts['validation_frames']} for validation"
+    )
+
+
+def _facts(spec: Campaign) -> dict[str, Any]:
+    from hpcmat.campaign.spec_checks import validation_expected
+    from hpcmat.campaign.structures import reference_structures, seed_structures
+
+    seeds = seed_structures(spec)
+    return {
+        "seed_structures": len(seeds),
+        "seed_atoms": ", ".join(str(len(seed)) for seed in seeds),
+        "reference_structures": len(reference_structures(spec)),
+        "labels": spec.budget.labels,
+        "validation_frames": validation_expected(spec),
+    }
+
+
+def _print_tables(settings: tuple[Setting, ...]) -> None:
+    rows = [("key", "value", "unit", "origin", "meaning"), *(_as_row(setting) for setting in settings)]
+    print_columns(rows)
+
+
+def _as_row(setting: Setting) -> tuple[str, str, str, str, str]:
+    origin = "given" if setting.given else "default"
+    return (setting.path, shown(setting.value), setting.unit, origin, setting.description)
+
+
+def _as_data(setting: Setting) -> dict[str, Any]:
+    return {
+        "key": setting.path,
+        "value": setting.value,
+        "unit": setting.unit or None,
+        "origin": "given" if setting.given else "default",
+        "meaning": setting.description,
+    }
+
+
+def shown(value: Any) -> str:
+    """Value as TOML would write it; `-` for a limit that is not set."""
+    return "-" if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,36 @@
+"""What the commands share: options with one meaning everywhere, and output as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DEFAULT_OUT = Path("campaign")
+"""Folder of a campaign when none is named."""
+DEFAULT_STORE = Path("hpcmat-store")
+"""Result store when none is named; campaigns started in one folder share it."""
+
+CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN", help="Campaign file (TOML).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+SiteName = Annotated[str, typer.Option("--site", metavar="NAME", help="Site: a name, or the path of its file.")]
+OutFolder = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder of the campaign.")]
+StoreFolder = Annotated[Path, typer.Option("--store", metavar="FOLDER", help="Result store, shared by campaigns.")]
+
+
+def print_json(data: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def print_columns(rows: Sequence[Sequence[str]], indent: int = 2) -> None:
+    """Left-aligned columns; the last one keeps its length, so that nothing wraps in a log."""
+    if not rows:
+        return
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
+        print((" " * indent + "  ".join([*cells, row[-1]])).rstrip())
