@@ -15,7 +15,9 @@ from hpcmat.errors import HpcmatError
 COMMANDS = (
     "init",
     "check",
+    "plan",
     "schema",
+    "doctor",
 )
 """Each has a module of its name in `hpcmat.cli` with a function of that name, light to import."""
 

