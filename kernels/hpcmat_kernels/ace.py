@@ -164,19 +164,17 @@ def evaluate(model: AceModel, coefficients: Coefficients, neighbors: NeighborLis
     """
     z = check_species(model, neighbors, species)
     energies, gradients = _site_energies(
-        neighbors.offsets, neighbors.second, neighbors.vectors, z, _shape(model), _tables(model),
+        pairs_of(neighbors), z, shape_of(model), tables_of(model),
         (coefficients.constant, coefficients.linear, coefficients.pair, coefficients.product),
     )  # fmt: skip
-    forces, virial = _gather(neighbors.offsets, neighbors.second, neighbors.vectors, gradients)
+    forces, virial = _gather(pairs_of(neighbors), gradients)
     return Evaluation(energies, forces, virial)
 
 
 def densities(model: AceModel, neighbors: NeighborList, species: ArrayLike) -> Floats:
     """Densities A (n, lm, Q) of every atom; errors as `evaluate`."""
     z = check_species(model, neighbors, species)
-    result: Floats = _all_densities(
-        neighbors.offsets, neighbors.second, neighbors.vectors, z, _shape(model), _tables(model)
-    )
+    result: Floats = _all_densities(pairs_of(neighbors), z, shape_of(model), tables_of(model))
     return result
 
 
@@ -190,11 +188,18 @@ def check_species(model: AceModel, neighbors: NeighborList, species: ArrayLike) 
     return z
 
 
-def _shape(model: AceModel) -> tuple[int, int, float, float]:
+def pairs_of(neighbors: NeighborList) -> tuple[Ints, Ints, Floats]:
+    """Arrays of a neighbour list in the order of the compiled loops."""
+    return neighbors.offsets, neighbors.second, neighbors.vectors
+
+
+def shape_of(model: AceModel) -> tuple[int, int, float, float]:
+    """Numbers of a model in the order of the compiled loops."""
     return model.n_species, model.n_radial, model.cutoff, model.inner
 
 
-def _tables(model: AceModel) -> tuple[Any, ...]:
+def tables_of(model: AceModel) -> tuple[Any, ...]:
+    """Arrays of a model in the order of the compiled loops."""
     table = model.table
     return (
         normalisation(model.l_max), degree_of_index(model.l_max), model.mixing,
@@ -319,9 +324,8 @@ def largest_count(offsets: Any) -> Any:
 
 
 @njit(cache=True, fastmath=FAST)
-def _site_energies(
-    offsets: Any, second: Any, vectors: Any, species: Any, shape: Any, tables: Any, theta: Any
-) -> Any:  # fmt: skip  # noqa: PLR0913
+def _site_energies(pairs: Any, species: Any, shape: Any, tables: Any, theta: Any) -> Any:
+    offsets, second, vectors = pairs
     n_species, n_radial, cutoff, inner = shape
     norms, degree, mixing, starts, factors, weights = tables
     constant, linear, pair, product = theta
@@ -359,8 +363,9 @@ def _site_energies(
 
 
 @njit(cache=True, fastmath=FAST)
-def _gather(offsets: Any, second: Any, vectors: Any, gradients: Any) -> Any:
+def _gather(pairs: Any, gradients: Any) -> Any:
     """Forces and virial from dE_i/dr_ij."""
+    offsets, second, vectors = pairs
     forces = np.zeros((len(offsets) - 1, 3))
     virial = np.zeros(6)
     for i in range(len(offsets) - 1):
@@ -377,7 +382,8 @@ def _gather(offsets: Any, second: Any, vectors: Any, gradients: Any) -> Any:
 
 
 @njit(cache=True, fastmath=FAST)
-def _all_densities(offsets: Any, second: Any, vectors: Any, species: Any, shape: Any, tables: Any) -> Any:
+def _all_densities(pairs: Any, species: Any, shape: Any, tables: Any) -> Any:
+    offsets, second, vectors = pairs
     n_species, n_radial, cutoff, inner = shape
     norms, degree = tables[0], tables[1]
     table = np.empty((len(norms) + 1, len(norms) + 1))

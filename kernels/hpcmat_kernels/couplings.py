@@ -145,7 +145,7 @@ def product_paths(l_max_3: int, l_max_4: int) -> tuple[ProductPath, ...]:
     for degrees in itertools.combinations_with_replacement(range(l_max_4 + 1), 4):
         if sum(degrees) % 2 == 0:
             for total, polynomial in _independent(_quadruple_paths(degrees), density):
-                paths.append(ProductPath(degrees, total, tuple(polynomial.items())))  # noqa: PERF401
+                paths.append(ProductPath(degrees, total, tuple(polynomial.items())))
     return tuple(paths)
 
 

@@ -14,7 +14,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from hpcmat_kernels.ace import FAST, AceModel, _shape, _tables, add_density, check_species, mix, neighbour_basis
+from hpcmat_kernels.ace import (
+    FAST,
+    AceModel,
+    add_density,
+    check_species,
+    mix,
+    neighbour_basis,
+    pairs_of,
+    shape_of,
+    tables_of,
+)
 from hpcmat_kernels.neighbors import NeighborList
 
 Floats = NDArray[np.float64]
@@ -36,9 +46,7 @@ def design_rows(model: AceModel, neighbors: NeighborList, species: ArrayLike) ->
     """Rows for one structure; errors as `ace.evaluate`."""
     z = check_species(model, neighbors, species)
     used = (model.table.used_starts, model.table.used)
-    site, forces, virial = _rows(
-        neighbors.offsets, neighbors.second, neighbors.vectors, z, _shape(model), _tables(model), used
-    )
+    site, forces, virial = _rows(pairs_of(neighbors), z, shape_of(model), tables_of(model), used)
     return DesignRows(site, forces.reshape(-1, model.n_features), virial)
 
 
@@ -150,7 +158,8 @@ def _scatter(slopes: Any, vector: Any, a: Any, forces: Any, virial: Any) -> None
 
 
 @njit(cache=True, fastmath=FAST)
-def _rows(offsets: Any, second: Any, vectors: Any, species: Any, shape: Any, tables: Any, used: Any) -> Any:
+def _rows(pairs: Any, species: Any, shape: Any, tables: Any, used: Any) -> Any:
+    offsets, second, vectors = pairs
     n_species, n_radial, cutoff, inner = shape
     norms, degree, mixing, starts, factors, weights = tables
     n_lm, n_q, n_c, n_p = len(degree), n_species * n_radial, mixing.shape[3], len(starts) - 1

@@ -65,7 +65,7 @@ def neighbor_list(positions: ArrayLike, cell: ArrayLike, pbc: tuple[bool, bool, 
     r = _checked_positions(positions)
     h = np.ascontiguousarray(cell, dtype=np.float64)
     if h.shape != (3, 3) or not np.isfinite(h).all():
-        raise ValueError(f"The cell must be 3 x 3 finite numbers in Å, not {cell}: check the structure.")
+        raise ValueError(f"The cell must be 3 x 3 finite numbers in Å, not {cell!r}: check the structure.")
     if not (np.isfinite(cutoff) and cutoff > 0):
         raise ValueError(f"The cutoff must be a positive length in Å, not {cutoff}: correct the settings.")
     periodic = np.array(pbc, dtype=np.bool_)

@@ -1,0 +1,123 @@
+"""The potential on disk: one npz archive of arrays and one JSON text that says what they are."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from hpcmat.errors import StorageError, VersionError
+from hpcmat.records import decode, encode
+from hpcmat.store.atomic import write_bytes
+from hpcmat.surrogates.ace import AceSettings
+
+Floats = NDArray[np.float64]
+
+FORMAT = "hpcmat-ace"
+FORMAT_VERSION = 1
+"""Version of the file; a reader refuses newer ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """What a stranger needs to know of a potential."""
+
+    train: tuple[str, ...] = ()
+    """Content keys of the labels it was fitted to."""
+    validation: tuple[str, ...] = ()
+    """Content keys of the labels it was judged by."""
+    train_errors: tuple[tuple[str, float], ...] = ()
+    """(name, value); the name ends in the unit."""
+    validation_errors: tuple[tuple[str, float], ...] = ()
+    calibration: tuple[tuple[str, float], ...] = ()
+    """(name, value) on the validation labels: mean z², coverage of the 95 % interval."""
+    software: tuple[tuple[str, str], ...] = ()
+    """(package, version)"""
+    units: str = "eV, Å, eV/Å, eV/Å³ (stress positive under tension, Voigt xx yy zz yz xz xy)"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelArrays:
+    """The arrays of the archive."""
+
+    mixing: Floats
+    coefficients: Floats
+    covariance_factor: Floats
+    noise: Floats
+    """(3,) energy eV/atom, forces eV/Å, stress eV/Å³."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    settings: AceSettings
+    metadata: ModelMetadata
+
+
+def write_model(path: Path, settings: AceSettings, arrays: ModelArrays, metadata: ModelMetadata) -> None:
+    """Write the archive, whole or not at all; raises StorageError."""
+    header = {"format": FORMAT, "format_version": FORMAT_VERSION, **json.loads(encode(_Header(settings, metadata)))}
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        header=np.array(json.dumps(header, ensure_ascii=False)),
+        mixing=arrays.mixing,
+        coefficients=arrays.coefficients,
+        covariance_factor=arrays.covariance_factor,
+        noise=arrays.noise,
+    )
+    write_bytes(path, buffer.getvalue())
+
+
+def read_model(path: Path) -> tuple[AceSettings, ModelArrays, ModelMetadata]:
+    """Read and check an archive; raises VersionError or StorageError."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            contents = {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise StorageError(f"{path}: no such file; check the path or fit the potential again") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise _damaged(path, str(error)) from error
+    header = _read_header(path, contents)
+    try:
+        arrays = ModelArrays(*(contents[name] for name in ("mixing", "coefficients", "covariance_factor", "noise")))
+    except KeyError as error:
+        raise _damaged(path, f"array {error.args[0]!r} is missing") from error
+    _check_arrays(path, arrays)
+    return header.settings, arrays, header.metadata
+
+
+def _read_header(path: Path, contents: dict[str, NDArray[np.generic]]) -> _Header:
+    try:
+        text = str(contents["header"])
+        raw = json.loads(text)
+        name, version = raw["format"], int(raw["format_version"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, "it has no readable header") from error
+    if name != FORMAT:
+        raise StorageError(f"{path}: this is {name!r}, not a potential of hpcmat; give the right file")
+    if version > FORMAT_VERSION:
+        raise VersionError(
+            f"{path}: format version {version} is newer than {FORMAT_VERSION}; install a newer hpcmat to read it"
+        )
+    try:
+        return decode(_Header, text)
+    except ValidationError as error:
+        raise _damaged(path, f"its header is not valid ({error.error_count()} errors)") from error
+
+
+def _check_arrays(path: Path, arrays: ModelArrays) -> None:
+    n = len(arrays.coefficients) if arrays.coefficients.ndim == 1 else -1
+    shapes_fit = arrays.covariance_factor.shape == (n, n) and arrays.noise.shape == (3,) and arrays.mixing.ndim == 4
+    everything = (arrays.mixing, arrays.coefficients, arrays.covariance_factor, arrays.noise)
+    if not shapes_fit or not all(np.isfinite(array).all() for array in everything):
+        raise _damaged(path, "its arrays do not fit together or are not finite")
+
+
+def _damaged(path: Path, reason: str) -> StorageError:
+    return StorageError(f"{path}: not a readable potential ({reason}); copy it again or fit it again")

@@ -1,0 +1,158 @@
+"""The potential: coefficients with their posterior, and what can be asked of them.
+
+Sign and order conventions are those of `hpcmat.records`: forces are -dE/dr, stress is positive under tension.
+Uncertainties are standard deviations. Epistemic means not knowing the coefficients (vanishes with data); total adds
+the noise, which is what the features cannot express.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcmat.records import Structure
+from hpcmat.surrogates.ace import AceBasis, AceSettings, Design, cell_volume
+from hpcmat.surrogates.model_file import ModelArrays, ModelMetadata, read_model, write_model
+from hpcmat_kernels.ace import Coefficients, Evaluation, evaluate, split_coefficients
+from hpcmat_kernels.neighbors import NeighborList
+
+Floats = NDArray[np.float64]
+
+COMMITTEE_SIZE = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What the potential says of one structure."""
+
+    energy: float
+    """eV per cell"""
+    forces: Floats
+    """(n, 3) eV/Å"""
+    stress: Floats
+    """(6,) eV/Å³; empty for a cell without volume."""
+    site_energies: Floats
+    """(n,) eV"""
+
+
+@dataclass(frozen=True, eq=False)
+class Potential:
+    """A fitted potential; evaluate it with `predict`, keep it with `save`."""
+
+    settings: AceSettings
+    mixing: Floats
+    """W of the basis, kept so that the file means the same on any machine."""
+    coefficients: Floats
+    """(F,) eV, posterior mean."""
+    covariance_factor: Floats
+    """R (F, F) eV with posterior covariance R Rᵀ."""
+    noise_energy: float
+    """eV/atom"""
+    noise_forces: float
+    """eV/Å per component"""
+    noise_stress: float
+    """eV/Å³ per component"""
+    metadata: ModelMetadata
+
+    def save(self, path: Path) -> None:
+        """Write one file, whole or not at all; raises StorageError."""
+        noise = np.array([self.noise_energy, self.noise_forces, self.noise_stress])
+        arrays = ModelArrays(self.mixing, self.coefficients, self.covariance_factor, noise)
+        write_model(path, self.settings, arrays, self.metadata)
+
+    @classmethod
+    def load(cls, path: Path) -> Potential:
+        """Read a file written by `save`.
+
+        Raises
+        ------
+        VersionError
+            A newer hpcmat wrote it.
+        StorageError
+            It is absent, truncated or damaged.
+        """
+        settings, arrays, metadata = read_model(path)
+        energy, forces, stress = (float(value) for value in arrays.noise)
+        return cls(
+            settings, arrays.mixing, arrays.coefficients, arrays.covariance_factor, energy, forces, stress, metadata
+        )
+
+    @cached_property
+    def basis(self) -> AceBasis:
+        """The basis with the weights of this potential."""
+        return AceBasis(self.settings, self.mixing)
+
+    def predict(self, structure: Structure) -> Prediction:
+        """Energy, forces, stress and site energies.
+
+        Raises
+        ------
+        InputError
+            An element is unknown, positions are not finite or atoms coincide.
+        """
+        species = self.basis.species(structure.symbols)
+        result = evaluate(self.basis.model, self._kernel_coefficients, self.basis.neighbors(structure), species)
+        volume = cell_volume(structure)
+        stress = result.virial / volume if volume else np.empty(0)
+        return Prediction(float(result.site_energies.sum()), result.forces, stress, result.site_energies)
+
+    def design(self, structure: Structure) -> Design:
+        """Design-matrix rows in the basis of this potential."""
+        return self.basis.design(structure)
+
+    def energy_sigma(self, structure: Structure) -> float:
+        """Total standard deviation of the energy, eV per cell."""
+        return self.energy_sigma_of(self.design(structure))
+
+    def energy_sigma_of(self, design: Design) -> float:
+        """As `energy_sigma`, from rows already at hand."""
+        return float(np.sqrt(self._variance(design.energy) + (self.noise_energy * len(design.site)) ** 2))
+
+    def force_sigma(self, structure: Structure) -> Floats:
+        """Total standard deviation per atom (n,) eV/Å: root mean square over the three components."""
+        sigma: Floats = np.sqrt(self.force_variance_of(self.design(structure)).mean(axis=1))
+        return sigma
+
+    def epistemic_force_sigma(self, structure: Structure) -> Floats:
+        """Standard deviation per atom (n,) eV/Å from the coefficients alone, exact; rms over components."""
+        sigma: Floats = np.sqrt(self._force_variance(self.design(structure)).mean(axis=1))
+        return sigma
+
+    def force_variance_of(self, design: Design) -> Floats:
+        """Total variance of each force component (n, 3) (eV/Å)²."""
+        return self._force_variance(design) + self.noise_forces**2
+
+    def committee_forces(self, structure: Structure) -> Floats:
+        """Forces (M, n, 3) eV/Å of M posterior samples; the same samples at every call and on every machine.
+
+        Their spread over M estimates `epistemic_force_sigma` at a fraction of its cost.
+        """
+        basis = self.basis
+        neighbors, species = basis.neighbors(structure), basis.species(structure.symbols)
+        return np.stack([evaluate(basis.model, member, neighbors, species).forces for member in self._committee])
+
+    def evaluate_list(self, neighbors: NeighborList, species: NDArray[np.int64]) -> Evaluation:
+        """Kernel evaluation for callers that keep their own neighbour list (molecular dynamics)."""
+        return evaluate(self.basis.model, self._kernel_coefficients, neighbors, species)
+
+    @cached_property
+    def _kernel_coefficients(self) -> Coefficients:
+        return split_coefficients(self.basis.model, self.coefficients)
+
+    @cached_property
+    def _committee(self) -> tuple[Coefficients, ...]:
+        rng = np.random.default_rng(self.settings.seed)
+        draws = rng.normal(size=(COMMITTEE_SIZE, self.covariance_factor.shape[1]))
+        members = self.coefficients + draws @ self.covariance_factor.T
+        return tuple(split_coefficients(self.basis.model, member) for member in members)
+
+    def _variance(self, rows: Floats) -> Floats:
+        variance: Floats = np.sum((rows @ self.covariance_factor) ** 2, axis=-1)
+        return variance
+
+    def _force_variance(self, design: Design) -> Floats:
+        return self._variance(design.forces).reshape(-1, 3)
