@@ -51,15 +51,12 @@ def fit_potential(labels: tuple[Label, ...], settings: AceSettings, metadata: Mo
     posterior = fit_posterior(observations, basis.prior_precision)
     coefficients = posterior.mean.copy()
     coefficients[basis.constant_columns] += baseline
-    energy, forces, stress = (float(value) for value in posterior.noise)
     potential = Potential(
         settings=settings,
         mixing=basis.model.mixing,
         coefficients=coefficients,
-        covariance_factor=posterior.factor,
-        noise_energy=energy,
-        noise_forces=forces,
-        noise_stress=stress,
+        factor=posterior.factor,
+        noise=posterior.noise,
         metadata=metadata or ModelMetadata(software=software_versions()),
     )
     return Fit(potential, posterior)

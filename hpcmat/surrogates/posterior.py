@@ -157,20 +157,28 @@ def leave_one_structure_out(
 
 
 def _noise(observations: Observations, x: Floats, residual: Floats, factor: Floats, beta: float) -> Floats:
-    """Standard deviation per kind: mean of (left-out residual² - epistemic variance), shrunk to the target error."""
-    excess = np.empty(len(residual))
-    total = np.empty(len(residual))
-    for rows, left_out, variance in leave_one_structure_out(observations, x, residual, factor, beta):
-        total[rows] = left_out**2
-        excess[rows] = left_out**2 - variance
+    """Standard deviation per kind at which left-out residuals have a mean square z of 1; 0 for a kind without rows."""
+    square, variance = np.empty(len(residual)), np.empty(len(residual))
+    for rows, left_out, epistemic in leave_one_structure_out(observations, x, residual, factor, beta):
+        square[rows], variance[rows] = left_out**2, epistemic
     noise = np.zeros(3)
     for kind in range(3):
         mine = observations.kind == kind
-        unit = observations.sigma[mine]
-        if not mine.any():
-            continue
-        count = float(mine.sum())
-        # Where the posterior explains all residuals the noise is small, yet never nothing.
-        square = max(excess[mine].sum(), 0.1 * np.minimum(total[mine], 1.0).sum())
-        noise[kind] = np.sqrt((square + PSEUDO_COUNT) / (count + PSEUDO_COUNT)) * unit.mean()
+        if mine.any():
+            unit = float(observations.sigma[mine].mean())
+            noise[kind] = unit * np.sqrt(_calibrating_variance(square[mine], variance[mine]))
     return noise
+
+
+def _calibrating_variance(square: Floats, variance: Floats) -> float:
+    """Noise variance s with Σ r² / (v + s) + c / s = n + c, in units of the target error.
+
+    The c pseudo-rows have the target error and no epistemic variance: s stays near 1 with few rows, and above 0 where
+    the epistemic variance alone explains the residuals. The left side falls with s, so bisection finds the root.
+    """
+    low, high = 1e-12, PSEUDO_COUNT + float(square.sum()) + 1.0
+    for _ in range(100):
+        middle = np.sqrt(low * high)
+        excess = np.sum(square / (variance + middle)) + PSEUDO_COUNT / middle - len(square) - PSEUDO_COUNT
+        low, high = (middle, high) if excess > 0 else (low, middle)
+    return float(np.sqrt(low * high))

@@ -48,20 +48,15 @@ class Potential:
     """W of the basis, kept so that the file means the same on any machine."""
     coefficients: Floats
     """(F,) eV, posterior mean."""
-    covariance_factor: Floats
+    factor: Floats
     """R (F, F) eV with posterior covariance R Rᵀ."""
-    noise_energy: float
-    """eV/atom"""
-    noise_forces: float
-    """eV/Å per component"""
-    noise_stress: float
-    """eV/Å³ per component"""
+    noise: Floats
+    """(3,) standard deviations of energy eV/atom, force component eV/Å, stress component eV/Å³."""
     metadata: ModelMetadata
 
     def save(self, path: Path) -> None:
         """Write one file, whole or not at all; raises StorageError."""
-        noise = np.array([self.noise_energy, self.noise_forces, self.noise_stress])
-        arrays = ModelArrays(self.mixing, self.coefficients, self.covariance_factor, noise)
+        arrays = ModelArrays(self.mixing, self.coefficients, self.factor, self.noise)
         write_model(path, self.settings, arrays, self.metadata)
 
     @classmethod
@@ -76,10 +71,22 @@ class Potential:
             It is absent, truncated or damaged.
         """
         settings, arrays, metadata = read_model(path)
-        energy, forces, stress = (float(value) for value in arrays.noise)
-        return cls(
-            settings, arrays.mixing, arrays.coefficients, arrays.covariance_factor, energy, forces, stress, metadata
-        )
+        return cls(settings, arrays.mixing, arrays.coefficients, arrays.factor, arrays.noise, metadata)
+
+    @property
+    def noise_energy(self) -> float:
+        """Noise of the energy, eV/atom."""
+        return float(self.noise[0])
+
+    @property
+    def noise_forces(self) -> float:
+        """Noise of a force component, eV/Å."""
+        return float(self.noise[1])
+
+    @property
+    def noise_stress(self) -> float:
+        """Noise of a stress component, eV/Å³."""
+        return float(self.noise[2])
 
     @cached_property
     def basis(self) -> AceBasis:
@@ -146,12 +153,12 @@ class Potential:
     @cached_property
     def _committee(self) -> tuple[Coefficients, ...]:
         rng = np.random.default_rng(self.settings.seed)
-        draws = rng.normal(size=(COMMITTEE_SIZE, self.covariance_factor.shape[1]))
-        members = self.coefficients + draws @ self.covariance_factor.T
+        draws = rng.normal(size=(COMMITTEE_SIZE, self.factor.shape[1]))
+        members = self.coefficients + draws @ self.factor.T
         return tuple(split_coefficients(self.basis.model, member) for member in members)
 
     def _variance(self, rows: Floats) -> Floats:
-        variance: Floats = np.sum((rows @ self.covariance_factor) ** 2, axis=-1)
+        variance: Floats = np.sum((rows @ self.factor) ** 2, axis=-1)
         return variance
 
     def _force_variance(self, design: Design) -> Floats:

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from hpcmat.errors import InputError, StorageError
 from hpcmat.records import Failure, FailureKind, Label, Structure, decode, encode
+from hpcmat.store.keys import content_key
 from hpcmat.store.results import ResultStore
-from hpcmat.surrogates.ace import AceSettings, basis_for
+from hpcmat.surrogates.ace import PRINCIPAL_EXPONENT, SMOOTHNESS_EXPONENT, AceSettings, basis_for
 from hpcmat.surrogates.equation_of_state import EquationOfState, fit_equation_of_state
-from hpcmat.surrogates.fitting import Fit, fit_potential, software_versions
+from hpcmat.surrogates.fitting import TARGET_ENERGY, TARGET_FORCES, TARGET_STRESS, Fit, fit_potential, software_versions
 from hpcmat.surrogates.generic import generic_structures
-from hpcmat.surrogates.model_file import ModelMetadata
+from hpcmat.surrogates.model_file import FORMAT_VERSION, ModelMetadata
 from hpcmat.surrogates.potential import Potential
 from hpcmat.surrogates.scoring import Comparison, Errors, FrameScore, compare, summarise
+
+__all__ = [
+    "CrystalFigures",
+    "Errors",
+    "FitRequest",
+    "FitResult",
+    "FrameScore",
+    "ReferenceCheck",
+    "check_reference",
+    "fit_key",
+    "run_fit",
+    "warm_up",
+]
+
+Floats = NDArray[np.float64]
 
 MODEL_FILE = "potential.npz"
 PARITY_FILE = "parity.npz"
@@ -47,7 +65,7 @@ class CrystalFigures:
     """Equation of state of the reference crystal."""
 
     volume_ang3_per_atom: float
-    lattice_constant_ang: float
+    lattice_ang: float
     """(volume of the reference cell)^(1/3)"""
     bulk_modulus_gpa: float
     energy_ev_per_atom: float
@@ -58,7 +76,8 @@ class ReferenceCheck:
     """The reference crystal by the labels and by the potential."""
 
     label: CrystalFigures
-    potential: CrystalFigures
+    potential: CrystalFigures | None
+    """None where it has no minimum in the range of the reference volumes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +99,35 @@ class FitResult:
     prequential: tuple[FrameScore, ...]
     """Labels that the previous potential had not seen, scored by it before they were absorbed."""
     reference: ReferenceCheck | None
-    """None without reference labels, or where labels or potential have no minimum in their range."""
+    """None without reference labels, or where the labels have no minimum in their range."""
     kind: Literal["fit"] = "fit"
 
 
 class _Unreadable(Exception):
     """A key has no readable result of the expected kind; the message is for a Failure."""
+
+
+def fit_key(request: FitRequest) -> str:
+    """Content key of a fit: settings, labels, weights and priors; not the store.
+
+    The previous fit belongs to it, because the prequential scores in the result depend on it.
+    """
+    physics = {
+        "protocol": [
+            FORMAT_VERSION,
+            TARGET_ENERGY,
+            TARGET_FORCES,
+            TARGET_STRESS,
+            SMOOTHNESS_EXPONENT,
+            PRINCIPAL_EXPONENT,
+        ],
+        "settings": asdict(request.settings),
+        "train": request.train,
+        "validation": request.validation,
+        "previous": request.previous,
+        "reference": request.reference,
+    }
+    return content_key("fit", json.dumps(physics))
 
 
 def run_fit(request: str, folder: Path, attempt: int) -> str:
@@ -112,7 +154,7 @@ def warm_up(request: str) -> None:
     n = len(structure)
     basis = basis_for(settings)
     zero = Potential(
-        settings, basis.model.mixing, np.zeros(basis.n_features), np.zeros((1, 1)), 1.0, 1.0, 1.0, ModelMetadata()
+        settings, basis.model.mixing, np.zeros(basis.n_features), np.zeros((1, 1)), np.ones(3), ModelMetadata()
     )
     if len(zero.predict(structure).forces) != n or len(basis.prior_precision) != basis.n_features:
         raise InputError("the kernels give arrays of a wrong shape; reinstall hpcmat")
@@ -241,12 +283,17 @@ def check_reference(potential: Potential, reference: tuple[Label, ...]) -> Refer
     seed = reference[int(np.argmin([label.energy / len(label.structure) for label in reference]))].structure
     scan = np.linspace(volumes.min(), volumes.max(), REFERENCE_VOLUMES)
     predicted = [potential.predict(_scaled(seed, volume)).energy / len(seed) for volume in scan]
+    by_label = _figures_or_none(volumes, [label.energy / len(label.structure) for label in reference], len(seed))
+    if by_label is None:
+        return None
+    return ReferenceCheck(by_label, _figures_or_none(scan, predicted, len(seed)))
+
+
+def _figures_or_none(volumes: Floats, energies: list[float], n_atoms: int) -> CrystalFigures | None:
     try:
-        by_label = fit_equation_of_state(volumes, [label.energy / len(label.structure) for label in reference])
-        by_potential = fit_equation_of_state(scan, predicted)
+        return _figures(fit_equation_of_state(volumes, energies), n_atoms)
     except InputError:
         return None
-    return ReferenceCheck(_figures(by_label, len(seed)), _figures(by_potential, len(seed)))
 
 
 def _figures(state: EquationOfState, n_atoms: int) -> CrystalFigures:
