@@ -55,7 +55,7 @@ def fit_potential(labels: tuple[Label, ...], settings: AceSettings, metadata: Mo
         settings=settings,
         mixing=basis.model.mixing,
         coefficients=coefficients,
-        factor=posterior.factor,
+        covariance_factor=posterior.factor,
         noise=posterior.noise,
         metadata=metadata or ModelMetadata(software=software_versions()),
     )

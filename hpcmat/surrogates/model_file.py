@@ -48,7 +48,7 @@ class ModelArrays:
 
     mixing: Floats
     coefficients: Floats
-    factor: Floats
+    covariance_factor: Floats
     noise: Floats
     """(3,) energy eV/atom, forces eV/Å, stress eV/Å³."""
 
@@ -68,7 +68,7 @@ def write_model(path: Path, settings: AceSettings, arrays: ModelArrays, metadata
         header=np.array(json.dumps(header, ensure_ascii=False)),
         mixing=arrays.mixing,
         coefficients=arrays.coefficients,
-        factor=arrays.factor,
+        covariance_factor=arrays.covariance_factor,
         noise=arrays.noise,
     )
     write_bytes(path, buffer.getvalue())
@@ -85,7 +85,7 @@ def read_model(path: Path) -> tuple[AceSettings, ModelArrays, ModelMetadata]:
         raise _damaged(path, str(error)) from error
     header = _read_header(path, contents)
     try:
-        arrays = ModelArrays(*(contents[name] for name in ("mixing", "coefficients", "factor", "noise")))
+        arrays = ModelArrays(*(contents[name] for name in ("mixing", "coefficients", "covariance_factor", "noise")))
     except KeyError as error:
         raise _damaged(path, f"array {error.args[0]!r} is missing") from error
     _check_arrays(path, arrays)
@@ -113,8 +113,8 @@ def _read_header(path: Path, contents: dict[str, NDArray[np.generic]]) -> _Heade
 
 def _check_arrays(path: Path, arrays: ModelArrays) -> None:
     n = len(arrays.coefficients) if arrays.coefficients.ndim == 1 else -1
-    shapes_fit = arrays.factor.shape == (n, n) and arrays.noise.shape == (3,) and arrays.mixing.ndim == 4
-    everything = (arrays.mixing, arrays.coefficients, arrays.factor, arrays.noise)
+    shapes_fit = arrays.covariance_factor.shape == (n, n) and arrays.noise.shape == (3,) and arrays.mixing.ndim == 4
+    everything = (arrays.mixing, arrays.coefficients, arrays.covariance_factor, arrays.noise)
     if not shapes_fit or not all(np.isfinite(array).all() for array in everything):
         raise _damaged(path, "its arrays do not fit together or are not finite")
 

@@ -48,7 +48,7 @@ class Potential:
     """W of the basis, kept so that the file means the same on any machine."""
     coefficients: Floats
     """(F,) eV, posterior mean."""
-    factor: Floats
+    covariance_factor: Floats
     """R (F, F) eV with posterior covariance R Rᵀ."""
     noise: Floats
     """(3,) standard deviations of energy eV/atom, force component eV/Å, stress component eV/Å³."""
@@ -56,7 +56,7 @@ class Potential:
 
     def save(self, path: Path) -> None:
         """Write one file, whole or not at all; raises StorageError."""
-        arrays = ModelArrays(self.mixing, self.coefficients, self.factor, self.noise)
+        arrays = ModelArrays(self.mixing, self.coefficients, self.covariance_factor, self.noise)
         write_model(path, self.settings, arrays, self.metadata)
 
     @classmethod
@@ -71,7 +71,7 @@ class Potential:
             It is absent, truncated or damaged.
         """
         settings, arrays, metadata = read_model(path)
-        return cls(settings, arrays.mixing, arrays.coefficients, arrays.factor, arrays.noise, metadata)
+        return cls(settings, arrays.mixing, arrays.coefficients, arrays.covariance_factor, arrays.noise, metadata)
 
     @property
     def noise_energy(self) -> float:
@@ -153,12 +153,12 @@ class Potential:
     @cached_property
     def _committee(self) -> tuple[Coefficients, ...]:
         rng = np.random.default_rng(self.settings.seed)
-        draws = rng.normal(size=(COMMITTEE_SIZE, self.factor.shape[1]))
-        members = self.coefficients + draws @ self.factor.T
+        draws = rng.normal(size=(COMMITTEE_SIZE, self.covariance_factor.shape[1]))
+        members = self.coefficients + draws @ self.covariance_factor.T
         return tuple(split_coefficients(self.basis.model, member) for member in members)
 
     def _variance(self, rows: Floats) -> Floats:
-        variance: Floats = np.sum((rows @ self.factor) ** 2, axis=-1)
+        variance: Floats = np.sum((rows @ self.covariance_factor) ** 2, axis=-1)
         return variance
 
     def _force_variance(self, design: Design) -> Floats:

@@ -65,7 +65,7 @@ class CrystalFigures:
     """Equation of state of the reference crystal."""
 
     volume_ang3_per_atom: float
-    lattice_ang: float
+    lattice_constant_ang: float
     """(volume of the reference cell)^(1/3)"""
     bulk_modulus_gpa: float
     energy_ev_per_atom: float
@@ -76,8 +76,7 @@ class ReferenceCheck:
     """The reference crystal by the labels and by the potential."""
 
     label: CrystalFigures
-    potential: CrystalFigures | None
-    """None where it has no minimum in the range of the reference volumes."""
+    potential: CrystalFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ class FitResult:
     prequential: tuple[FrameScore, ...]
     """Labels that the previous potential had not seen, scored by it before they were absorbed."""
     reference: ReferenceCheck | None
-    """None without reference labels, or where the labels have no minimum in their range."""
+    """None without reference labels, or where labels or potential have no minimum in the range of volumes."""
     kind: Literal["fit"] = "fit"
 
 
@@ -284,9 +283,8 @@ def check_reference(potential: Potential, reference: tuple[Label, ...]) -> Refer
     scan = np.linspace(volumes.min(), volumes.max(), REFERENCE_VOLUMES)
     predicted = [potential.predict(_scaled(seed, volume)).energy / len(seed) for volume in scan]
     by_label = _figures_or_none(volumes, [label.energy / len(label.structure) for label in reference], len(seed))
-    if by_label is None:
-        return None
-    return ReferenceCheck(by_label, _figures_or_none(scan, predicted, len(seed)))
+    by_potential = _figures_or_none(scan, predicted, len(seed))
+    return ReferenceCheck(by_label, by_potential) if by_label and by_potential else None
 
 
 def _figures_or_none(volumes: Floats, energies: list[float], n_atoms: int) -> CrystalFigures | None:
