@@ -44,7 +44,7 @@ def reference_structures(campaign: Campaign) -> tuple[Structure, ...]:
     Raises
     ------
     InputError
-        Where `system.reference.structure` names no seed.
+        Where `system.reference.structure` names no seed, or one that is not a crystal.
     """
     reference = campaign.system.reference
     if reference.points == 0:
@@ -56,6 +56,11 @@ def reference_structures(campaign: Campaign) -> tuple[Structure, ...]:
             f"the last one is {len(seeds) - 1}"
         )
     seed = seeds[reference.structure]
+    if not all(seed.pbc):
+        raise InputError(
+            f"system.reference.structure: seed {reference.structure} is not periodic in three directions and has no "
+            "volume to scale; name a crystal, or set points = 0"
+        )
     fractions = np.linspace(*reference.volumes, reference.points)
     return tuple(scaled(seed, float(fraction)) for fraction in fractions)
 

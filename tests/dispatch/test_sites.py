@@ -1,0 +1,102 @@
+"""Site files: found by name or path, strict, and `auto` resolved within what the machine has."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hpcmat.dispatch import sites
+from hpcmat.dispatch.sites import Site, describe_machine, known_sites, load_site, usable_cores
+from hpcmat.errors import InputError
+
+JOBS = Path(__file__).resolve().parents[2] / "jobs" / "sites"
+
+
+def write(folder, text):
+    path = folder / "machine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_shipped_sites_load_and_carry_their_name():
+    assert "local" in known_sites()
+    for name, path in known_sites().items():
+        site = load_site(name)
+        assert site.name == name
+        assert site.source == path
+
+
+def test_local_site_keeps_libraries_to_one_thread():
+    assert load_site().environment["OMP_NUM_THREADS"] == "1"
+
+
+def test_path_works_like_a_name(tmp_path):
+    site = load_site(write(tmp_path, 'name = "mine"\nworkers = 3\ncores_per_node = 8\nsetup = ["module load gcc"]'))
+    assert (site.name, site.workers, site.setup) == ("mine", 3, ("module load gcc",))
+    assert describe_machine(site).workers == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            'name = "a"\nworkers = "many"',
+            "workers: expected an integer, got the text 'many'; write an integer or 'auto'",
+        ),
+        ('name = "a"\nworkers = 0', "workers: must be greater than or equal to 1"),
+        ('name = "a"\nkind = "slurm"', "kind: unknown value 'slurm'; choose one of local"),
+        ('name = "a"\nworker = 2', "unknown key 'worker'; did you mean 'workers'?"),
+        ('name = "a"\nenvironment = { A = 1 }', "environment.A: expected a text in quotes, got 1"),
+        ("workers = 2", "name: missing"),
+        ('name = "a"\n[', "not valid TOML"),
+    ],
+)
+def test_mistakes_are_refused(tmp_path, text, expected):
+    with pytest.raises(InputError) as caught:
+        load_site(write(tmp_path, text))
+    assert expected in str(caught.value)
+
+
+def test_unknown_site_lists_the_known_ones():
+    with pytest.raises(InputError, match=r"unknown site 'locl'; did you mean 'local'\? known: .*local"):
+        load_site("locl")
+    with pytest.raises(InputError, match="no such file"):
+        load_site("elsewhere/machine.toml")
+
+
+def test_installed_sites_serve_where_there_is_no_checkout(tmp_path, monkeypatch):
+    folder = tmp_path / "share" / "hpcmat" / "jobs" / "sites"
+    folder.mkdir(parents=True)
+    (folder / "far.toml").write_text('name = "far"')
+    (folder / "local.toml").write_text('name = "installed"')
+    monkeypatch.setattr(sites.sys, "prefix", str(tmp_path))
+    assert load_site("far").name == "far"
+    assert load_site("local").source == JOBS / "local.toml"
+    monkeypatch.setattr(sites, "__file__", str(tmp_path / "lib" / "hpcmat" / "dispatch" / "sites.py"))
+    assert load_site("local").name == "installed"
+
+
+@pytest.mark.parametrize(("cores", "each", "workers"), [(8, 1, 8), (8, 3, 2), (1, 1, 1)])
+def test_auto_fills_the_cores(cores, each, workers):
+    machine = describe_machine(Site(name="a", cores_per_node=cores, cores_per_worker=each, memory_gib=4.0))
+    assert (machine.workers, machine.cores_per_node, machine.memory_gib) == (workers, cores, 4.0)
+
+
+def test_worker_larger_than_the_node_is_refused():
+    with pytest.raises(InputError, match="9 exceeds the 8 cores"):
+        describe_machine(Site(name="a", cores_per_node=8, cores_per_worker=9))
+
+
+def test_affinity_limits_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3}, raising=False)
+    assert usable_cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "cores"), [("200000 100000", 2), ("max 100000", 64), ("50000 100000", 0), ("nonsense", 64)]
+)
+def test_quota_of_the_control_group(tmp_path, line, cores):
+    file = tmp_path / "cpu.max"
+    file.write_text(line)
+    assert sites._quota_cores(file, 64) == cores
+    assert sites._quota_cores(tmp_path / "absent", 64) == 64
