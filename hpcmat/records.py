@@ -7,10 +7,8 @@ Encoding to JSON keeps 64-bit floats exactly; NaN and infinities are refused by 
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
@@ -224,9 +222,13 @@ class Record:
     schema_version: int = SCHEMA_VERSION
 
 
-@lru_cache(maxsize=64)
-def _adapter(record_type: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(record_type)
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
+
+
+def _adapter(record_type: Any) -> TypeAdapter[Any]:
+    if record_type not in _ADAPTERS:
+        _ADAPTERS[record_type] = TypeAdapter(record_type)
+    return _ADAPTERS[record_type]
 
 
 def encode(record: Any, record_type: Any = None) -> str:

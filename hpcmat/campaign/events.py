@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from hpcmat.records import Execution, Failure, Task
+from hpcmat.records import Execution, Failure, Structure, Task
 
 Purpose = Literal["train", "validation", "reference", "explore", "fit"]
 """What a task is for. Validation and reference labels are never trained on."""
@@ -20,6 +20,8 @@ class Candidate:
     exploration: str
     """Content key of the exploration."""
     frame: int
+    key: str
+    """Content key of its label."""
     sigma: float
     """Largest epistemic standard deviation of an atom's force when it was found, eV/Å; 0 in a cold start."""
     reserved: bool
@@ -63,12 +65,28 @@ class Decision:
 class Created:
     """The campaign began to exist."""
 
+    identity: str
+    """Name and a random part: tells this campaign from others in the shared result store."""
     spec: str
     """Canonical JSON of the campaign file with all defaults."""
     version: str
     store: str
     """Root of the result store."""
+    seeds: tuple[Structure, ...]
+    references: tuple[Structure, ...]
+    """Cells of the reference equation of state."""
     kind: Literal["created"] = "created"
+
+
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """The campaign goes on with another budget, target or other rule that changes no calculation."""
+
+    spec: str
+    """Canonical JSON of the new campaign file."""
+    changes: tuple[str, ...]
+    """Keys that changed."""
+    kind: Literal["amended"] = "amended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +117,8 @@ class Submitted:
 
     task_id: str
     remedies: tuple[str, ...]
+    attempts_before: int
+    """Attempts at the key that the result store held; what comes after them answers this submission."""
     kind: Literal["submitted"] = "submitted"
 
 
@@ -219,7 +239,8 @@ class Ended:
 
 
 Event = Annotated[
-    Created | RunStarted | Decided | Submitted | Finished | Failed | Stopping | Ended, Field(discriminator="kind")
+    Created | Amended | RunStarted | Decided | Submitted | Finished | Failed | Stopping | Ended,
+    Field(discriminator="kind"),
 ]
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Event)

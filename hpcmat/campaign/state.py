@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from hpcmat.campaign.events import (
+    Amended,
     Candidate,
     Created,
     Decided,
@@ -53,6 +54,7 @@ class TaskState:
     submitted: float | None = None
     finished: float | None = None
     remedies: tuple[str, ...] = ()
+    attempts_before: int = 0
     failures: list[FailedAttempt] = field(default_factory=list)
     execution: Execution | None = None
     adopted: str = ""
@@ -117,6 +119,9 @@ class CampaignState:
             case Created():
                 self.created, self.created_time = event, time
                 self.spec = Campaign.model_validate_json(event.spec)
+            case Amended():
+                self.spec = Campaign.model_validate_json(event.spec)
+                self.stopping = self.ended = None
             case RunStarted():
                 self.runs.append(Run(event, time))
                 self.ended = None
@@ -136,7 +141,8 @@ class CampaignState:
         task = self.tasks[event.task_id]
         match event:
             case Submitted():
-                task.status, task.submitted, task.remedies = "running", time, event.remedies
+                task.status, task.submitted = "running", time
+                task.remedies, task.attempts_before = event.remedies, event.attempts_before
             case Finished():
                 task.status, task.finished, task.summary = "done", time, event.summary
                 task.execution, task.adopted = event.execution, event.adopted

@@ -10,14 +10,17 @@ import os
 import sysconfig
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import parsl
 from parsl.config import Config
+from parsl.errors import ParslError
 from parsl.executors import HighThroughputExecutor
+from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.launchers import SimpleLauncher
 from parsl.providers import LocalProvider
 
@@ -26,7 +29,20 @@ from hpcmat.dispatch.worker import Order, perform
 from hpcmat.errors import DispatchError
 from hpcmat.records import encode
 
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """How many tasks run at once, with how many threads each, after which shell lines."""
+
+    count: int
+    threads: int = 1
+    setup: tuple[str, ...] = ()
+
+    def shell(self) -> str:
+        """Shell text run before the workers start."""
+        return "\n".join([*(f"export {name}={self.threads}" for name in _THREADS), *self.setup])
 
 
 class ParslDispatcher:
@@ -34,22 +50,20 @@ class ParslDispatcher:
 
     Parameters
     ----------
-    workers : int
-        How many tasks run at once.
+    workers : Workers
+        How many tasks run at once, and in which environment.
     folder : Path
         Where Parsl keeps its logs.
     campaign : str
         Identity of the campaign on this machine, for orphan control.
-    threads : int
-        Threads each task may use.
     """
 
-    def __init__(self, workers: int, folder: Path, campaign: str, threads: int = 1) -> None:
-        self.workers = workers
+    def __init__(self, workers: Workers, folder: Path, campaign: str) -> None:
+        self.workers = workers.count
+        self._setup = workers.shell()
         self.epoch = uuid.uuid4().hex
         self._folder = folder
         self._campaign = campaign
-        self._threads = threads
         self._kernel: Any = None
         self._app: Callable[[str], Future[str]] | None = None
 
@@ -102,9 +116,8 @@ class ParslDispatcher:
         self._kernel = self._app = None
 
     def _config(self) -> Config:
-        threads = "; ".join(f"export {name}={self._threads}" for name in _ONE_THREAD)
         provider = LocalProvider(
-            init_blocks=1, min_blocks=1, max_blocks=1, launcher=SimpleLauncher(), worker_init=threads
+            init_blocks=1, min_blocks=1, max_blocks=1, launcher=SimpleLauncher(), worker_init=self._setup
         )
         executor = HighThroughputExecutor(
             label="workers",
@@ -128,6 +141,11 @@ class ParslDispatcher:
             initialize_logging=False,
             usage_tracking=0,
         )
+
+
+def is_lost_worker(error: BaseException) -> bool:
+    """Whether a future failed because of the machine: its worker, its manager or Parsl itself went away."""
+    return isinstance(error, (WorkerLost, ManagerLost, ParslError, CancelledError))
 
 
 def _find_parsl_scripts() -> None:

@@ -57,6 +57,8 @@ class View:
     pool_train: int
     pool_validation: int
     references_left: int
+    labels_since_fit: int
+    """Decided after the newest fit was."""
     draining: bool
 
 
@@ -92,11 +94,10 @@ def barrier_action(view: View, rules: Rules) -> Action | None:
         return Action.EXPLORE if more else None
     if view.references_left:
         return Action.REFERENCE
-    in_round = view.train + view.validation - view.train_fitted - view.scored_fitted
     size = rules.batch_size if view.has_model else rules.cold_start
     if view.has_model and view.explorations_of_model == 0 and not view.labels_open:
         return Action.EXPLORE
-    if in_round < min(size, in_round + _labels_left(view, rules)) and (label := _label(view, rules)):
+    if view.labels_since_fit < size and _labels_left(view, rules) > 0 and (label := _label(view, rules)):
         return label
     if view.labels_open:
         return None

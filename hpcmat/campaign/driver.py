@@ -1,0 +1,238 @@
+"""The driver: one loop that collects what has ended, decides what is next and hands it to free workers.
+
+It owns no science and remembers nothing but the fold of its journal. Each event is in the journal before the act it
+announces. A process that dies at any instant leaves either a decision without a result, which is submitted again, or
+a result without an event, which is adopted from the result store.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
+
+from hpcmat.campaign.events import Decided, Ended, Event, Failed, Finished, Stopping, Submitted, event_json
+from hpcmat.campaign.evidence import Evidence
+from hpcmat.campaign.folder import CampaignFolder
+from hpcmat.campaign.outcomes import summarise
+from hpcmat.campaign.planning import Planner
+from hpcmat.campaign.scheduling import rules_of, view_of
+from hpcmat.campaign.state import CampaignState, TaskState
+from hpcmat.campaign.stopping import labels_done, stopping_reason
+from hpcmat.dispatch.executor import ParslDispatcher, is_lost_worker
+from hpcmat.dispatch.worker import Order
+from hpcmat.engines.labelling import LabelRequest, label_key
+from hpcmat.engines.ladder import next_remedies
+from hpcmat.errors import StorageError
+from hpcmat.records import Execution, Failure, FailureKind, Record, Task, decode, encode
+from hpcmat.steering.schedule import barrier_action, next_action
+from hpcmat.store.claims import Process
+from hpcmat.store.journal import Journal
+from hpcmat.store.results import Attempt, AttemptState, ResultStore
+
+Observer = Callable[[Event, CampaignState], None]
+
+_POLL_S = 0.2
+"""How often stop requests and tasks of earlier drivers are looked at while nothing ends."""
+_FREE_ATTEMPTS = 20
+"""Attempts lost to the machine after which even a free failure gives the task up."""
+
+
+class Driver:
+    """Runs one campaign to its end, or until it is asked to stop.
+
+    Parameters
+    ----------
+    folder, journal, state : the campaign, its journal opened for writing, and the fold of all its events.
+    dispatcher : where tasks run; entered by the caller.
+    cores_per_node : for the account in node-hours.
+    observer : told of every event after it is durable.
+    """
+
+    def __init__(
+        self,
+        folder: CampaignFolder,
+        journal: Journal,
+        state: CampaignState,
+        dispatcher: ParslDispatcher,
+        cores_per_node: int,
+        observer: Observer,
+    ) -> None:
+        assert state.created is not None, "a journal begins with its Created event"
+        self.state = state
+        self._folder = folder
+        self._journal = journal
+        self._dispatcher = dispatcher
+        self._cores_per_node = cores_per_node
+        self._observer = observer
+        self._store_root = state.created.store
+        self._store = ResultStore(state.created.store)
+        self._planner = Planner(state.campaign, Evidence(self._store), state.created)
+        engine = state.campaign.engine
+        self._references = {label_key(structure, engine) for structure in self._planner.references}
+        self._rules = rules_of(state.campaign, dispatcher.workers)
+        self._futures: dict[Future[str], str] = {}
+        self._foreign: set[str] = set()
+        """Tasks that processes of an earlier driver, or of another campaign, are executing now."""
+
+    def run(self) -> None:
+        """Run until the campaign is complete or stopped.
+
+        Raises
+        ------
+        StorageError
+            The journal or the result store cannot be written; the journal is sound and `run` can be called again.
+        """
+        self._adopt()
+        while True:
+            self._collect()
+            self._consider_stopping()
+            self._fill()
+            if not self._futures and not self._foreign:
+                break
+            self._wait()
+        self._end()
+
+    def _adopt(self) -> None:
+        """Settle what earlier drivers had handed over: take results, wait for live processes, submit the rest again."""
+        for task in list(self.state.open_tasks):
+            if task.status == "running":
+                self._settle(task, earlier=True)
+
+    def _collect(self) -> None:
+        for future in [f for f in self._futures if f.done()]:
+            task = self.state.tasks[self._futures.pop(future)]
+            self._settle(task, error=future.exception())
+        for task_id in sorted(self._foreign):
+            self._settle(self.state.tasks[task_id])
+
+    def _settle(self, task: TaskState, *, earlier: bool = False, error: BaseException | None = None) -> None:
+        """Bring the state of a submitted task in line with what the result store holds, whatever its worker said."""
+        self._foreign.discard(task.id)
+        attempts = self._store.attempts(task.key)
+        accepted = next((a.record for a in attempts if a.record is not None and a.record.accepted), None)
+        new = [attempt for attempt in attempts if attempt.number > task.attempts_before]
+        if accepted is not None:
+            self._finish(task, accepted, earlier)
+        elif any(attempt.state is AttemptState.RUNNING for attempt in attempts):
+            self._foreign.add(task.id)
+        elif isinstance(error, StorageError):
+            raise error
+        elif new:
+            self._fail(task, *_what_failed(new[-1]))
+        elif error is not None:
+            self._fail(task, _never_began(error), None)
+        else:
+            # Its driver died between writing the event and reaching a worker: nothing began, nothing is lost.
+            self._start(task)
+
+    def _finish(self, task: TaskState, record: Record, earlier: bool) -> None:
+        assert self.state.created is not None
+        ours = record.provenance.campaign == self.state.created.identity
+        adopted = "" if ours and not earlier else "earlier driver" if ours else "earlier campaign"
+        summary = summarise(record, task.decision, self.state, self._references)
+        if task.purpose == "fit":
+            self._publish_potential(task)
+        self._append(Finished(task.id, summary, record.execution, adopted))  # type: ignore[arg-type]
+
+    def _publish_potential(self, task: TaskState) -> None:
+        source = self._store.folder(task.key) / "potential.npz"
+        draft = self._folder.potential.with_suffix(".part")
+        try:
+            shutil.copyfile(source, draft)
+            draft.replace(self._folder.potential)
+        except OSError as error:
+            raise StorageError(f"{self._folder.potential}: {error}; mend it and run the same command again") from error
+
+    def _fail(self, task: TaskState, failure: Failure, execution: Execution | None) -> None:
+        self._append(Failed(task.id, failure, execution, self._remedies(task, failure)))
+
+    def _remedies(self, task: TaskState, failure: Failure) -> tuple[str, ...] | None:
+        charged = [a.remedies for a in task.failures if not a.failure.failure.free]
+        free = len(task.failures) - len(charged)
+        if failure.failure.free:
+            return task.remedies if free + 1 < _FREE_ATTEMPTS else None
+        if len(charged) + 1 >= self.state.campaign.failures.max_attempts:
+            return None
+        return next_remedies(failure, (*charged, task.remedies))
+
+    def _consider_stopping(self) -> None:
+        if self.state.stopping is None and self._folder.stop_request.exists():
+            self._append(Stopping("asked", "stop requested; what runs may end"))
+        if self.state.stopping is None and (reason := stopping_reason(self.state, time.time())):
+            self._append(reason)
+
+    def _fill(self) -> None:
+        """Give every free worker the best task that exists now."""
+        if self._asked_to_stop:
+            return
+        if not self._dispatcher.healthy:
+            self._dispatcher.restart()
+        while len(self._futures) + len(self._foreign) < self._dispatcher.workers:
+            task = self._next_waiting() or self._next_decided()
+            if task is None:
+                return
+            self._start(task)
+
+    def _next_waiting(self) -> TaskState | None:
+        return next((t for t in self.state.open_tasks if t.status in {"waiting", "decided"}), None)
+
+    def _next_decided(self) -> TaskState | None:
+        schedule = barrier_action if self.state.campaign.steering.schedule == "barrier" else next_action
+        action = schedule(view_of(self.state, len(self._planner.references)), self._rules)
+        if action is None:
+            return None
+        decision = self._planner.decide(action, self.state)
+        self._append(Decided(decision))
+        return self.state.tasks[decision.task.id]
+
+    @property
+    def _asked_to_stop(self) -> bool:
+        return self.state.stopping is not None and self.state.stopping.reason == "asked"
+
+    def _start(self, task: TaskState) -> None:
+        record = self._store.read(task.key)
+        if record is not None:
+            self._finish(task, record, earlier=True)
+            return
+        self._append(Submitted(task.id, task.remedies, len(self._store.attempts(task.key))))
+        order = Order(self._with_remedies(task), self._store_root, Process.current(), self._cores_per_node)
+        self._futures[self._dispatcher.submit(order)] = task.id
+
+    def _with_remedies(self, task: TaskState) -> Task:
+        decided = task.decision.task
+        if decided.kind != "label" or not task.remedies:
+            return decided
+        request = replace(decode(LabelRequest, decided.request), remedies=task.remedies)
+        return replace(decided, request=encode(request))
+
+    def _wait(self) -> None:
+        if self._futures:
+            wait(self._futures, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+        else:
+            time.sleep(_POLL_S)
+
+    def _end(self) -> None:
+        stopping = self.state.stopping
+        complete = stopping is not None and stopping.reason != "asked"
+        sentence = stopping.sentence if stopping else "nothing left to do"
+        self._append(Ended(complete, f"{sentence}; {labels_done(self.state)} labels"))
+        self._folder.stop_request.unlink(missing_ok=True)
+
+    def _append(self, event: Event) -> None:
+        for entry in self._journal.append([(event.kind, event_json(event))]):
+            self.state.apply(event, entry.time)
+        self._observer(event, self.state)
+
+
+def _what_failed(attempt: Attempt) -> tuple[Failure, Execution | None]:
+    if attempt.record is None:
+        return Failure(FailureKind.KILLED, "its process vanished without a record"), None
+    return decode(Failure, attempt.record.outcome), attempt.record.execution
+
+
+def _never_began(error: BaseException) -> Failure:
+    kind = FailureKind.NODE_LOST if is_lost_worker(error) else FailureKind.CRASH
+    return Failure(kind, f"its worker did not begin it: {type(error).__name__}: {error}"[:500])

@@ -1,0 +1,84 @@
+"""What a choice rests on, as arrays: posterior covariance, design rows of candidates, reference distribution."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcmat.campaign.events import Candidate, ExploreSummary
+from hpcmat.campaign.state import CampaignState, TaskState
+from hpcmat.engines.exploration import ExploreResult
+from hpcmat.records import Structure, decode
+from hpcmat.steering.acquisition import condition
+from hpcmat.store.results import ResultStore
+from hpcmat.surrogates.potential import Potential
+
+Floats = NDArray[np.float64]
+
+
+class Evidence:
+    """Reads and remembers the arrays that steering judges candidates by."""
+
+    def __init__(self, store: ResultStore) -> None:
+        self._store = store
+        self._reference: tuple[int, Floats] | None = None
+        self._rows = lru_cache(maxsize=4096)(self._read_rows)
+        self._frames = lru_cache(maxsize=256)(self._read_frames)
+        self._potential = lru_cache(maxsize=2)(self._read_potential)
+
+    def structure(self, candidate: Candidate) -> Structure:
+        """The candidate's structure."""
+        return self._frames(candidate.exploration)[candidate.frame]
+
+    def covariance(self, state: CampaignState, model: TaskState) -> Floats:
+        """Posterior covariance given the model's labels, and all training labels decided since (F, F).
+
+        A label in flight counts as if it were there: the covariance does not depend on its value. One that fails
+        drops out by itself, because it is no longer among the decided ones.
+        """
+        potential = self._potential(model.key)
+        covariance: Floats = potential.covariance_factor @ potential.covariance_factor.T
+        fitted = set(model.decision.train)
+        for task in state.of_purpose("train"):
+            if task.key not in fitted and task.status != "failed" and task.decision.candidate is not None:
+                covariance = condition(covariance, self.rows(task.decision.candidate, model))
+        return covariance
+
+    def rows(self, candidate: Candidate, model: TaskState) -> Floats:
+        """Design rows of a candidate divided by the model's noise (3n + 7, F)."""
+        energy, forces, stress = self._rows(candidate.exploration, candidate.frame)
+        noise = self._potential(model.key).noise
+        per_atom = 3.0 / len(forces)
+        return np.concatenate([energy[None] * per_atom / noise[0], forces / noise[1], stress / noise[2]])
+
+    def reference(self, state: CampaignState) -> Floats:
+        """Mean of x xᵀ over the force rows of everything explored with a potential (F, F); all frames without one."""
+        candidates = state.candidates
+        if self._reference is None or self._reference[0] != len(candidates):
+            chosen = [c for c in candidates if c.exploration in _explored_with_potential(state)] or candidates
+            grams = [rows.T @ rows / len(rows) for rows in (self._rows(c.exploration, c.frame)[1] for c in chosen)]
+            self._reference = (len(candidates), np.mean(grams, axis=0))
+        return self._reference[1]
+
+    def _read_rows(self, exploration: str, frame: int) -> tuple[Floats, Floats, Floats]:
+        with np.load(self._store.folder(exploration) / "rows.npz") as archive:
+            energy, forces, stress = (archive[f"{name}_{frame}"] for name in ("energy", "forces", "stress"))
+        return energy.astype(np.float64), forces.astype(np.float64), stress.astype(np.float64)
+
+    def _read_frames(self, exploration: str) -> tuple[Structure, ...]:
+        record = self._store.read(exploration)
+        assert record is not None, "a finished exploration has an accepted record"
+        return tuple(frame.structure for frame in decode(ExploreResult, record.outcome).frames)
+
+    def _read_potential(self, key: str) -> Potential:
+        return Potential.load(self._store.folder(key) / "potential.npz")
+
+
+def _explored_with_potential(state: CampaignState) -> set[str]:
+    return {
+        task.key
+        for task in state.done("explore")
+        if isinstance(task.summary, ExploreSummary) and task.summary.model is not None
+    }

@@ -1,0 +1,205 @@
+"""From a campaign file to a running driver: begin, resume, amend, stop."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import signal
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import hpcmat
+from hpcmat.campaign.driver import Driver, Observer
+from hpcmat.campaign.events import Amended, Created, Event, RunStarted, event_json, read_event
+from hpcmat.campaign.folder import CampaignFolder
+from hpcmat.campaign.spec import Campaign, canonical_spec_json
+from hpcmat.campaign.state import CampaignState
+from hpcmat.campaign.structures import reference_structures, seed_structures
+from hpcmat.dispatch.executor import ParslDispatcher, Workers
+from hpcmat.dispatch.sites import Site, describe_machine
+from hpcmat.errors import BusyError, InputError
+from hpcmat.records import encode
+from hpcmat.store.atomic import make_folder, storage_error, write_text
+from hpcmat.store.journal import Journal
+
+AMENDABLE = ("budget", "target", "failures", "steering", "governance")
+"""Tables of the campaign file that may change between two runs: no calculation already made depends on them."""
+_SOFTWARE = ("hpcmat", "numpy", "scipy", "numba", "ase", "parsl", "pydantic", "gpaw")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a run needs besides the campaign file."""
+
+    folder: CampaignFolder
+    store: Path
+    site: Site
+    journal_url: str | None = None
+    """Another database for the journal, as an SQLAlchemy URL; only where the campaign begins."""
+
+
+def run_campaign(campaign: Campaign, start: Start, observer: Observer) -> CampaignState:
+    """Begin a campaign or take it up where it is, and run it to its end or until it is asked to stop.
+
+    Raises
+    ------
+    InputError
+        The folder holds another campaign.
+    BusyError
+        Another driver runs it.
+    StorageError
+        Disk full, or not writable; what is in the journal and the store is sound.
+    """
+    with _locked(start.folder), _opened(campaign, start) as (journal, state):
+        for event in _news(campaign, start, state):
+            _append(journal, state, event, observer)
+        if state.ended is not None and state.ended.complete:
+            return state
+        _drive(start, journal, state, observer)
+        return state
+
+
+def request_stop(folder: CampaignFolder) -> bool:
+    """Ask the driver to drain; False where none is running."""
+    folder.read()
+    if not is_running(folder):
+        return False
+    write_text(folder.stop_request, f"{os.getpid()}\n")
+    return True
+
+
+def is_running(folder: CampaignFolder) -> bool:
+    """Whether a driver holds the campaign's lock."""
+    try:
+        with folder.lock.open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _drive(start: Start, journal: Journal, state: CampaignState, observer: Observer) -> None:
+    machine = describe_machine(start.site)
+    start.folder.stop_request.unlink(missing_ok=True)
+    identity = str(start.folder.root.resolve())
+    with ParslDispatcher(_workers(start.site), start.folder.logs, identity) as dispatcher:
+        event = RunStarted(
+            epoch=dispatcher.epoch,
+            host=os.uname().nodename,
+            pid=os.getpid(),
+            site=start.site.name,
+            workers=machine.workers,
+            cores_per_node=machine.cores_per_node,
+            software=_software(),
+        )
+        _append(journal, state, event, observer)
+        driver = Driver(start.folder, journal, state, dispatcher, machine.cores_per_node, observer)
+        with _draining_on_signals(start.folder):
+            driver.run()
+
+
+def _workers(site: Site) -> Workers:
+    machine = describe_machine(site)
+    variables = tuple(f"export {name}={shlex.quote(value)}" for name, value in site.environment.items())
+    return Workers(machine.workers, machine.cores_per_worker, (*variables, *site.setup))
+
+
+@contextmanager
+def _locked(folder: CampaignFolder) -> Iterator[None]:
+    make_folder(folder.root)
+    try:
+        lock = folder.lock.open("w")
+    except OSError as error:
+        raise storage_error(folder.lock, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(
+                f"{folder.root}: another driver runs this campaign; watch it with `hpcmat watch {folder.root}` "
+                f"or end it with `hpcmat stop {folder.root}`"
+            ) from None
+        yield
+
+
+@contextmanager
+def _opened(campaign: Campaign, start: Start) -> Iterator[tuple[Journal, CampaignState]]:
+    folder = start.folder
+    if start.journal_url is not None and not folder.exists:
+        write_text(folder.journal_pointer, f"{start.journal_url}\n{campaign.name}-{uuid.uuid4().hex[:12]}\n")
+    journal = folder.journal()
+    try:
+        journal.create()
+        yield journal, CampaignState.of((read_event(entry.payload), entry.time) for entry in journal.read())
+    finally:
+        journal.close()
+
+
+def _news(campaign: Campaign, start: Start, state: CampaignState) -> Iterator[Event]:
+    """Events that make the journal agree with the campaign file."""
+    if state.created is None:
+        yield Created(
+            identity=f"{campaign.name}-{uuid.uuid4().hex[:12]}",
+            spec=canonical_spec_json(campaign),
+            version=hpcmat.__version__,
+            store=str(start.store.resolve()),
+            seeds=seed_structures(campaign),
+            references=reference_structures(campaign),
+        )
+        return
+    changes = _changes(json.loads(canonical_spec_json(state.campaign)), json.loads(canonical_spec_json(campaign)))
+    fixed = [key for key in changes if key.split(".")[0] not in AMENDABLE]
+    seeds = [encode(seed) for seed in seed_structures(campaign)]
+    if not fixed and seeds != [encode(seed) for seed in state.created.seeds]:
+        fixed = ["system.structures"]
+    if fixed:
+        raise InputError(
+            f"{start.folder.root}: holds a campaign with another {', '.join(fixed)}; give this one a folder of its own "
+            f"with --out (only {', '.join(AMENDABLE)} may change)"
+        )
+    if changes:
+        yield Amended(canonical_spec_json(campaign), tuple(changes))
+
+
+def _changes(old: Any, new: Any, path: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted({*old, *new})
+        return [change for key in keys for change in _changes(old.get(key), new.get(key), f"{path}.{key}".strip("."))]
+    return [] if old == new else [path]
+
+
+@contextmanager
+def _draining_on_signals(folder: CampaignFolder) -> Iterator[None]:
+    """The first SIGINT or SIGTERM drains; a second SIGINT interrupts."""
+
+    def drain(number: int, _frame: FrameType | None) -> None:
+        write_text(folder.stop_request, f"signal {number}\n")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, drain) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _append(journal: Journal, state: CampaignState, event: Event, observer: Observer) -> None:
+    for entry in journal.append([(event.kind, event_json(event))]):
+        state.apply(event, entry.time)
+    observer(event, state)
+
+
+def _software() -> tuple[tuple[str, str], ...]:
+    installed = {name.lower(): version for name, version in ((d.name, d.version) for d in metadata.distributions())}
+    return tuple((name, installed[name]) for name in _SOFTWARE if name in installed)

@@ -1,0 +1,117 @@
+"""From records of the result store to summaries in the journal: what the driver needs to know of a result."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from hpcmat.campaign.events import (
+    Candidate,
+    Decision,
+    ExploreSummary,
+    FitSummary,
+    LabelSummary,
+    ReferenceComparison,
+    Scores,
+    Summary,
+)
+from hpcmat.campaign.spec import Campaign
+from hpcmat.campaign.state import CampaignState, fit_summaries
+from hpcmat.engines.exploration import ExploreResult
+from hpcmat.engines.labelling import label_key
+from hpcmat.records import Label, Record, decode
+from hpcmat.steering.chance import reserved_frames
+from hpcmat.steering.stopping import error_bound
+from hpcmat.surrogates.scoring import FrameScore
+from hpcmat.surrogates.training import FitResult, ReferenceCheck
+
+
+def summarise(record: Record, decision: Decision, state: CampaignState, references: Collection[str]) -> Summary:
+    """Summary of an accepted record.
+
+    Parameters
+    ----------
+    references : content keys of the reference cells, which no candidate may repeat.
+    """
+    if record.task_kind == "label":
+        return _of_label(decode(Label, record.outcome))
+    if record.task_kind == "fit":
+        return _of_fit(decode(FitResult, record.outcome), state)
+    known = {candidate.key for candidate in state.candidates} | set(references)
+    return _of_exploration(decode(ExploreResult, record.outcome), decision, state.campaign, known)
+
+
+def _of_label(label: Label) -> LabelSummary:
+    return LabelSummary(
+        energy_per_atom=label.energy / len(label.structure),
+        max_force=float(np.linalg.norm(label.forces, axis=1).max()),
+        scf_steps=label.scf_steps,
+        n_atoms=len(label.structure),
+    )
+
+
+def _of_exploration(
+    result: ExploreResult, decision: Decision, campaign: Campaign, known: Collection[str]
+) -> ExploreSummary:
+    """Candidates of an exploration, without structures seen before, some reserved for the validation stream.
+
+    The cold start is what the first potential needs and is no sample of what it will visit: none of it is reserved.
+    """
+    key = decision.task.key
+    reserved: frozenset[int] = frozenset()
+    if decision.rule != "cold-start":
+        fraction = campaign.steering.validation_fraction
+        reserved = reserved_frames(len(result.frames), fraction, campaign.seed, "validation", key)
+    seen = set(known)
+    candidates = []
+    for number, frame in enumerate(result.frames):
+        label = label_key(frame.structure, campaign.engine)
+        if label not in seen:
+            seen.add(label)
+            candidates.append(
+                Candidate(key, number, label, frame.sigma, number in reserved, frame.step, frame.temperature_k)
+            )
+    return ExploreSummary(tuple(candidates), result.stopped, result.steps_run, decision.model)
+
+
+def _of_fit(result: FitResult, state: CampaignState) -> FitSummary:
+    target = state.campaign.target
+    mse = [score.forces_mse for score in result.validation]
+    earlier = sum(fit.validation.n_frames >= target.min_validation for fit in fit_summaries(state))
+    bound = error_bound(mse, target.confidence, look=earlier + 1)
+    return FitSummary(
+        n_train=result.n_train,
+        n_features=result.n_features,
+        effective_parameters=result.effective_parameters,
+        train_energy_rmse=result.train.energy_rmse,
+        train_forces_rmse=result.train.forces_rmse,
+        noise_forces=result.noise_forces,
+        validation=_scores(result.validation),
+        prequential=_scores(result.prequential),
+        reference=_comparison(result.reference),
+        force_rmse=bound.rmse if bound else None,
+        force_rmse_bound=bound.upper if bound and np.isfinite(bound.upper) else None,
+        force_rmse_lower=bound.lower if bound else None,
+    )
+
+
+def _scores(scores: Sequence[FrameScore]) -> Scores:
+    return Scores(
+        n_frames=len(scores),
+        forces_mse=tuple(score.forces_mse for score in scores),
+        energy_errors=tuple(score.energy_error for score in scores),
+        forces_z2=tuple(score.forces_z2 for score in scores),
+        coverage_95=tuple(score.coverage_95 for score in scores),
+    )
+
+
+def _comparison(check: ReferenceCheck | None) -> ReferenceComparison | None:
+    if check is None:
+        return None
+    return ReferenceComparison(
+        lattice_label_ang=check.label.lattice_constant_ang,
+        lattice_potential_ang=check.potential.lattice_constant_ang if check.potential else None,
+        bulk_modulus_label_gpa=check.label.bulk_modulus_gpa,
+        bulk_modulus_potential_gpa=check.potential.bulk_modulus_gpa if check.potential else None,
+    )
