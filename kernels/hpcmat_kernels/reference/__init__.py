@@ -1,0 +1,1 @@
+"""The same functions, slow and obvious: what the kernels are tested against."""
