@@ -164,6 +164,19 @@ class AceBasis:
         return np.tile(block, model.n_species)
 
 
+def mixing_shape(settings: AceSettings) -> tuple[int, int, int, int]:
+    """Shape of W: (species, l_max + 1, species K, C)."""
+    size, n_species = SIZES[settings.size], len(settings.elements)
+    return n_species, size.l_max + 1, n_species * size.n_radial, size.n_channels
+
+
+def count_features(settings: AceSettings) -> int:
+    """Number of coefficients, without building the basis."""
+    size = SIZES[settings.size]
+    weights = np.zeros(mixing_shape(settings))
+    return ace_model(weights, settings.cutoff_ang, settings.inner_ang, size.degrees).n_features
+
+
 @lru_cache(maxsize=8)
 def basis_for(settings: AceSettings) -> AceBasis:
     """The basis of these settings, built once per process."""

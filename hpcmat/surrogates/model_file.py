@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from hpcmat.errors import StorageError, VersionError
 from hpcmat.records import decode, encode
 from hpcmat.store.atomic import write_bytes
-from hpcmat.surrogates.ace import AceSettings
+from hpcmat.surrogates.ace import AceSettings, count_features, mixing_shape
 
 Floats = NDArray[np.float64]
 
@@ -88,7 +88,7 @@ def read_model(path: Path) -> tuple[AceSettings, ModelArrays, ModelMetadata]:
         arrays = ModelArrays(*(contents[name] for name in ("mixing", "coefficients", "covariance_factor", "noise")))
     except KeyError as error:
         raise _damaged(path, f"array {error.args[0]!r} is missing") from error
-    _check_arrays(path, arrays)
+    _check_arrays(path, arrays, header.settings)
     return header.settings, arrays, header.metadata
 
 
@@ -111,9 +111,14 @@ def _read_header(path: Path, contents: dict[str, NDArray[np.generic]]) -> _Heade
         raise _damaged(path, f"its header is not valid ({error.error_count()} errors)") from error
 
 
-def _check_arrays(path: Path, arrays: ModelArrays) -> None:
-    n = len(arrays.coefficients) if arrays.coefficients.ndim == 1 else -1
-    shapes_fit = arrays.covariance_factor.shape == (n, n) and arrays.noise.shape == (3,) and arrays.mixing.ndim == 4
+def _check_arrays(path: Path, arrays: ModelArrays, settings: AceSettings) -> None:
+    n = count_features(settings)
+    shapes_fit = (
+        arrays.mixing.shape == mixing_shape(settings)
+        and arrays.coefficients.shape == (n,)
+        and arrays.covariance_factor.shape == (n, n)
+        and arrays.noise.shape == (3,)
+    )
     everything = (arrays.mixing, arrays.coefficients, arrays.covariance_factor, arrays.noise)
     if not shapes_fit or not all(np.isfinite(array).all() for array in everything):
         raise _damaged(path, "its arrays do not fit together or are not finite")

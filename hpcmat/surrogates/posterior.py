@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 MAX_ITERATIONS = 200
 TOLERANCE = 1e-4
 """Relative change of α and β at which the evidence has converged."""
-PSEUDO_COUNT = 4.0
+PSEUDO_COUNT = 1.0
 """Weight, in rows, of the target error in the estimate of the noise: keeps it sane with a handful of labels."""
 LARGEST_CONDITION = 1e13
 """Prior precision is kept above (largest eigenvalue) / this, so that rounding cannot make S indefinite."""

@@ -1,0 +1,137 @@
+"""The Gaussian posterior against dense formulas and synthetic data."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hpcmat.errors import InputError
+from hpcmat.surrogates.posterior import Observations, fit_posterior, leave_one_structure_out
+
+
+def synthetic(n_structures=60, n_features=25, noise=0.3, seed=0):
+    """Structures of 1 energy, 6 forces and 2 stresses with known coefficients; target errors 0.1, 1, 2."""
+    rng = np.random.default_rng(seed)
+    kind = np.tile([0, 1, 1, 1, 1, 1, 1, 2, 2], n_structures)
+    sigma = np.array([0.1, 1.0, 2.0])[kind]
+    theta = rng.normal(size=n_features) * 2
+    rows = rng.normal(size=(len(kind), n_features))
+    targets = rows @ theta + noise * sigma * rng.normal(size=len(kind))
+    structure = np.repeat(np.arange(n_structures), 9)
+    return Observations(rows, targets, sigma, kind, structure), theta, np.ones(n_features)
+
+
+def subset(observations, keep):
+    fields = ("rows", "targets", "sigma", "kind", "structure")
+    return Observations(**{name: getattr(observations, name)[keep] for name in fields})
+
+
+def test_recovers_known_coefficients_and_scales():
+    observations, theta, prior = synthetic()
+    posterior = fit_posterior(observations, prior)
+    z = (posterior.mean - theta) / np.sqrt(np.sum(posterior.factor**2, axis=1))
+    assert abs(posterior.mean - theta).max() < 0.2
+    assert 0.5 < np.mean(z**2) < 1.7
+    assert posterior.beta**-0.5 == pytest.approx(0.3, rel=0.1)
+    assert posterior.alpha**-0.5 == pytest.approx(2.0, rel=0.4)
+    np.testing.assert_allclose(posterior.noise, [0.03, 0.3, 0.6], rtol=0.3)
+
+
+def test_equals_the_dense_formula():
+    observations, _, _ = synthetic(n_structures=5)
+    prior = np.random.default_rng(1).uniform(0.1, 10, 25)
+    posterior = fit_posterior(observations, prior)
+    weights = posterior.beta / observations.sigma**2
+    precision = posterior.alpha * np.diag(prior) + (observations.rows.T * weights) @ observations.rows
+    covariance = np.linalg.inv(precision)
+    np.testing.assert_allclose(posterior.factor @ posterior.factor.T, covariance, rtol=1e-8, atol=1e-10)
+    mean = covariance @ (observations.rows.T * weights) @ observations.targets
+    np.testing.assert_allclose(posterior.mean, mean, rtol=1e-8, atol=1e-10)
+    expected = np.einsum("rf,fg,rg->r", observations.rows, covariance, observations.rows)
+    np.testing.assert_allclose(posterior.variance(observations.rows), expected, rtol=1e-8)
+
+
+def test_evidence_is_greatest_at_its_fixed_point():
+    observations, _, prior = synthetic(n_structures=20)
+    best = fit_posterior(observations, prior)
+
+    def evidence(alpha, beta):
+        """Log density of the targets, marginal over the coefficients."""
+        x, y = observations.rows / observations.sigma[:, None], observations.targets / observations.sigma
+        covariance = x @ x.T / alpha + np.eye(len(y)) / beta
+        return -0.5 * (np.linalg.slogdet(2 * np.pi * covariance)[1] + y @ np.linalg.solve(covariance, y))
+
+    top = evidence(best.alpha, best.beta)
+    assert best.log_evidence == pytest.approx(top, rel=1e-8)
+    for factor in (0.7, 1.4):
+        assert evidence(best.alpha * factor, best.beta) < top + 1e-3
+        assert evidence(best.alpha, best.beta * factor) < top - 1.0
+
+
+def test_predictions_are_calibrated():
+    z = []
+    for seed in range(6):
+        train, theta, prior = synthetic(n_structures=4, seed=seed)
+        posterior = fit_posterior(train, prior)
+        fresh, _, _ = synthetic(n_structures=20, seed=100 + seed)
+        rng = np.random.default_rng(seed)
+        targets = fresh.rows @ theta + 0.3 * fresh.sigma * rng.normal(size=len(fresh.targets))
+        sigma = np.sqrt(posterior.variance(fresh.rows) + posterior.noise[fresh.kind] ** 2)
+        z.append((targets - fresh.rows @ posterior.mean) / sigma)
+    z = np.concatenate(z)[np.tile(fresh.kind, 6) == 1]
+    assert 0.6 < np.mean(z**2) < 1.5
+    assert 0.9 < np.mean(abs(z) < 1.96) < 0.99
+    assert np.mean(abs(z / 0.4) < 1.96) < 0.7
+
+
+def test_leave_one_out_equals_fits_without_each_structure():
+    observations, _, prior = synthetic(n_structures=6)
+    posterior = fit_posterior(observations, prior)
+    x, y = observations.rows / observations.sigma[:, None], observations.targets / observations.sigma
+    left_out = leave_one_structure_out(observations, x, y - x @ posterior.mean, posterior.factor, posterior.beta)
+    for number, (rows, residual, variance) in enumerate(left_out):
+        rest = observations.structure != number
+        precision = posterior.alpha * np.diag(prior) + posterior.beta * x[rest].T @ x[rest]
+        covariance = np.linalg.inv(precision)
+        mean = posterior.beta * covariance @ x[rest].T @ y[rest]
+        np.testing.assert_allclose(residual, y[rows] - x[rows] @ mean, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(variance, np.einsum("rf,fg,rg->r", x[rows], covariance, x[rows]), rtol=1e-7)
+        assert abs(residual).sum() > abs(y[rows] - x[rows] @ posterior.mean).sum()
+
+
+def test_more_features_than_rows_stays_finite():
+    observations, _, _ = synthetic(n_structures=2, n_features=200)
+    posterior = fit_posterior(observations, np.ones(200))
+    assert np.isfinite(posterior.mean).all()
+    assert np.isfinite(posterior.factor).all()
+    assert (posterior.noise > 0).all()
+    assert posterior.effective_parameters < 18
+
+
+def test_labels_without_noise_leave_a_small_noise():
+    observations, _, prior = synthetic(n_structures=60, noise=0.0)
+    noise = fit_posterior(observations, prior).noise
+    assert (noise > 0).all()
+    assert (noise[1:] < 0.3 * np.array([1.0, 2.0])).all()
+
+
+def test_one_structure_and_one_kind_are_enough():
+    observations, _, prior = synthetic(n_structures=1)
+    posterior = fit_posterior(subset(observations, observations.kind == 1), prior)
+    assert np.isfinite(posterior.mean).all()
+    assert posterior.noise[0] == 0 and posterior.noise[1] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda o, p: (subset(o, slice(0, 0)), p), "nothing to fit"),
+        (lambda o, p: (replace(o, targets=np.full_like(o.targets, np.nan)), p), "not finite"),
+        (lambda o, p: (replace(o, sigma=0 * o.sigma), p), "positive"),
+        (lambda o, p: (o, 0 * p), "positive"),
+    ],
+)
+def test_refuses_what_cannot_be_right(change, message):
+    observations, _, prior = synthetic(n_structures=2)
+    with pytest.raises(InputError, match=message):
+        fit_posterior(*change(observations, prior))
