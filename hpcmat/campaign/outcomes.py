@@ -56,11 +56,12 @@ def _of_exploration(
 ) -> ExploreSummary:
     """Candidates of an exploration, without structures seen before, some reserved for the validation stream.
 
-    The cold start is what the first potential needs and is no sample of what it will visit: none of it is reserved.
+    Seeds rattled for want of a potential are no sample of what it will visit: none of them is reserved, unless
+    rattling is the method of the campaign.
     """
     key = decision.task.key
     reserved: frozenset[int] = frozenset()
-    if decision.rule != "cold-start":
+    if decision.rule == "molecular dynamics" or (campaign.explore.method == "rattle" and decision.rule == "rattle"):
         fraction = campaign.steering.validation_fraction
         reserved = reserved_frames(len(result.frames), fraction, campaign.seed, "validation", key)
     seen = set(known)

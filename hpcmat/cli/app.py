@@ -16,6 +16,8 @@ COMMANDS = (
     "init",
     "check",
     "plan",
+    "run",
+    "stop",
     "schema",
     "doctor",
 )

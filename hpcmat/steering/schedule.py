@@ -123,7 +123,7 @@ def _labels_left(view: View, rules: Rules) -> int:
 def _exploration_due(view: View, rules: Rules) -> bool:
     if view.explorations == 0:
         return True
-    if not view.has_model or view.explorations_open >= max(1, rules.workers // 2):
+    if not view.has_model or view.explorations_open >= _explorers(rules):
         return False
     return view.explorations_of_model == 0 or view.pool_train < rules.pool_min
 
@@ -139,4 +139,10 @@ def _label(view: View, rules: Rules) -> Action | None:
 
 def _fill(view: View, rules: Rules) -> Action | None:
     """Nothing to label: explore rather than leave a worker idle."""
-    return Action.EXPLORE if view.explorations_open < rules.workers else None
+    limit = rules.workers if view.has_model else _explorers(rules)
+    return Action.EXPLORE if view.explorations_open < limit else None
+
+
+def _explorers(rules: Rules) -> int:
+    """Workers that may explore while others label."""
+    return max(1, rules.workers // 2)

@@ -1,0 +1,161 @@
+"""Campaigns in processes of their own, so that they can be killed; and what they leave behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from hpcmat.campaign.folder import CampaignFolder
+from hpcmat.campaign.state import CampaignState
+from hpcmat.dispatch.orphans import CAMPAIGN_VARIABLE
+from hpcmat.store.results import ResultStore
+
+TEMPLATE = """
+kind = "potential"
+name = "{name}"
+seed = {seed}
+[system]
+elements = ["Si"]
+structures = [{{ crystal = "diamond", element = "Si", a_ang = 5.431 }}]
+reference = {{ points = {points} }}
+[engine]
+name = "teacher"
+calculator = "stillinger-weber"
+ledger = "{ledger}"
+duration = {{ median_s = {median_s}, sigma = {sigma} }}
+faults = {{ {faults} }}
+[explore]
+method = "{method}"
+cold_start = 10
+[steering]
+acquisition = "{acquisition}"
+schedule = "{schedule}"
+[target]
+force_rmse_ev_per_ang = {target}
+min_validation = 2
+[budget]
+labels = {labels}
+[failures]
+task_walltime_s = {{ label = {walltime_s} }}
+"""
+
+
+@dataclass
+class Trial:
+    """One campaign in a folder, with its ledger of executions outside the store."""
+
+    root: Path
+    name: str = "trial"
+    seed: int = 3
+    points: int = 0
+    median_s: float = 0.0
+    sigma: float = 0.0
+    faults: str = ""
+    method: str = "rattle"
+    acquisition: str = "random"
+    schedule: str = "asynchronous"
+    target: float = 1e-9
+    labels: int = 30
+    walltime_s: float = 60.0
+    store: Path | None = None
+    ledger: Path | None = None
+
+    def __post_init__(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.store = self.store or self.root / "store"
+        self.ledger = self.ledger or self.root / "ledger.txt"
+        self.folder = CampaignFolder(self.root / "campaign")
+        self.file = self.root / "campaign.toml"
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        self.file.write_text(TEMPLATE.format(**fields))
+
+    def start(self, *extra: str) -> subprocess.Popen[str]:
+        """Start the driver as a user would."""
+        command = [sys.executable, "-m", "hpcmat", "run", str(self.file), "--out", str(self.folder.root)]
+        return subprocess.Popen(
+            [*command, "--store", str(self.store), "--json", *extra],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *extra: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
+        """Run to the end."""
+        process = self.start(*extra)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def state(self) -> CampaignState:
+        """What the journal says."""
+        return self.folder.read()
+
+    def label_keys(self) -> set[str]:
+        """Keys of the labels the campaign ended with."""
+        return {task.key for task in self.state().done("train", "validation", "reference")}
+
+    def executions(self, mark: str) -> Counter[str]:
+        """How often each key was executed, from the ledger: `start` or `end`."""
+        assert self.ledger is not None
+        lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
+        return Counter(line.split()[1] for line in lines if line.split()[0] == mark)
+
+    def results(self) -> ResultStore:
+        """The store."""
+        assert self.store is not None
+        return ResultStore(self.store)
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that drivers of this campaign have started and that still lives."""
+        identity = str(self.folder.root.resolve())
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(CAMPAIGN_VARIABLE) == identity and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
+    def pool_workers(self) -> list[psutil.Process]:
+        """Worker processes, without the tasks they have forked."""
+        return [p for p in self.processes() if "process_worker_pool" in " ".join(_command(p)) and not _is_task(p)]
+
+    def tasks(self) -> list[psutil.Process]:
+        """Processes that are executing a task."""
+        return [process for process in self.processes() if _is_task(process)]
+
+
+def kill(process: psutil.Process | subprocess.Popen[str]) -> None:
+    """SIGKILL, and take its end in."""
+    try:
+        os.kill(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    if isinstance(process, subprocess.Popen):
+        process.communicate()
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []
+
+
+def _is_task(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "hpcmat-task"
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,111 @@
+"""Schedules: the asynchronous one never leaves a worker without work, the barrier one waits for whole rounds."""
+
+from dataclasses import replace
+
+import pytest
+
+from hpcmat.steering.schedule import Action, Rules, View, barrier_action, next_action
+
+RULES = Rules(workers=2, cold_start=4, refit_every=3, validation_fraction=0.25, pool_min=5, labels=40, batch_size=4)
+EMPTY = View(
+    train=0,
+    validation=0,
+    labels_open=0,
+    train_done=0,
+    scored_done=0,
+    train_fitted=0,
+    scored_fitted=0,
+    fits_open=0,
+    explorations=0,
+    explorations_open=0,
+    explorations_of_model=0,
+    has_model=False,
+    pool_train=0,
+    pool_validation=0,
+    references_left=0,
+    labels_since_fit=0,
+    draining=False,
+)
+LEARNING = replace(
+    EMPTY,
+    train=8,
+    train_done=8,
+    train_fitted=8,
+    validation=2,
+    scored_done=2,
+    scored_fitted=2,
+    explorations=3,
+    explorations_of_model=1,
+    has_model=True,
+    pool_train=10,
+    pool_validation=2,
+)
+
+
+@pytest.mark.parametrize("schedule", [next_action, barrier_action])
+def test_a_campaign_begins_by_exploring(schedule):
+    assert schedule(EMPTY, RULES) is Action.EXPLORE
+
+
+def test_references_fill_the_time_until_candidates_exist():
+    assert (
+        next_action(replace(EMPTY, explorations=1, explorations_open=1, references_left=5), RULES) is Action.REFERENCE
+    )
+
+
+def test_first_fit_takes_the_cold_start_and_later_ones_the_new_labels():
+    cold = replace(EMPTY, explorations=1, train=4, train_done=4)
+    assert next_action(cold, RULES) is Action.FIT
+    assert next_action(replace(cold, train_done=3), RULES) is not Action.FIT
+    assert next_action(replace(LEARNING, train_done=11), RULES) is Action.FIT
+    assert next_action(replace(LEARNING, train_done=11, fits_open=1), RULES) is not Action.FIT
+
+
+def test_a_new_model_is_explored_with_and_a_thin_pool_refilled():
+    assert next_action(replace(LEARNING, explorations_of_model=0), RULES) is Action.EXPLORE
+    assert next_action(replace(LEARNING, pool_train=2), RULES) is Action.EXPLORE
+    assert next_action(replace(LEARNING, pool_train=2, explorations_open=1), RULES) is Action.TRAIN
+
+
+def test_validation_keeps_its_share():
+    assert next_action(replace(LEARNING, validation=0), RULES) is Action.VALIDATION
+    assert next_action(replace(LEARNING, validation=3), RULES) is Action.TRAIN
+    assert next_action(replace(LEARNING, validation=0, pool_validation=0), RULES) is Action.TRAIN
+    assert next_action(replace(LEARNING, validation=9, pool_train=0, explorations_open=1), RULES) is Action.VALIDATION
+
+
+def test_no_worker_is_left_without_work_while_labels_are_allowed():
+    for train in range(0, 39):
+        for pool_train in (0, 1):
+            for pool_validation in (0, 1):
+                view = replace(
+                    LEARNING, train=train, validation=0, pool_train=pool_train, pool_validation=pool_validation
+                )
+                assert next_action(view, RULES) is not None
+
+
+def test_budget_counts_what_is_decided():
+    assert next_action(replace(LEARNING, train=36, validation=4, train_done=8), RULES) is None
+
+
+def test_draining_starts_nothing_but_a_last_fit():
+    assert next_action(replace(LEARNING, draining=True), RULES) is None
+    new = replace(LEARNING, draining=True, train_done=9)
+    assert next_action(new, RULES) is Action.FIT
+    assert next_action(replace(new, labels_open=1), RULES) is None
+    assert next_action(replace(LEARNING, draining=True, scored_done=3), RULES) is Action.FIT
+
+
+def test_barrier_waits_for_every_label_of_the_round_before_it_fits():
+    waiting = replace(LEARNING, labels_since_fit=4, labels_open=1, train=12, train_done=11)
+    assert barrier_action(waiting, RULES) is None
+    assert next_action(waiting, RULES) is not None, "the asynchronous schedule has work in the same state"
+    assert barrier_action(replace(waiting, labels_open=0, train_done=12), RULES) is Action.FIT
+    assert barrier_action(replace(waiting, fits_open=1, labels_open=0), RULES) is None
+
+
+def test_barrier_explores_on_all_workers_after_a_fit():
+    fresh = replace(LEARNING, explorations_of_model=0)
+    assert barrier_action(fresh, RULES) is Action.EXPLORE
+    assert barrier_action(replace(fresh, explorations_of_model=1, explorations_open=1), RULES) is Action.EXPLORE
+    assert barrier_action(replace(fresh, explorations_of_model=2, explorations_open=1), RULES) is None

@@ -1,0 +1,164 @@
+"""The content-addressed store: claims exclude each other, results are whole or absent, damage does not count."""
+
+import multiprocessing
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpcmat.errors import StorageError
+from hpcmat.records import Execution, Governance, Provenance, Record, Structure
+from hpcmat.store.atomic import create_exclusively, write_text
+from hpcmat.store.claims import Process, claim, is_claim_alive
+from hpcmat.store.keys import content_key, structure_physics
+from hpcmat.store.results import AttemptState, ResultStore
+
+KEY = "ab" * 32
+
+
+def record(accepted: bool = True, attempt: int = 1) -> Record:
+    execution = Execution(attempt, "host", os.getpid(), 1.0, 2.0)
+    provenance = Provenance("campaign", "label-0001", "random")
+    outcome = '{"kind": "label"}' if accepted else '{"kind": "failure"}'
+    return Record(KEY, "label", "{}", outcome, accepted, execution, provenance, Governance())
+
+
+def test_published_result_is_found(tmp_path):
+    store = ResultStore(tmp_path)
+    attempt = store.begin(KEY)
+    assert store.read(KEY) is None
+    assert store.attempts(KEY)[0].state is AttemptState.RUNNING
+    store.publish(record(), attempt.folder)
+    assert store.read(KEY) == record()
+    assert store.folder(KEY) == attempt.folder
+
+
+def test_done_and_running_keys_are_not_begun_again(tmp_path):
+    store = ResultStore(tmp_path)
+    attempt = store.begin(KEY)
+    assert store.begin(KEY) is None
+    store.publish(record(), attempt.folder)
+    assert store.begin(KEY) is None
+
+
+def test_failed_attempt_is_kept_and_does_not_count(tmp_path):
+    store = ResultStore(tmp_path)
+    store.publish(record(accepted=False), store.begin(KEY).folder)
+    assert store.read(KEY) is None
+    second = store.begin(KEY)
+    assert second.number == 2
+    store.publish(record(attempt=2), second.folder)
+    assert store.read(KEY).execution.attempt == 2
+    assert [attempt.state for attempt in store.attempts(KEY)] == [AttemptState.DONE] * 2
+
+
+def test_folder_without_claim_is_taken_not_passed_over(tmp_path):
+    """Its maker may be about to claim it: passing it over would let two processes run the same key."""
+    store = ResultStore(tmp_path)
+    (tmp_path / KEY[:2] / KEY / "attempt-1").mkdir(parents=True)
+    assert store.begin(KEY).number == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.replace("campaign", "campaigm"),
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: "\x00" * len(text),
+    ],
+    ids=["changed", "truncated", "empty", "zeros"],
+)
+def test_damaged_record_does_not_count(tmp_path, damage):
+    store = ResultStore(tmp_path)
+    attempt = store.begin(KEY)
+    store.publish(record(), attempt.folder)
+    path = attempt.folder / "record.json"
+    path.write_text(damage(path.read_text()))
+    assert store.read(KEY) is None
+    with pytest.raises(StorageError, match="no result"):
+        store.folder(KEY)
+
+
+def _race(root, barrier, wins):
+    barrier.wait()
+    if ResultStore(root).begin(KEY) is not None:
+        wins.put(os.getpid())
+        barrier.wait()
+    else:
+        barrier.wait()
+
+
+def test_only_one_of_many_processes_gets_the_claim(tmp_path):
+    context = multiprocessing.get_context("fork")
+    for round_ in range(10):
+        barrier, wins = context.Barrier(6), context.SimpleQueue()
+        root = tmp_path / str(round_)
+        racers = [context.Process(target=_race, args=(root, barrier, wins)) for _ in range(6)]
+        for racer in racers:
+            racer.start()
+        for racer in racers:
+            racer.join()
+        winner = wins.get()
+        assert wins.empty()
+        assert winner in {racer.pid for racer in racers}
+
+
+def _claim_and_die(folder):
+    claim(folder)
+    os._exit(9)
+
+
+def test_claim_dies_with_its_process(tmp_path):
+    process = multiprocessing.get_context("fork").Process(target=_claim_and_die, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert not is_claim_alive(tmp_path)
+    assert not claim(tmp_path)
+
+
+def test_a_process_number_used_again_is_another_process():
+    me = Process.current()
+    assert me.alive
+    assert not replace(me, started=me.started - 1).alive
+
+
+def test_exclusive_file_shows_its_whole_content(tmp_path):
+    assert create_exclusively(tmp_path / "claim", "first")
+    assert not create_exclusively(tmp_path / "claim", "second")
+    assert (tmp_path / "claim").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["claim"]
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+    target = tmp_path / "folder"
+    target.mkdir()
+    with pytest.raises(StorageError, match="folder"):
+        write_text(target, "a file cannot replace a folder")
+    assert target.is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@given(st.integers(0, 3), st.floats(1e-6, 1.0), st.floats(-4e-11, 4e-11))
+def test_structure_key_sees_moves_but_not_noise(atom, move, noise):
+    positions = np.array([[0.25, 0.5, 0.125], [1.5, 1.25, 1.0], [2.0, 0.75, 3.0], [3.5, 2.25, 1.75]])
+    moved, blurred = positions.copy(), positions.copy()
+    moved[atom, 1] += move
+    blurred[atom, 2] += noise
+    key = content_key("label", structure_physics(silicon(positions)))
+    assert content_key("label", structure_physics(silicon(blurred))) == key
+    assert content_key("label", structure_physics(silicon(moved))) != key
+
+
+def test_minus_zero_and_key_order_change_nothing():
+    plus, minus = np.zeros((1, 3)), -np.zeros((1, 3))
+    assert structure_physics(silicon(plus)) == structure_physics(silicon(minus))
+    assert content_key("label", '{"a": 1, "b": 2}') == content_key("label", '{ "b":2,"a":1 }')
+    assert content_key("label", "{}") != content_key("fit", "{}")
+
+
+def silicon(positions) -> Structure:
+    return Structure(("Si",) * len(positions), positions, 5.43 * np.eye(3))
