@@ -23,8 +23,8 @@ class Evidence:
 
     def __init__(self, store: ResultStore) -> None:
         self._store = store
-        self._reference: tuple[int, Floats] | None = None
-        self._rows = lru_cache(maxsize=4096)(self._read_rows)
+        self._rows = lru_cache(maxsize=64)(self._read_rows)
+        self._gram = lru_cache(maxsize=None)(self._force_gram)
         self._frames = lru_cache(maxsize=256)(self._read_frames)
         self._potential = lru_cache(maxsize=2)(self._read_potential)
 
@@ -48,24 +48,28 @@ class Evidence:
 
     def rows(self, candidate: Candidate, model: TaskState) -> Floats:
         """Design rows of a candidate divided by the model's noise (3n + 7, F)."""
-        energy, forces, stress = self._rows(candidate.exploration, candidate.frame)
+        energy, forces, stress = self._rows(candidate.exploration)[candidate.frame]
         noise = self._potential(model.key).noise
         per_atom = 3.0 / len(forces)
         return np.concatenate([energy[None] * per_atom / noise[0], forces / noise[1], stress / noise[2]])
 
     def reference(self, state: CampaignState) -> Floats:
-        """Mean of x xᵀ over the force rows of everything explored with a potential (F, F); all frames without one."""
-        candidates = state.candidates
-        if self._reference is None or self._reference[0] != len(candidates):
-            chosen = [c for c in candidates if c.exploration in _explored_with_potential(state)] or candidates
-            grams = [rows.T @ rows / len(rows) for rows in (self._rows(c.exploration, c.frame)[1] for c in chosen)]
-            self._reference = (len(candidates), np.mean(grams, axis=0))
-        return self._reference[1]
+        """Mean of x xᵀ over the force rows of everything explored with a potential (F, F); of all without one."""
+        explored = [task for task in state.done("explore") if _has_candidates(task)]
+        with_potential = [task for task in explored if task.decision.model is not None]
+        grams = [self._gram(task.key) for task in with_potential or explored]
+        total: Floats = sum((gram for gram, _ in grams), np.zeros_like(grams[0][0]))
+        return total / sum(count for _, count in grams)
 
-    def _read_rows(self, exploration: str, frame: int) -> tuple[Floats, Floats, Floats]:
+    def _force_gram(self, exploration: str) -> tuple[Floats, int]:
+        rows = np.concatenate([forces for _, forces, _ in self._rows(exploration)])
+        return rows.T @ rows, len(rows)
+
+    def _read_rows(self, exploration: str) -> tuple[tuple[Floats, Floats, Floats], ...]:
         with np.load(self._store.folder(exploration) / "rows.npz") as archive:
-            energy, forces, stress = (archive[f"{name}_{frame}"] for name in ("energy", "forces", "stress"))
-        return energy.astype(np.float64), forces.astype(np.float64), stress.astype(np.float64)
+            arrays = {name: archive[name].astype(np.float64) for name in archive.files}
+        count = sum(name.startswith("energy_") for name in arrays)
+        return tuple((arrays[f"energy_{q}"], arrays[f"forces_{q}"], arrays[f"stress_{q}"]) for q in range(count))
 
     def _read_frames(self, exploration: str) -> tuple[Structure, ...]:
         record = self._store.read(exploration)
@@ -76,9 +80,5 @@ class Evidence:
         return Potential.load(self._store.folder(key) / "potential.npz")
 
 
-def _explored_with_potential(state: CampaignState) -> set[str]:
-    return {
-        task.key
-        for task in state.done("explore")
-        if isinstance(task.summary, ExploreSummary) and task.summary.model is not None
-    }
+def _has_candidates(task: TaskState) -> bool:
+    return isinstance(task.summary, ExploreSummary) and bool(task.summary.candidates)
