@@ -59,7 +59,8 @@ class GpawEngine:
         import gpaw
         import gpaw.new.pw.builder
 
-        _ = gpaw.GPAW, gpaw.PW
+        # An attribute that the package imports on first use.
+        _ = gpaw.GPAW
 
     def calculate(self, structure: Structure, job: Job) -> Label:
         """Free energy, forces and stress from one self-consistent calculation.
@@ -101,12 +102,12 @@ class GpawEngine:
         )
 
     def _calculator(self, structure: Structure, job: Job) -> Any:
-        from gpaw import GPAW, PW
+        from gpaw import GPAW
 
         settings = self.settings
         size = kpoint_grid(structure.cell, settings.kpoint_spacing_per_ang)
         return GPAW(
-            mode=PW(settings.cutoff_ev),
+            mode={"name": "pw", "ecut": settings.cutoff_ev},
             xc=settings.xc,
             kpts={"size": size, "gamma": True} if settings.kpoint_grid == "gamma" else {"size": size},
             occupations={"name": "fermi-dirac", "width": settings.smearing_ev},

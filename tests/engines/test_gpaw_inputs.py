@@ -28,8 +28,8 @@ CUBIC = 5.43 * np.eye(3)
         (bulk("Si", "diamond", 5.43).cell.array, 0.6, (4, 4, 4)),
         # Hexagonal: |b1| = 4π / (sqrt(3) a), larger than 2π / a.
         (bulk("Mg", "hcp", 3.2, 5.2).cell.array, 2.0, (2, 2, 1)),
-        # A whole number of spacings gains no point by rounding.
-        (np.diag([2 * np.pi / 0.1 / 3] * 3), 0.1, (3, 3, 3)),
+        # A whole number of spacings gains no point by rounding: here 2π / L / 0.7 is 5.000000000000001.
+        (np.diag([2 * np.pi / 0.7 / 5] * 3), 0.7, (5, 5, 5)),
     ],
 )
 def test_kpoint_grid(cell, spacing, expected):
@@ -97,7 +97,25 @@ def test_remedies_change_the_road_and_never_the_physics(tmp_path, monkeypatch):
     for remedies in ((), ("mixing",), ("mixing", "more-steps", "eigensolver")):
         engine._calculator(structure, Job(tmp_path, 1, remedies))
     road = {"mixer", "maxiter", "eigensolver"}
-    physics = [{name: str(value) for name, value in options.items() if name not in road} for options in asked]
-    assert [{**options, "mode": ""} for options in physics] == [{**physics[0], "mode": ""}] * 3
+    physics = [{name: value for name, value in options.items() if name not in road} for options in asked]
+    assert physics == [physics[0]] * 3
     assert [set(options) & road for options in asked] == [{"maxiter"}, {"maxiter", "mixer"}, road]
     assert asked[0]["maxiter"] < asked[2]["maxiter"]
+
+
+@pytest.mark.parametrize(("grid", "kpts"), [("gamma", {"gamma": True}), ("monkhorst-pack", {})])
+def test_settings_reach_the_calculator(tmp_path, monkeypatch, grid, kpts):
+    import gpaw
+
+    asked = {}
+    monkeypatch.setattr(gpaw, "GPAW", lambda **options: asked.update(options))
+    settings = GpawSettings(
+        xc="LDA", cutoff_ev=277.0, kpoint_grid=grid, smearing_ev=0.07, spin_polarized=True, energy_tolerance_ev=1e-3
+    )
+    GpawEngine(settings)._calculator(from_atoms(bulk("Si", "diamond", 5.43)), Job(tmp_path))
+    assert asked["mode"] == {"name": "pw", "ecut": 277.0}
+    assert asked["xc"] == "LDA"
+    assert asked["kpts"] == {"size": (4, 4, 4)} | kpts
+    assert asked["occupations"] == {"name": "fermi-dirac", "width": 0.07}
+    assert asked["spinpol"] is True
+    assert asked["convergence"] == {"energy": 1e-3, "density": 1e-5}

@@ -110,7 +110,9 @@ def test_no_truncation_yields_another_label(tmp_path):
     assert read_output(path, 8).energy == whole.energy
 
 
-@pytest.mark.parametrize("damage", ["missing line", "number of atoms", "word", "short force", "binary"])
+@pytest.mark.parametrize(
+    "damage", ["missing line", "number of atoms", "word", "short force", "extra line", "text after the end", "binary"]
+)
 def test_damaged_files_are_refused(tmp_path, damage):
     text = format_output(Output(-1.0, np.ones((2, 3)), np.zeros(6), converged=True, scf_steps=3))
     path = tmp_path / OUTPUT_NAME
@@ -119,6 +121,8 @@ def test_damaged_files_are_refused(tmp_path, damage):
         "number of atoms": text.replace("atoms 2", "atoms 3"),
         "word": text.replace("energy -1.0", "energy ****"),
         "short force": text.replace("force 1.0 1.0 1.0\n", "force 1.0 1.0\n", 1),
+        "extra line": text.replace("end of", "stress 1 1 1 1 1 1\nend of"),
+        "text after the end": f"{text}core dumped\n",
         "binary": "",
     }[damage]
     path.write_bytes(damaged.encode() if damaged else b"\xff\xfe\x00")
