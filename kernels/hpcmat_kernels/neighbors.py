@@ -22,6 +22,9 @@ COINCIDENT_ANG = 1e-6
 
 MAX_BINS_PER_AXIS = 64
 
+EXPECTED_NEIGHBOURS = 64
+"""Pairs per atom for which room is made at first; more cost a second search."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NeighborList:
@@ -70,12 +73,25 @@ def neighbor_list(positions: ArrayLike, cell: ArrayLike, pbc: tuple[bool, bool, 
         raise ValueError(f"The cutoff must be a positive length in Å, not {cutoff}: correct the settings.")
     periodic = np.array(pbc, dtype=np.bool_)
     grid = _Grid.build(r, _complete_cell(h, periodic), periodic, cutoff)
-    arrays = _search(r, h, float(cutoff), periodic, grid.wraps, grid.bins, grid.n_bins, grid.reach, *grid.members)
-    first, second, shifts, vectors, offsets, coincident = arrays
-    if coincident >= 0:
-        i, j = first[coincident], second[coincident]
+    sites = (r - grid.wraps @ h, grid.wraps, grid.bins)
+    bins = (grid.n_bins, grid.reach, *grid.members)
+    lattice = (h, periodic, float(cutoff))
+    capacity = EXPECTED_NEIGHBOURS * len(r)
+    second, shifts, vectors, offsets = _search(sites, lattice, bins, capacity)
+    if offsets[-1] > capacity:
+        second, shifts, vectors, offsets = _search(sites, lattice, bins, offsets[-1])
+    n_pairs = offsets[-1]
+    first = np.repeat(np.arange(len(r)), np.diff(offsets))
+    pairs = NeighborList(first, second[:n_pairs], shifts[:n_pairs], vectors[:n_pairs], offsets)
+    _check_distances(pairs)
+    return pairs
+
+
+def _check_distances(pairs: NeighborList) -> None:
+    near = np.flatnonzero((np.abs(pairs.vectors) < COINCIDENT_ANG).all(axis=1))
+    if len(near):
+        i, j = pairs.first[near[0]], pairs.second[near[0]]
         raise ValueError(f"Atoms {i} and {j} (or its image) coincide: remove one of them from the structure.")
-    return NeighborList(first, second, shifts, vectors, offsets)
 
 
 def _checked_positions(positions: ArrayLike) -> Floats:
@@ -157,25 +173,17 @@ def _bin_image(index: int, n_bins: int, periodic: bool) -> Any:
 
 
 @njit(cache=True)
-def _grown(array: Any, size: int) -> Any:
-    larger = np.empty((size, *array.shape[1:]), dtype=array.dtype)
-    larger[: len(array)] = array
-    return larger
+def _search(sites: Any, lattice: Any, grid: Any, capacity: Any) -> Any:  # noqa: C901 - loops over three axes of bins and their atoms
+    """Second atoms, shifts, vectors and offsets of the pairs; those beyond `capacity` are counted but not kept.
 
-
-@njit(cache=True)
-def _search(  # noqa: C901, PLR0913 - five nested loops over bins and atoms; splitting them would hide the order
-    positions: Any, cell: Any, cutoff: Any, periodic: Any, wraps: Any, bins: Any, n_bins: Any, reach: Any,
-    starts: Any, order: Any,
-) -> Any:  # fmt: skip
-    n = len(positions)
-    capacity = 64 * n
-    second = np.empty(capacity, dtype=np.int64)
-    shifts = np.empty((capacity, 3), dtype=np.int64)
-    vectors = np.empty((capacity, 3))
-    offsets = np.zeros(n + 1, dtype=np.int64)
-    count = 0
-    coincident = -1
+    `sites` are positions wrapped into the cell, the translation taken off each, and its bin.
+    """
+    wrapped, wraps, bins = sites
+    cell, periodic, cutoff = lattice
+    n_bins, reach, starts, order = grid
+    n, square, count = len(wrapped), cutoff * cutoff, 0
+    second, shifts = np.empty(capacity, dtype=np.int64), np.empty((capacity, 3), dtype=np.int64)
+    vectors, offsets = np.empty((capacity, 3)), np.zeros(n + 1, dtype=np.int64)
     for i in range(n):
         for bx in range(bins[i, 0] - reach[0], bins[i, 0] + reach[0] + 1):
             x, sx = _bin_image(bx, n_bins[0], periodic[0])
@@ -190,31 +198,22 @@ def _search(  # noqa: C901, PLR0913 - five nested loops over bins and atoms; spl
                     if z < 0:
                         continue
                     flat = (x * n_bins[1] + y) * n_bins[2] + z
+                    # From atom i to the origin of this image of the bin's cell.
+                    ox = sx * cell[0, 0] + sy * cell[1, 0] + sz * cell[2, 0] - wrapped[i, 0]
+                    oy = sx * cell[0, 1] + sy * cell[1, 1] + sz * cell[2, 1] - wrapped[i, 1]
+                    oz = sx * cell[0, 2] + sy * cell[1, 2] + sz * cell[2, 2] - wrapped[i, 2]
                     for member in range(starts[flat], starts[flat + 1]):
                         j = order[member]
-                        s0 = sx - wraps[j, 0] + wraps[i, 0]
-                        s1 = sy - wraps[j, 1] + wraps[i, 1]
-                        s2 = sz - wraps[j, 2] + wraps[i, 2]
-                        if i == j and s0 == 0 and s1 == 0 and s2 == 0:
+                        dx, dy, dz = wrapped[j, 0] + ox, wrapped[j, 1] + oy, wrapped[j, 2] + oz
+                        distance2 = dx * dx + dy * dy + dz * dz
+                        if distance2 >= square or (i == j and sx == 0 and sy == 0 and sz == 0):
                             continue
-                        dx = positions[j, 0] - positions[i, 0] + s0 * cell[0, 0] + s1 * cell[1, 0] + s2 * cell[2, 0]
-                        dy = positions[j, 1] - positions[i, 1] + s0 * cell[0, 1] + s1 * cell[1, 1] + s2 * cell[2, 1]
-                        dz = positions[j, 2] - positions[i, 2] + s0 * cell[0, 2] + s1 * cell[1, 2] + s2 * cell[2, 2]
-                        square = dx * dx + dy * dy + dz * dz
-                        if square >= cutoff * cutoff:
-                            continue
-                        if count == capacity:
-                            capacity *= 2
-                            second, shifts = _grown(second, capacity), _grown(shifts, capacity)
-                            vectors = _grown(vectors, capacity)
-                        if square < COINCIDENT_ANG * COINCIDENT_ANG and coincident < 0:
-                            coincident = count
-                        second[count] = j
-                        shifts[count, 0], shifts[count, 1], shifts[count, 2] = s0, s1, s2
-                        vectors[count, 0], vectors[count, 1], vectors[count, 2] = dx, dy, dz
+                        if count < capacity:
+                            second[count] = j
+                            vectors[count, 0], vectors[count, 1], vectors[count, 2] = dx, dy, dz
+                            shifts[count, 0] = sx - wraps[j, 0] + wraps[i, 0]
+                            shifts[count, 1] = sy - wraps[j, 1] + wraps[i, 1]
+                            shifts[count, 2] = sz - wraps[j, 2] + wraps[i, 2]
                         count += 1
         offsets[i + 1] = count
-    first = np.empty(count, dtype=np.int64)
-    for i in range(n):
-        first[offsets[i] : offsets[i + 1]] = i
-    return first, second[:count].copy(), shifts[:count].copy(), vectors[:count].copy(), offsets, coincident
+    return second, shifts, vectors, offsets
