@@ -17,7 +17,10 @@ COMMANDS = (
     "check",
     "plan",
     "run",
+    "status",
+    "watch",
     "stop",
+    "report",
     "schema",
     "doctor",
 )

@@ -16,7 +16,7 @@ from hpcmat.report.statistics import relative_difference
 from hpcmat.report.toml_text import campaign_toml
 from hpcmat.store.results import ResultStore
 
-__all__ = ["Report", "campaign_phase", "report_data"]
+__all__ = ["Report", "campaign_phase", "outcome", "report_data", "target_reached"]
 
 
 def report_data(state: CampaignState, store: ResultStore, parity: Parity | None = None) -> Report:
@@ -68,11 +68,18 @@ def outcome(state: CampaignState) -> str:
     return f"The campaign is under way: {len(state.models)} fits so far, {running} tasks running."
 
 
+def target_reached(state: CampaignState, last: CurvePoint | None) -> bool:
+    """Whether the newest fit's upper bound is within the target, on enough validation frames."""
+    target = state.campaign.target
+    bound = last.validation_force_rmse_bound_ev_per_ang if last else None
+    if last is None or bound is None:
+        return False
+    return bound <= target.force_rmse_ev_per_ang and last.validation_frames >= target.min_validation
+
+
 def _headline(state: CampaignState, store: ResultStore, last: CurvePoint | None) -> Report:
     spec, reference = state.campaign, learning.reference_comparison(state)
     bound = last.validation_force_rmse_bound_ev_per_ang if last else None
-    target = spec.target.force_rmse_ev_per_ang
-    frames = last.validation_frames if last else 0
     lattice = (reference.lattice_label_ang, reference.lattice_potential_ang) if reference else (None, None)
     bulk = (reference.bulk_modulus_label_gpa, reference.bulk_modulus_potential_gpa) if reference else (None, None)
     return Report(
@@ -84,10 +91,10 @@ def _headline(state: CampaignState, store: ResultStore, last: CurvePoint | None)
         engine=spec.engine.name,
         created=state.created_time,
         last_event=state.last_time,
-        target_force_rmse_ev_per_ang=target,
+        target_force_rmse_ev_per_ang=spec.target.force_rmse_ev_per_ang,
         target_confidence=spec.target.confidence,
-        target_reached=bound is not None and bound <= target and frames >= spec.target.min_validation,
-        validation_frames=frames,
+        target_reached=target_reached(state, last),
+        validation_frames=last.validation_frames if last else 0,
         validation_force_rmse_ev_per_ang=last.validation_force_rmse_ev_per_ang if last else None,
         validation_force_rmse_ev_per_ang_interval=last.validation_force_rmse_ev_per_ang_interval if last else None,
         validation_force_rmse_bound_ev_per_ang=bound,

@@ -152,6 +152,6 @@ def durations(report: Report) -> Any:
     ends = [min(row.predicted_s or 0 for row in rows), max(row.predicted_s or 0 for row in rows)]
     figure.add_trace(go.Scatter(x=ends, y=ends, mode="lines", line={"color": RED, "width": 1.2, "dash": "dash"},
                                 showlegend=False, hoverinfo="skip"))  # fmt: skip
-    figure.update_xaxes(title_text="predicted / s", type="log")
-    figure.update_yaxes(title_text="took / s", type="log")
+    figure.update_xaxes(title_text="predicted / s", type="log", dtick="D2", tickformat=".3~g")
+    figure.update_yaxes(title_text="took / s", type="log", dtick="D2", tickformat=".3~g")
     return styled(figure, 340)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from hpcmat.report.schema import Calibration, Finding, Report
 from hpcmat.report.text import duration, number, percent, plural
 
-OVERCONFIDENT, UNDERCONFIDENT = 1.3, 0.7
+OVERCONFIDENT, UNDERCONFIDENT = 1.2, 0.8
 """rms z outside of which error bars mislead the choice of labels."""
 MANY_FAILURES = 0.05
 LOW_UTILISATION = 0.9

@@ -6,10 +6,12 @@ seconds since the campaign's first driver started where the name says so.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from hpcmat.campaign.events import Purpose
+from hpcmat.records import encode
 from hpcmat.report.statistics import Interval
 
 Phase = Literal["not started", "running", "interrupted", "stopped", "complete"]
@@ -307,3 +309,8 @@ class Report:
     failed_attempts: tuple[FailedAttemptRow, ...] = ()
     decisions: tuple[DecisionRow, ...] = ()
     timeline: tuple[Span, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the same as JSON data: keys are the names of the fields, numbers that are not finite become null."""
+        data: dict[str, Any] = json.loads(encode(self))
+        return data

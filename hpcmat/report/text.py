@@ -58,6 +58,11 @@ def moment(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def clock(time: float) -> str:
+    """Return the local time of day."""
+    return datetime.fromtimestamp(time, UTC).astimezone().strftime("%H:%M:%S")
+
+
 def plural(count: int, noun: str) -> str:
     """Return the count with its noun."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -8,7 +8,7 @@
     plots.push(holder);
     Plotly.newPlot(holder, source.data, source.layout, {
       responsive: true, displaylogo: false,
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+      modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
       toImageButtonOptions: { format: "svg", filename: holder.dataset.figure },
     });
   }

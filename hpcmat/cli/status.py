@@ -1,0 +1,54 @@
+"""`hpcmat status`: where a campaign stands, and why it did what it did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hpcmat.cli.common import DEFAULT_OUT, AsJson, print_json
+
+Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Folder of the campaign.")]
+Why = Annotated[
+    str | None, typer.Option("--why", metavar="ID", help="Explain one decision, named by its id or by its task.")
+]
+
+
+def status(folder: Folder = DEFAULT_OUT, why: Why = None, as_json: AsJson = False) -> None:
+    """Show where a campaign stands.
+
+    Labels, error and target, cost, what runs, what failed last and a forecast. Only the journal is read.
+    """
+    import time
+
+    from hpcmat.campaign.folder import CampaignFolder
+    from hpcmat.campaign.lifecycle import is_running
+    from hpcmat.report.status import status_of, status_text
+
+    campaign = CampaignFolder(folder)
+    runs = is_running(campaign)
+    state = campaign.read()
+    if why is not None:
+        _explain(state, why, as_json)
+        return
+    found = status_of(state, time.time(), runs)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        print(status_text(found))
+
+
+def _explain(state: object, name: str, as_json: bool) -> None:
+    import json
+
+    from hpcmat.campaign.state import CampaignState
+    from hpcmat.records import encode
+    from hpcmat.report.status import decision_of, decision_text
+
+    assert isinstance(state, CampaignState)
+    row = decision_of(state, name)
+    if as_json:
+        print_json(json.loads(encode(row)))
+    else:
+        print(decision_text(row))
