@@ -150,6 +150,14 @@ class AceBasis:
         return precision
 
     @property
+    def orders(self) -> NDArray[np.int64]:
+        """Number of factors ν of each feature (F,); 1 for the constants, which have too few to stand alone."""
+        model = self.model
+        products = [path.order for path in model.paths for _ in range(model.n_channels)]
+        block = [1] * (1 + model.n_density) + [2] * ((model.l_max + 1) * model.n_pairs) + products
+        return np.tile(np.array(block), model.n_species)
+
+    @property
     def constant_columns(self) -> NDArray[np.int64]:
         """Column of the constant energy of each element."""
         return np.arange(self.model.n_species) * self.model.n_features_per_species

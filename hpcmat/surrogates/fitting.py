@@ -48,7 +48,7 @@ def fit_potential(labels: tuple[Label, ...], settings: AceSettings, metadata: Mo
     basis = basis_for(settings)
     baseline = _energy_baseline(labels, basis)
     observations = _observations(labels, basis, baseline)
-    posterior = fit_posterior(observations, basis.prior_precision)
+    posterior = fit_posterior(observations, basis.prior_precision, basis.orders - 1)
     coefficients = posterior.mean.copy()
     coefficients[basis.constant_columns] += baseline
     potential = Potential(

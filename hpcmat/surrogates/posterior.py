@@ -1,11 +1,11 @@
 r"""Gaussian posterior of linear coefficients, from weighted rows of several kinds.
 
-    y = X θ + ε,   ε_r ~ N(0, σ_r² / β),   θ_f ~ N(0, 1 / (α p_f))
+    y = X θ + ε,   ε_r ~ N(0, σ_r² / β),   θ_f ~ N(0, 1 / (α_g p_f))
 
-σ_r is the target error of row r (it weighs energies against forces against stress), p_f the relative prior precision.
-α and β maximise the evidence (MacKay, Neural Comput. 4 (1992) 415) on one eigendecomposition. The posterior is
+σ_r is the target error of row r (it weighs energies against forces against stress), p_f the relative prior precision, g
+the group of a coefficient. α and β maximise the evidence (MacKay, Neural Comput. 4 (1992) 415). The posterior is
 
-    S = (α P + β Xᵀ σ⁻² X)⁻¹ = R Rᵀ,     θ̄ = β S Xᵀ σ⁻² y
+    S = (α_g P + β Xᵀ σ⁻² X)⁻¹ = R Rᵀ,     θ̄ = β S Xᵀ σ⁻² y
 
 The noise of each kind that enters predictions is then estimated from leave-one-structure-out residuals, in closed
 form: they need no count of effective parameters, so that they stay honest when there are more features than labels.
@@ -28,6 +28,11 @@ Ints = NDArray[np.int64]
 MAX_ITERATIONS = 200
 TOLERANCE = 1e-4
 """Relative change of α and β at which the evidence has converged."""
+MAX_GROUP_ITERATIONS = 40
+GROUP_TOLERANCE = 0.02
+"""The same for several groups, whose fixed point is approached slowly and need not be sharp."""
+GROUP_RANGE = 1e4
+"""Factor by which the α of a group may differ from the common one: an idle group is damped, never cut off."""
 PSEUDO_COUNT = 1.0
 """Weight, in rows, of the target error in the estimate of the noise: keeps it sane with a handful of labels."""
 LARGEST_CONDITION = 1e13
@@ -60,8 +65,10 @@ class Posterior:
     """R (F, F) with S = R Rᵀ."""
     noise: Floats
     """(3,) standard deviation of what the features cannot express, in the unit of each kind."""
-    alpha: float
+    alpha: Floats
+    """(groups,) prior precision of each group of coefficients, over p."""
     beta: float
+    """Precision of the rows, over 1/σ²."""
     effective_parameters: float
     """γ = Σ βλ / (αp + βλ): how many coefficients the data determine."""
     log_evidence: float
@@ -72,8 +79,35 @@ class Posterior:
         return variance
 
 
-def fit_posterior(observations: Observations, prior_precision: Floats) -> Posterior:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Statistics:
+    """Sums over weighted rows that determine the posterior."""
+
+    gram: Floats
+    """Xᵀ σ⁻² X"""
+    projection: Floats
+    """Xᵀ σ⁻² y"""
+    yy: float
+    n: int
+
+    def whitened(self, precision: Floats) -> _Statistics:
+        """The same for coefficients of unit prior precision."""
+        scale = 1.0 / np.sqrt(precision)
+        return _Statistics(self.gram * np.outer(scale, scale), self.projection * scale, self.yy, self.n)
+
+    def residual(self, t: Floats) -> float:
+        """Sum of squared weighted residuals of coefficients t."""
+        return max(self.yy - 2 * float(t @ self.projection) + float(t @ self.gram @ t), 0.0)
+
+
+def fit_posterior(observations: Observations, prior_precision: Floats, groups: Ints | None = None) -> Posterior:
     """Posterior by evidence maximisation.
+
+    Parameters
+    ----------
+    observations : weighted rows.
+    prior_precision : (F,) relative prior precision p of each coefficient.
+    groups : (F,) group 0 .. of each coefficient; each group has its own α. All in one by default.
 
     Raises
     ------
@@ -83,23 +117,22 @@ def fit_posterior(observations: Observations, prior_precision: Floats) -> Poster
     _check(observations, prior_precision)
     x = observations.rows / observations.sigma[:, None]
     y = observations.targets / observations.sigma
-    scale = 1.0 / np.sqrt(prior_precision)
-    gram = x.T @ x
-    values, vectors = np.linalg.eigh(gram * np.outer(scale, scale))
+    statistics = _Statistics(x.T @ x, x.T @ y, float(y @ y), len(y))
+    groups = np.zeros(x.shape[1], dtype=np.int64) if groups is None else groups
+    alpha, beta = _maximise_evidence(statistics, prior_precision, groups)
+    white = statistics.whitened(alpha[groups] * prior_precision)
+    values, vectors = np.linalg.eigh(white.gram)
     values = np.maximum(values, 0.0)
-    projection = vectors.T @ (scale * (x.T @ y))
-    alpha, beta = _maximise_evidence(values, projection, float(y @ y), len(y))
-    precision = alpha + beta * values
-    mean = scale * (vectors @ (beta * projection / precision))
-    factor = scale[:, None] * vectors / np.sqrt(precision)
+    factor = vectors / np.sqrt((1.0 + beta * values) * (alpha[groups] * prior_precision)[:, None])
+    mean = beta * factor @ (factor.T @ statistics.projection)
     return Posterior(
         mean=mean,
         factor=factor,
         noise=_noise(observations, x, y - x @ mean, factor, beta),
         alpha=alpha,
         beta=beta,
-        effective_parameters=float(np.sum(beta * values / precision)),
-        log_evidence=_log_evidence(values, projection, float(y @ y), len(y), (alpha, beta)),
+        effective_parameters=float(np.sum(beta * values / (1.0 + beta * values))),
+        log_evidence=_log_evidence(values, vectors.T @ white.projection, white, beta),
     )
 
 
@@ -112,30 +145,66 @@ def _check(observations: Observations, prior_precision: Floats) -> None:
         raise InputError("target errors and prior precisions must be positive; correct the settings")
 
 
-def _maximise_evidence(values: Floats, projection: Floats, yy: float, n: int) -> tuple[float, float]:
-    """MacKay's fixed point for α and β in the eigenbasis."""
-    # One pseudo-row of unit residual keeps β finite where the features can express every label.
+def _maximise_evidence(statistics: _Statistics, prior: Floats, groups: Ints) -> tuple[Floats, float]:
+    """α of each group and β: first one α for all, then each its own."""
+    alpha, beta = _common_scale(statistics.whitened(prior))
+    n_groups = int(groups.max()) + 1
+    start = np.full(n_groups, alpha)
+    return (start, beta) if n_groups == 1 else _group_scales(statistics, prior, groups, (start, beta))
+
+
+def _common_scale(white: _Statistics) -> tuple[float, float]:
+    """MacKay's fixed point for one α and β, in the eigenbasis."""
+    values, vectors = np.linalg.eigh(white.gram)
+    values, projection = np.maximum(values, 0.0), vectors.T @ white.projection
     alpha = beta = 1.0
     for _ in range(MAX_ITERATIONS):
-        floor = beta * values[-1] / LARGEST_CONDITION
         t = beta * projection / (alpha + beta * values)
         gamma = float(np.sum(beta * values / (alpha + beta * values)))
-        residual = max(yy - 2 * float(t @ projection) + float(values @ t**2), 0.0)
-        new_alpha = max(gamma / max(float(t @ t), 1e-300), floor, 1e-12)
-        new_beta = (n - gamma + 1.0) / (residual + 1.0)
-        change = max(abs(np.log(new_alpha / alpha)), abs(np.log(new_beta / beta)))
-        alpha, beta = new_alpha, new_beta
-        if change < TOLERANCE:
+        residual = max(white.yy - 2 * float(t @ projection) + float(values @ t**2), 0.0)
+        floor = max(beta * values[-1] / LARGEST_CONDITION, 1e-12)
+        before = alpha, beta
+        alpha, beta = max(gamma / max(float(t @ t), 1e-300), floor), _beta(white.n, gamma, residual)
+        if _change(before, (alpha, beta)) < TOLERANCE:
             break
     return float(alpha), float(beta)
 
 
-def _log_evidence(values: Floats, projection: Floats, yy: float, n: int, scales: tuple[float, float]) -> float:
-    alpha, beta = scales
-    t = beta * projection / (alpha + beta * values)
-    misfit = beta * (yy - 2 * float(t @ projection) + float(values @ t**2)) + alpha * float(t @ t)
-    complexity = float(np.sum(np.log1p(beta * values / alpha)))
-    return 0.5 * (n * float(np.log(beta / (2 * np.pi))) - misfit - complexity)
+def _group_scales(
+    statistics: _Statistics, prior: Floats, groups: Ints, start: tuple[Floats, float]
+) -> tuple[Floats, float]:
+    """MacKay's fixed point for one α per group, each within GROUP_RANGE of the common one."""
+    alpha, beta = start
+    low, high = start[0] / GROUP_RANGE, start[0] * GROUP_RANGE
+    for _ in range(MAX_GROUP_ITERATIONS):
+        white = statistics.whitened(alpha[groups] * prior)
+        covariance = np.linalg.inv(np.eye(len(prior)) + beta * white.gram)
+        t = beta * covariance @ white.projection
+        determined = np.bincount(groups, 1.0 - np.diag(covariance), minlength=len(alpha))
+        size = np.bincount(groups, t**2, minlength=len(alpha))
+        before = alpha, beta
+        alpha = np.clip(alpha * np.maximum(determined, 0.0) / np.maximum(size, 1e-300), low, high)
+        beta = _beta(statistics.n, float(determined.sum()), white.residual(t))
+        if _change(before, (alpha, beta)) < GROUP_TOLERANCE:
+            break
+    return alpha, beta
+
+
+def _beta(n: int, gamma: float, residual: float) -> float:
+    # One pseudo-row of unit residual keeps β finite where the features can express every label.
+    return (n - gamma + 1.0) / (residual + 1.0)
+
+
+def _change(before: tuple[Floats | float, float], after: tuple[Floats | float, float]) -> float:
+    return float(max(np.max(np.abs(np.log(np.divide(b, a)))) for a, b in zip(before, after, strict=True)))
+
+
+def _log_evidence(values: Floats, projection: Floats, white: _Statistics, beta: float) -> float:
+    """Log density of the weighted targets, marginal over coefficients of unit prior precision."""
+    t = beta * projection / (1.0 + beta * values)
+    misfit = white.yy - 2 * float(t @ projection) + float(values @ t**2)
+    complexity = float(np.sum(np.log1p(beta * values)))
+    return 0.5 * (white.n * float(np.log(beta / (2 * np.pi))) - beta * misfit - float(t @ t) - complexity)
 
 
 def leave_one_structure_out(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from pydantic import ValidationError
 
 from hpcmat.errors import InputError, StorageError
 from hpcmat.records import Failure, FailureKind, Label, Structure, decode, encode
+from hpcmat.store.atomic import write_bytes
 from hpcmat.store.keys import content_key
 from hpcmat.store.results import ResultStore
 from hpcmat.surrogates.ace import PRINCIPAL_EXPONENT, SMOOTHNESS_EXPONENT, AceSettings, basis_for
@@ -133,13 +136,20 @@ def run_fit(request: str, folder: Path, attempt: int) -> str:
     """Runner: fit, write `potential.npz` and `parity.npz` into `folder`, return a FitResult or a Failure.
 
     Without training labels the failure is "bad settings"; a label or previous fit that is missing or unreadable
-    gives "corrupt output". The answer does not depend on `attempt`.
+    gives "corrupt output", a full disk "disk full". The answer does not depend on `attempt`.
     """
-    asked = decode(FitRequest, request)
+    try:
+        asked = decode(FitRequest, request)
+    except ValidationError as error:
+        return _failure(FailureKind.BAD_SETTINGS, f"not a fit request; send one: {error}")
     if not asked.train:
         return _failure(FailureKind.BAD_SETTINGS, "no training labels; label at least one structure before fitting")
     try:
         return encode(_fit(asked, folder))
+    except StorageError as error:
+        if not _is_disk_full(error):
+            raise
+        return _failure(FailureKind.DISK_FULL, str(error))
     except _Unreadable as error:
         return _failure(FailureKind.CORRUPT_OUTPUT, str(error))
     except InputError as error:
@@ -157,6 +167,10 @@ def warm_up(request: str) -> None:
     )
     if len(zero.predict(structure).forces) != n or len(basis.prior_precision) != basis.n_features:
         raise InputError("the kernels give arrays of a wrong shape; reinstall hpcmat")
+
+
+def _is_disk_full(error: StorageError) -> bool:
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def _failure(kind: FailureKind, message: str) -> str:
@@ -271,7 +285,9 @@ def _write_parity(path: Path, on_train: tuple[Comparison, ...], on_validation: t
         for index, name in enumerate(("label", "predicted", "sigma")):
             arrays[f"energy_{name}_{suffix}"] = np.array([c.energy[index] for c in comparisons])
             arrays[f"forces_{name}_{suffix}"] = np.concatenate([np.empty(0), *(c.forces[index] for c in comparisons)])
-    np.savez(path, allow_pickle=False, **arrays)
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_bytes(path, buffer.getvalue())
 
 
 def check_reference(potential: Potential, reference: tuple[Label, ...]) -> ReferenceCheck | None:

@@ -33,7 +33,7 @@ def test_recovers_known_coefficients_and_scales():
     assert abs(posterior.mean - theta).max() < 0.2
     assert 0.5 < np.mean(z**2) < 1.7
     assert posterior.beta**-0.5 == pytest.approx(0.3, rel=0.1)
-    assert posterior.alpha**-0.5 == pytest.approx(2.0, rel=0.4)
+    assert posterior.alpha[0] ** -0.5 == pytest.approx(2.0, rel=0.4)
     np.testing.assert_allclose(posterior.noise, [0.03, 0.3, 0.6], rtol=0.3)
 
 
@@ -42,7 +42,7 @@ def test_equals_the_dense_formula():
     prior = np.random.default_rng(1).uniform(0.1, 10, 25)
     posterior = fit_posterior(observations, prior)
     weights = posterior.beta / observations.sigma**2
-    precision = posterior.alpha * np.diag(prior) + (observations.rows.T * weights) @ observations.rows
+    precision = posterior.alpha[0] * np.diag(prior) + (observations.rows.T * weights) @ observations.rows
     covariance = np.linalg.inv(precision)
     np.testing.assert_allclose(posterior.factor @ posterior.factor.T, covariance, rtol=1e-8, atol=1e-10)
     mean = covariance @ (observations.rows.T * weights) @ observations.targets
@@ -61,11 +61,12 @@ def test_evidence_is_greatest_at_its_fixed_point():
         covariance = x @ x.T / alpha + np.eye(len(y)) / beta
         return -0.5 * (np.linalg.slogdet(2 * np.pi * covariance)[1] + y @ np.linalg.solve(covariance, y))
 
-    top = evidence(best.alpha, best.beta)
+    alpha = best.alpha[0]
+    top = evidence(alpha, best.beta)
     assert best.log_evidence == pytest.approx(top, rel=1e-8)
     for factor in (0.7, 1.4):
-        assert evidence(best.alpha * factor, best.beta) < top + 1e-3
-        assert evidence(best.alpha, best.beta * factor) < top - 1.0
+        assert evidence(alpha * factor, best.beta) < top + 1e-3
+        assert evidence(alpha, best.beta * factor) < top - 1.0
 
 
 def test_predictions_are_calibrated():
@@ -91,12 +92,34 @@ def test_leave_one_out_equals_fits_without_each_structure():
     left_out = leave_one_structure_out(observations, x, y - x @ posterior.mean, posterior.factor, posterior.beta)
     for number, (rows, residual, variance) in enumerate(left_out):
         rest = observations.structure != number
-        precision = posterior.alpha * np.diag(prior) + posterior.beta * x[rest].T @ x[rest]
+        precision = posterior.alpha[0] * np.diag(prior) + posterior.beta * x[rest].T @ x[rest]
         covariance = np.linalg.inv(precision)
         mean = posterior.beta * covariance @ x[rest].T @ y[rest]
         np.testing.assert_allclose(residual, y[rows] - x[rows] @ mean, rtol=1e-7, atol=1e-9)
         np.testing.assert_allclose(variance, np.einsum("rf,fg,rg->r", x[rows], covariance, x[rows]), rtol=1e-7)
         assert abs(residual).sum() > abs(y[rows] - x[rows] @ posterior.mean).sum()
+
+
+def test_groups_find_their_own_scales():
+    rng = np.random.default_rng(3)
+    observations, _, prior = synthetic(n_structures=40, n_features=60)
+    groups = np.repeat([0, 1], 30)
+    theta = rng.normal(size=60) * np.where(groups == 0, 5.0, 0.05)
+    targets = observations.rows @ theta + 0.3 * observations.sigma * rng.normal(size=len(observations.targets))
+    observations = replace(observations, targets=targets)
+    grouped, common = (fit_posterior(observations, prior, g) for g in (groups, None))
+    np.testing.assert_allclose(grouped.alpha**-0.5, [5.0, 0.05], rtol=0.4)
+    assert grouped.log_evidence > common.log_evidence + 10
+    assert np.linalg.norm(grouped.mean - theta) < np.linalg.norm(common.mean - theta)
+
+
+def test_an_idle_group_is_damped_and_stays_finite():
+    observations, _, prior = synthetic(n_structures=10)
+    rows = observations.rows.copy()
+    rows[:, 20:] = 0.0
+    posterior = fit_posterior(replace(observations, rows=rows), prior, (np.arange(25) >= 20).astype(int))
+    assert np.isfinite(posterior.factor).all()
+    assert abs(posterior.mean[20:]).max() < 1e-9
 
 
 def test_more_features_than_rows_stays_finite():

@@ -1,11 +1,13 @@
 """The fit as a task, through the result store."""
 
+import errno
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from ase.build import bulk
 
+from hpcmat.errors import StorageError
 from hpcmat.records import Failure, FailureKind, decode, encode
 from hpcmat.surrogates.ace import AceSettings
 from hpcmat.surrogates.potential import Potential
@@ -101,6 +103,25 @@ def test_what_cannot_be_fitted_is_a_failure(request_with_labels, tmp_path, chang
     assert failure.failure is kind
     assert message in failure.message
     assert not list(tmp_path.iterdir())
+
+
+def test_request_that_cannot_be_read_is_a_failure(request_with_labels, tmp_path):
+    text = encode(request_with_labels).replace('"small"', '"huge"')
+    failure = decode(Failure, run_fit(text, tmp_path, 1))
+    assert failure.failure is FailureKind.BAD_SETTINGS
+
+
+@pytest.mark.parametrize(("code", "free"), [(errno.ENOSPC, True), (errno.EIO, False)])
+def test_full_disk_is_the_machines_fault(request_with_labels, tmp_path, monkeypatch, code, free):
+    def refuse(descriptor):
+        raise OSError(code, "no")
+
+    monkeypatch.setattr("os.fsync", refuse)
+    if free:
+        assert outcome(request_with_labels, tmp_path, Failure).failure is FailureKind.DISK_FULL
+    else:
+        with pytest.raises(StorageError):
+            outcome(request_with_labels, tmp_path, Failure)
 
 
 def test_damaged_label_is_a_failure(request_with_labels, tmp_path, train_labels, make):
