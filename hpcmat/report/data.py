@@ -58,6 +58,11 @@ def campaign_phase(state: CampaignState) -> Phase:
 
 def outcome(state: CampaignState) -> str:
     """One sentence on what became of the campaign."""
+    sentence = _outcome(state)
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _outcome(state: CampaignState) -> str:
     if state.ended is not None and state.ended.sentence:
         return state.ended.sentence
     if state.stopping is not None:

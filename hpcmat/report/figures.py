@@ -6,6 +6,7 @@ colour blindness; text and lines of the axes are coloured by the page's style sh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,9 +75,21 @@ def learning_curve(report: Report) -> Any:
     )  # fmt: skip
     figure.update_xaxes(title_text="training labels", row=1, col=1)
     figure.update_xaxes(title_text="node-hours spent", row=1, col=2)
-    figure.update_yaxes(type="log", dtick="D1", tickformat=".3~g", exponentformat="none")
+    figure.update_yaxes(type="log", dtick="D2", tickformat=".3~g", range=_error_range(report))
+    figure.update_xaxes(tickformat=".3~g", row=1, col=2)
     figure.update_yaxes(title_text="force RMSE / eV Å⁻¹", row=1, col=1)
     return styled(figure, 400)
+
+
+def _error_range(report: Report) -> list[float]:
+    """Decimal logarithms of the ends of the error axis; intervals that reach to zero are cut, as a log axis must."""
+    points = report.learning_curve
+    middle = [p.train_force_rmse_ev_per_ang for p in points]
+    middle += [p.validation_force_rmse_ev_per_ang or math.nan for p in points]
+    bounds = [p.validation_force_rmse_bound_ev_per_ang or math.nan for p in points]
+    top = float(np.nanmax([*middle, *bounds, report.target_force_rmse_ev_per_ang]))
+    bottom = float(np.nanmin([*middle, report.target_force_rmse_ev_per_ang]))
+    return [math.log10(max(bottom, 1e-12) / 2.0), math.log10(min(top, 30.0 * max(middle)) * 1.4)]
 
 
 def _curve_traces(points: Sequence[CurvePoint], x: Sequence[float], legend: bool) -> list[Any]:
@@ -174,7 +187,8 @@ def calibration(report: Report) -> Any:
         hovertemplate="%{x} training labels: rms z %{y:.2f}<extra></extra>"), row=1, col=2)  # fmt: skip
     figure.add_hline(y=1.0, line={"color": RED, "width": 1.2, "dash": "dash"}, row=1, col=2)
     figure.update_xaxes(title_text="training labels", row=1, col=2)
-    figure.update_yaxes(title_text="rms z (1 is perfect)", rangemode="tozero", row=1, col=2)
+    top = 1.15 * max([1.1, *(p.rms_z or 0.0 for p in points)])
+    figure.update_yaxes(title_text="rms z (1 is perfect)", range=[0, top], row=1, col=2)
     return styled(figure, 380)
 
 

@@ -101,7 +101,9 @@ def _add_occupation(figure: Any, report: Report, factor: float, row: int, legend
                 hovertemplate="%{y} busy<extra>" + PURPOSE_WORDS[purpose] + "</extra>"), row=row, col=1)  # fmt: skip
     if report.cost.workers:
         figure.add_hline(y=report.cost.workers, line={"color": GREY, "width": 1.2, "dash": "dot"}, row=row, col=1)
-    figure.update_yaxes(title_text="busy", rangemode="tozero", row=row, col=1)
+    figure.update_yaxes(title_text="busy", rangemode="tozero", tickformat="d", row=row, col=1)
+    if report.cost.workers <= 5:
+        figure.update_yaxes(dtick=1, row=row, col=1)
 
 
 def occupation_steps(spans: Sequence[Span]) -> tuple[Any, dict[Purpose, Any]]:
@@ -132,7 +134,7 @@ def cost(report: Report) -> Any:
         orientation="h", y=names, x=[entry.failed_node_hours for entry in rows], name="failed attempts",
         marker={"color": RED, "pattern": {"shape": "/", "fgcolor": "#ffffff", "size": 6}},
         hovertemplate="%{x:.3g} node-hours failed<extra>%{y}</extra>"))  # fmt: skip
-    figure.update_xaxes(title_text="node-hours")
+    figure.update_xaxes(title_text="node-hours", tickformat=".3~g", nticks=6)
     figure.update_layout(barmode="stack", bargap=0.35, showlegend=any(entry.failed_node_hours for entry in rows))
     return styled(figure, 120 + 42 * len(rows))
 

@@ -11,6 +11,7 @@ OVERCONFIDENT, UNDERCONFIDENT = 1.2, 0.8
 """rms z outside of which error bars mislead the choice of labels."""
 MANY_FAILURES = 0.05
 LOW_UTILISATION = 0.9
+SHORT_TASK_S = 1.0
 LATTICE_TOLERANCE, BULK_TOLERANCE = 0.005, 0.10
 OVERFITTING = 2.0
 """Ratio of validation to training error above which more labels help more than a larger basis."""
@@ -73,8 +74,10 @@ def _go_on(report: Report) -> str:
 
 
 def _on_calibration(report: Report) -> Iterable[Finding]:
-    for row in report.calibration:
-        yield from _on_rms_z(row)
+    """The validation frames speak first; what came before them only where it says more."""
+    found = [finding for row in report.calibration for finding in _on_rms_z(row)]
+    kinds = [finding.title.split(" on ")[0] for finding in found]
+    yield from (finding for number, finding in enumerate(found) if kinds[number] not in kinds[:number])
 
 
 def _on_rms_z(row: Calibration) -> Iterable[Finding]:
@@ -176,6 +179,16 @@ def _on_fit(report: Report) -> Iterable[Finding]:
         )
 
 
+def _busier(report: Report) -> str:
+    walls = [entry.median_wall_s for entry in report.cost.by_purpose[:2] if entry.median_wall_s is not None]
+    if walls and max(walls) < SHORT_TASK_S:
+        return (
+            f"Labels take {duration(max(walls))} here: deciding, fitting and exploring take longer. With real "
+            "first-principles calculations this vanishes."
+        )
+    return "Use fewer workers, or raise steering.pool_min so that candidates are always waiting."
+
+
 def _on_cost(report: Report) -> Iterable[Finding]:
     cost = report.cost
     if cost.utilisation is not None and cost.utilisation < LOW_UTILISATION:
@@ -184,7 +197,7 @@ def _on_cost(report: Report) -> Iterable[Finding]:
             "Workers stood idle",
             f"Utilisation is {percent(cost.utilisation)}: {duration(3600 * cost.idle_worker_hours)} of "
             f"{duration(3600 * cost.available_worker_hours)} of worker time were not used.",
-            "Use fewer workers, or raise steering.pool_min so that candidates are always waiting.",
+            _busier(report),
         )
     if cost.labels_reused:
         yield Finding(

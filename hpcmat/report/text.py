@@ -41,6 +41,8 @@ def duration(seconds: float | None) -> str:
     """Return a length of time in the two largest units that matter."""
     if seconds is None:
         return MISSING
+    if 0 < seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -89,7 +89,8 @@ class MadeUp:
 
     def begin(self) -> MadeUp:
         created = Created(
-            spec=canonical_spec_json(self.campaign), identity="si-made-up 0123", version="0.1.0", store=str(self.store.root),
+            spec=canonical_spec_json(self.campaign), identity="si-made-up 0123", version="0.1.0",
+            store=str(self.store.root),
             seeds=(), references=(),
         )  # fmt: skip
         self.add(created, ORIGIN)
@@ -133,7 +134,18 @@ class MadeUp:
     def explore(self):
         key = f"{self.count:04x}" + "ee" * 30
         model = self.fit_keys[-1] if self.fit_keys else None
-        found = tuple(Candidate(key, frame, 0.05 * frame, frame % 4 == 0, 20 * frame, 600.0) for frame in range(20))
+        found = tuple(
+            Candidate(
+                exploration=key,
+                frame=frame,
+                key=f"{frame:02d}" * 32,
+                sigma=0.05 * frame,
+                reserved=frame % 4 == 0,
+                step=20 * frame,
+                temperature_k=600.0,
+            )
+            for frame in range(20)
+        )
         self.candidates = list(found)
         decision = self.decision("explore", key, "explore", "pool-low", "few candidates are waiting", None)
         self.execute(decision, ExploreSummary(found, "finished", 400, model), 15.0)
