@@ -23,7 +23,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from hpcmat_kernels.couplings import MonomialTable, ProductPath, monomial_table, product_paths
-from hpcmat_kernels.harmonics import degree_of_index, harmonics_into, normalisation
+from hpcmat_kernels.harmonics import degree_of_index, harmonics_into, recursion, scratch
 from hpcmat_kernels.neighbors import NeighborList
 from hpcmat_kernels.radial import check_radial, radial_into
 
@@ -202,20 +202,20 @@ def tables_of(model: AceModel) -> tuple[Any, ...]:
     """Arrays of a model in the order of the compiled loops."""
     table = model.table
     return (
-        normalisation(model.l_max), degree_of_index(model.l_max), model.mixing,
+        recursion(model.l_max), degree_of_index(model.l_max), model.mixing,
         table.starts, table.factors, table.coefficients,
     )  # fmt: skip
 
 
 @njit(cache=True, fastmath=FAST)
-def neighbour_basis(vector: Any, cutoff: Any, inner: Any, norms: Any, table: Any, row: Any) -> Any:
+def neighbour_basis(vector: Any, cutoff: Any, inner: Any, legendre: Any, table: Any, row: Any) -> Any:
     """Write radial functions and harmonics of one neighbour into `row` = (g, dg, Y, dY, direction); returns r."""
     values, slopes, angular, gradient, direction = row
     distance = np.sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2])
     for a in range(3):
         direction[a] = vector[a] / distance
     radial_into(distance, cutoff, inner, values, slopes)
-    harmonics_into(direction, norms, table, angular, gradient)
+    harmonics_into(direction, legendre, table, angular, gradient)
     return distance
 
 
@@ -327,12 +327,12 @@ def largest_count(offsets: Any) -> Any:
 def _site_energies(pairs: Any, species: Any, shape: Any, tables: Any, theta: Any) -> Any:
     offsets, second, vectors = pairs
     n_species, n_radial, cutoff, inner = shape
-    norms, degree, mixing, starts, factors, weights = tables
+    legendre, degree, mixing, starts, factors, weights = tables
     constant, linear, pair, product = theta
     n_lm, n_q, n_c, rows = len(degree), n_species * n_radial, mixing.shape[3], largest_count(offsets)
     g, dg, y = np.empty((rows, n_radial)), np.empty((rows, n_radial)), np.empty((rows, n_lm))
     dy, direction, distance = np.empty((rows, n_lm, 3)), np.empty((rows, 3)), np.empty(rows)
-    table = np.empty((len(norms) + 1, len(norms) + 1))
+    table = scratch(legendre)
     density, adjoint = np.empty((n_lm, n_q)), np.empty((n_lm, n_q))
     channels, channel_adjoint = np.empty((n_lm, n_c)), np.empty((n_lm, n_c))
     energies, gradients = np.empty(len(species)), np.empty((len(second), 3))
@@ -342,7 +342,7 @@ def _site_energies(pairs: Any, species: Any, shape: Any, tables: Any, theta: Any
         for p in range(begin, offsets[i + 1]):
             row = p - begin
             distance[row] = neighbour_basis(
-                vectors[p], cutoff, inner, norms, table, (g[row], dg[row], y[row], dy[row], direction[row])
+                vectors[p], cutoff, inner, legendre, table, (g[row], dg[row], y[row], dy[row], direction[row])
             )
             add_density(density, species[second[p]] * n_radial, g[row], y[row])
         mix(density, mixing[z], degree, channels)
@@ -385,13 +385,13 @@ def _gather(pairs: Any, gradients: Any) -> Any:
 def _all_densities(pairs: Any, species: Any, shape: Any, tables: Any) -> Any:
     offsets, second, vectors = pairs
     n_species, n_radial, cutoff, inner = shape
-    norms, degree = tables[0], tables[1]
-    table = np.empty((len(norms) + 1, len(norms) + 1))
+    legendre, degree = tables[0], tables[1]
+    table = scratch(legendre)
     g, dg, y = np.empty(n_radial), np.empty(n_radial), np.empty(len(degree))
     dy, direction = np.empty((len(degree), 3)), np.empty(3)
     result = np.zeros((len(species), len(degree), n_species * n_radial))
     for i in range(len(species)):
         for p in range(offsets[i], offsets[i + 1]):
-            neighbour_basis(vectors[p], cutoff, inner, norms, table, (g, dg, y, dy, direction))
+            neighbour_basis(vectors[p], cutoff, inner, legendre, table, (g, dg, y, dy, direction))
             add_density(result[i], species[second[p]] * n_radial, g, y)
     return result

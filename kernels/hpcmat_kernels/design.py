@@ -25,6 +25,7 @@ from hpcmat_kernels.ace import (
     shape_of,
     tables_of,
 )
+from hpcmat_kernels.harmonics import scratch
 from hpcmat_kernels.neighbors import NeighborList
 
 Floats = NDArray[np.float64]
@@ -161,13 +162,13 @@ def _scatter(slopes: Any, vector: Any, a: Any, forces: Any, virial: Any) -> None
 def _rows(pairs: Any, species: Any, shape: Any, tables: Any, used: Any) -> Any:
     offsets, second, vectors = pairs
     n_species, n_radial, cutoff, inner = shape
-    norms, degree, mixing, starts, factors, weights = tables
+    legendre, degree, mixing, starts, factors, weights = tables
     n_lm, n_q, n_c, n_p = len(degree), n_species * n_radial, mixing.shape[3], len(starts) - 1
-    end_pairs = 1 + n_q + len(norms) * (n_q * (n_q + 1) // 2)
+    end_pairs = 1 + n_q + legendre.shape[1] * (n_q * (n_q + 1) // 2)
     block = end_pairs + n_p * n_c
     site = np.zeros((len(species), n_species * block))
     forces, virial = np.zeros((len(species), 3, n_species * block)), np.zeros((6, n_species * block))
-    table = np.empty((len(norms) + 1, len(norms) + 1))
+    table = scratch(legendre)
     basis = (
         np.empty(n_radial), np.empty(n_radial), np.empty(n_lm), np.empty((n_lm, 3)), np.empty(3),
     )  # fmt: skip
@@ -179,7 +180,7 @@ def _rows(pairs: Any, species: Any, shape: Any, tables: Any, used: Any) -> Any:
         column = z * block
         density[:] = 0.0
         for p in range(offsets[i], offsets[i + 1]):
-            neighbour_basis(vectors[p], cutoff, inner, norms, table, basis)
+            neighbour_basis(vectors[p], cutoff, inner, legendre, table, basis)
             add_density(density, species[second[p]] * n_radial, basis[0], basis[2])
         mix(density, mixing[z], degree, channels)
         site[i, column] = 1.0
@@ -188,7 +189,7 @@ def _rows(pairs: Any, species: Any, shape: Any, tables: Any, used: Any) -> Any:
         _product_features(channels, starts, factors, weights, product, product_gradient)
         site[i, column + end_pairs : column + block] = product.ravel()
         for p in range(offsets[i], offsets[i + 1]):
-            distance = neighbour_basis(vectors[p], cutoff, inner, norms, table, basis)
+            distance = neighbour_basis(vectors[p], cutoff, inner, legendre, table, basis)
             if distance >= cutoff:
                 continue
             start = species[second[p]] * n_radial

@@ -40,57 +40,71 @@ def degree_of_index(l_max: int) -> NDArray[np.int64]:
     return np.repeat(np.arange(l_max + 1), 2 * np.arange(l_max + 1) + 1)
 
 
-@njit(cache=True)
-def legendre_into(z: Any, table: Any) -> None:
-    """Write Π_lm(z) into `table[l, m]` for l, m < len(table) (zero for m > l)."""
-    diagonal = 1.0
-    for m in range(len(table)):
-        table[m, m] = diagonal
-        diagonal *= 2 * m + 1
-        for degree in range(m):
-            table[degree, m] = 0.0
-        if m + 1 < len(table):
-            table[m + 1, m] = (2 * m + 1) * z * table[m, m]
-        for degree in range(m + 2, len(table)):
-            above = (2 * degree - 1) * z * table[degree - 1, m] - (degree + m - 1) * table[degree - 2, m]
-            table[degree, m] = above / (degree - m)
+@lru_cache(maxsize=16)
+def recursion(l_max: int) -> NDArray[np.float64]:
+    """Factors of the recursion of P_lm = N_lm Π_lm, shape (3, l_max + 1, l_max + 1).
+
+    P_lm = r[0] z P_{l-1,m} - r[1] P_{l-2,m} for l > m, P_mm = r[0], dP_lm/dz = r[2] P_{l,m+1}.
+    """
+    norms = normalisation(l_max)
+    table = np.zeros((3, l_max + 1, l_max + 1))
+    for m in range(l_max + 1):
+        table[0, m, m] = norms[m, m] * math.prod(range(1, 2 * m, 2))
+        for degree in range(m + 1, l_max + 1):
+            table[0, degree, m] = (2 * degree - 1) / (degree - m) * norms[degree, m] / norms[degree - 1, m]
+            table[2, degree, m] = norms[degree, m] / norms[degree, m + 1]
+        for degree in range(m + 2, l_max + 1):
+            table[1, degree, m] = (degree + m - 1) / (degree - m) * norms[degree, m] / norms[degree - 2, m]
+    table.setflags(write=False)
+    return table
 
 
 @njit(cache=True)
-def harmonics_into(direction: Any, norms: Any, table: Any, values: Any, gradient: Any) -> None:
+def scratch(factors: Any) -> Any:
+    """Workspace of `harmonics_into`; its zeros above the diagonal stay zero."""
+    size = factors.shape[1] + 1
+    return np.zeros((size, size))
+
+
+@njit(cache=True)
+def harmonics_into(direction: Any, factors: Any, table: Any, values: Any, gradient: Any) -> None:
     """Write Y_lm into `values` and its extended gradient into `gradient[lm, :]` for one unit vector.
 
-    `table` is scratch of shape (l_max + 2, l_max + 2); `norms` comes from `normalisation(l_max)`.
+    `factors` comes from `recursion(l_max)`; `table` from `scratch(factors)`.
     """
     x, y, z = direction[0], direction[1], direction[2]
-    legendre_into(z, table)
-    c, s, c_before, s_before = 1.0, 0.0, 0.0, 0.0
-    for m in range(len(norms)):
-        for degree in range(m, len(norms)):
-            centre = degree * degree + degree
-            polynomial = norms[degree, m] * table[degree, m]
-            slope = norms[degree, m] * table[degree, m + 1]
-            values[centre + m] = polynomial * c
-            gradient[centre + m, 0] = m * polynomial * c_before
-            gradient[centre + m, 1] = -m * polynomial * s_before
-            gradient[centre + m, 2] = slope * c
-            if m > 0:
-                values[centre - m] = polynomial * s
-                gradient[centre - m, 0] = m * polynomial * s_before
-                gradient[centre - m, 1] = m * polynomial * c_before
-                gradient[centre - m, 2] = slope * s
-        c_before, s_before = c, s
-        c, s = x * c - y * s, x * s + y * c
+    size = factors.shape[1]
+    for m in range(size):
+        before, current = 0.0, factors[0, m, m]
+        table[m, m] = current
+        for degree in range(m + 1, size):
+            before, current = current, factors[0, degree, m] * z * current - factors[1, degree, m] * before
+            table[degree, m] = current
+    for degree in range(size):
+        centre = degree * degree + degree
+        values[centre] = table[degree, 0]
+        gradient[centre, 0], gradient[centre, 1] = 0.0, 0.0
+        gradient[centre, 2] = factors[2, degree, 0] * table[degree, 1]
+    c, s, c_before, s_before = x, y, 1.0, 0.0
+    for m in range(1, size):
+        for degree in range(m, size):
+            plus, minus = degree * degree + degree + m, degree * degree + degree - m
+            polynomial = table[degree, m]
+            slope, ring = factors[2, degree, m] * table[degree, m + 1], m * polynomial
+            values[plus], values[minus] = polynomial * c, polynomial * s
+            gradient[plus, 0], gradient[plus, 1], gradient[plus, 2] = ring * c_before, -ring * s_before, slope * c
+            gradient[minus, 0], gradient[minus, 1], gradient[minus, 2] = ring * s_before, ring * c_before, slope * s
+        c, s, c_before, s_before = x * c - y * s, x * s + y * c, c, s
 
 
 @njit(cache=True)
-def _harmonics_table(directions: Any, norms: Any) -> Any:
-    n_lm = len(norms) ** 2
-    values = np.empty((len(directions), n_lm))
-    gradient = np.empty((len(directions), n_lm, 3))
-    table = np.empty((len(norms) + 1, len(norms) + 1))
+def _harmonics_table(directions: Any, factors: Any) -> Any:
+    size = factors.shape[1]
+    values = np.empty((len(directions), size * size))
+    gradient = np.empty((len(directions), size * size, 3))
+    table = scratch(factors)
     for p in range(len(directions)):
-        harmonics_into(directions[p], norms, table, values[p], gradient[p])
+        harmonics_into(directions[p], factors, table, values[p], gradient[p])
     return values, gradient
 
 
@@ -107,5 +121,5 @@ def spherical_harmonics(directions: ArrayLike, l_max: int) -> tuple[NDArray[np.f
         raise ValueError(f"l_max must be >= 0, not {l_max}: correct the settings.")
     if unit.ndim != 2 or unit.shape[1] != 3 or not np.allclose(np.linalg.norm(unit, axis=1), 1.0, atol=1e-8):
         raise ValueError("Directions must be unit vectors of shape (p, 3): divide each by its length.")
-    values, gradient = _harmonics_table(unit, normalisation(l_max))
+    values, gradient = _harmonics_table(unit, recursion(l_max))
     return values, gradient
