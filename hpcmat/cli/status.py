@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hpcmat.cli.common import DEFAULT_OUT, AsJson, print_json
+
+if TYPE_CHECKING:
+    from hpcmat.campaign.folder import CampaignFolder
+    from hpcmat.campaign.state import CampaignState
 
 Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Folder of the campaign.")]
 Why = Annotated[
@@ -23,30 +27,36 @@ def status(folder: Folder = DEFAULT_OUT, why: Why = None, as_json: AsJson = Fals
     import time
 
     from hpcmat.campaign.folder import CampaignFolder
-    from hpcmat.campaign.lifecycle import is_running
+    from hpcmat.report.outcome import campaign_phase
     from hpcmat.report.status import status_of, status_text
 
     campaign = CampaignFolder(folder)
-    runs = is_running(campaign)
     state = campaign.read()
     if why is not None:
         _explain(state, why, as_json)
         return
-    found = status_of(state, time.time(), runs)
+    runs = campaign_phase(state) == "running" and _driver_runs(campaign)
+    # A driver that left between the two looks has said so in the journal.
+    found = status_of(state if runs else campaign.read(), time.time(), runs)
     if as_json:
         print_json(found.as_json())
     else:
         print(status_text(found))
 
 
-def _explain(state: object, name: str, as_json: bool) -> None:
+def _driver_runs(campaign: CampaignFolder) -> bool:
+    # Loads the dispatcher, which a campaign that has ended need not wait for.
+    from hpcmat.campaign.lifecycle import is_running
+
+    return is_running(campaign)
+
+
+def _explain(state: CampaignState, name: str, as_json: bool) -> None:
     import json
 
-    from hpcmat.campaign.state import CampaignState
     from hpcmat.records import encode
     from hpcmat.report.status import decision_of, decision_text
 
-    assert isinstance(state, CampaignState)
     row = decision_of(state, name)
     if as_json:
         print_json(json.loads(encode(row)))

@@ -9,14 +9,15 @@ from hpcmat.records import SCHEMA_VERSION
 from hpcmat.report import learning, tasks
 from hpcmat.report.cost import cost
 from hpcmat.report.findings import findings
+from hpcmat.report.outcome import campaign_phase, outcome, target_reached
 from hpcmat.report.parity import Parity, read_parity, reliability
 from hpcmat.report.reference import equation_of_state, label_method
-from hpcmat.report.schema import CurvePoint, Phase, Provenance, Report, RunRow
+from hpcmat.report.schema import CurvePoint, Provenance, Report, RunRow
 from hpcmat.report.statistics import relative_difference
 from hpcmat.report.toml_text import campaign_toml
 from hpcmat.store.results import ResultStore
 
-__all__ = ["Report", "campaign_phase", "outcome", "report_data", "target_reached"]
+__all__ = ["Report", "report_data"]
 
 
 def report_data(state: CampaignState, store: ResultStore, parity: Parity | None = None) -> Report:
@@ -44,42 +45,6 @@ def report_data(state: CampaignState, store: ResultStore, parity: Parity | None 
         timeline=tasks.timeline(state),
     )
     return replace(report, findings=findings(report))
-
-
-def campaign_phase(state: CampaignState) -> Phase:
-    """Where the campaign stands, as far as its journal knows.
-
-    `running` also describes a driver that was killed and could not say so.
-    """
-    if state.ended is not None:
-        return "complete" if state.ended.complete else "stopped"
-    return "running" if state.runs else "not started"
-
-
-def outcome(state: CampaignState) -> str:
-    """One sentence on what became of the campaign."""
-    sentence = _outcome(state)
-    return sentence[:1].upper() + sentence[1:]
-
-
-def _outcome(state: CampaignState) -> str:
-    if state.ended is not None and state.ended.sentence:
-        return state.ended.sentence
-    if state.stopping is not None:
-        return state.stopping.sentence
-    if not state.runs:
-        return "The campaign has been created and has not been run yet."
-    running = sum(task.status == "running" for task in state.tasks.values())
-    return f"The campaign is under way: {len(state.models)} fits so far, {running} tasks running."
-
-
-def target_reached(state: CampaignState, last: CurvePoint | None) -> bool:
-    """Whether the newest fit's upper bound is within the target, on enough validation frames."""
-    target = state.campaign.target
-    bound = last.validation_force_rmse_bound_ev_per_ang if last else None
-    if last is None or bound is None:
-        return False
-    return bound <= target.force_rmse_ev_per_ang and last.validation_frames >= target.min_validation
 
 
 def _headline(state: CampaignState, store: ResultStore, last: CurvePoint | None) -> Report:

@@ -70,7 +70,7 @@ def learning_curve(report: Report) -> Any:
     for column in (1, 2):
         figure.add_hline(y=target, line={"color": RED, "width": 1.5, "dash": "dash"}, row=1, col=column)
     figure.add_annotation(
-        text=f"target {target:g}", x=1, xref="x2 domain", xanchor="right", y=np.log10(target), yref="y2",
+        text=f"target {target:g}", x=0.01, xref="x domain", xanchor="left", y=np.log10(target), yref="y",
         yanchor="bottom", showarrow=False,
     )  # fmt: skip
     figure.update_xaxes(title_text="training labels", row=1, col=1)

@@ -132,7 +132,7 @@ def cost(report: Report) -> Any:
         hovertemplate="%{x:.3g} node-hours<extra>%{y}</extra>"))  # fmt: skip
     figure.add_trace(go.Bar(
         orientation="h", y=names, x=[entry.failed_node_hours for entry in rows], name="failed attempts",
-        marker={"color": RED, "pattern": {"shape": "/", "fgcolor": "#ffffff", "size": 6}},
+        marker={"color": RED},
         hovertemplate="%{x:.3g} node-hours failed<extra>%{y}</extra>"))  # fmt: skip
     figure.update_xaxes(title_text="node-hours", tickformat=".3~g", nticks=6)
     figure.update_layout(barmode="stack", bargap=0.35, showlegend=any(entry.failed_node_hours for entry in rows))

@@ -53,7 +53,7 @@ def _on_target(report: Report) -> Iterable[Finding]:
             "Target met, but not yet shown",
             f"The force RMSE {number(rmse)} eV/Å is below the target of {target:g} eV/Å; its upper bound "
             f"{number(bound)} eV/Å from {plural(report.validation_frames, 'validation frame')} is not.",
-            "More validation frames narrow the bound: " + _go_on(report),
+            _more_validation(report),
         )
     else:
         severity = "problem" if report.phase == "complete" else "note"
@@ -63,6 +63,12 @@ def _on_target(report: Report) -> Iterable[Finding]:
             f"The force RMSE is {number(rmse)} eV/Å, {number(rmse / target, 2)} times the target of {target:g} eV/Å.",
             _go_on(report),
         )
+
+
+def _more_validation(report: Report) -> str:
+    if report.phase != "complete":
+        return "More validation frames narrow the bound: " + _go_on(report)
+    return "More validation frames narrow the bound: raise budget.labels and run the campaign again, it goes on."
 
 
 def _go_on(report: Report) -> str:
@@ -170,7 +176,7 @@ def _on_fit(report: Report) -> Iterable[Finding]:
             f"The error on validation frames is {number(ratio, 2)} times that on training frames.",
             "Keep labelling; a smaller basis would also narrow the gap.",
         )
-    elif train > report.target_force_rmse_ev_per_ang:
+    elif min(train, validation) > report.target_force_rmse_ev_per_ang:
         yield Finding(
             "warning",
             "The basis is too small for the target",

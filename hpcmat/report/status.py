@@ -13,7 +13,7 @@ from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.errors import InputError
 from hpcmat.records import encode
 from hpcmat.report import learning, tasks
-from hpcmat.report.data import campaign_phase, outcome, target_reached
+from hpcmat.report.outcome import campaign_phase, outcome, target_reached
 from hpcmat.report.schema import CurvePoint, DecisionRow, FailedAttemptRow, Forecast, LabelCount, Phase
 from hpcmat.report.statistics import Interval
 from hpcmat.report.text import duration, number, plural, span

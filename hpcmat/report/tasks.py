@@ -103,7 +103,7 @@ def failure_groups(state: CampaignState) -> tuple[FailureGroup, ...]:
 def _failure_group(kind: str, hits: Sequence[tuple[TaskState, int]]) -> FailureGroup:
     tasks = list({task.id: task for task, _ in hits}.values())
     attempts = [task.failures[number] for task, number in hits]
-    remedies = [_next_remedies(task, number) or () for task, number in hits]
+    remedies = [_added(task, number) for task, number in hits]
     endings = [ending(task) for task in tasks]
     return FailureGroup(
         kind=kind,
@@ -116,6 +116,12 @@ def _failure_group(kind: str, hits: Sequence[tuple[TaskState, int]]) -> FailureG
         node_hours=sum(a.execution.node_hours for a in attempts if a.execution),
         remedies=tuple(dict.fromkeys(name for names in remedies for name in names)),
     )
+
+
+def _added(task: TaskState, number: int) -> tuple[str, ...]:
+    """Remedies of the next attempt that the failed one had not tried."""
+    tried = task.failures[number].remedies
+    return tuple(name for name in _next_remedies(task, number) or () if name not in tried)
 
 
 def decisions(state: CampaignState) -> tuple[DecisionRow, ...]:

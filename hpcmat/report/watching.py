@@ -17,7 +17,7 @@ from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.lifecycle import is_running
 from hpcmat.campaign.state import CampaignState
 from hpcmat.errors import InputError, VersionError
-from hpcmat.report.data import campaign_phase
+from hpcmat.report.outcome import campaign_phase
 from hpcmat.report.progress import event_line
 from hpcmat.report.status import one_line, status_of, status_text
 from hpcmat.report.text import clock
