@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from hpcmat.records import Structure
 from hpcmat.surrogates.ace import AceBasis, AceSettings, Design, cell_volume
 from hpcmat.surrogates.model_file import ModelArrays, ModelMetadata, read_model, write_model
-from hpcmat_kernels.ace import Coefficients, Evaluation, evaluate, split_coefficients
-from hpcmat_kernels.neighbors import NeighborList
+from hpcmat_kernels.ace import Coefficients, evaluate, split_coefficients
 
 Floats = NDArray[np.float64]
 
@@ -141,10 +140,6 @@ class Potential:
         basis = self.basis
         neighbors, species = basis.neighbors(structure), basis.species(structure.symbols)
         return np.stack([evaluate(basis.model, member, neighbors, species).forces for member in self._committee])
-
-    def evaluate_list(self, neighbors: NeighborList, species: NDArray[np.int64]) -> Evaluation:
-        """Kernel evaluation for callers that keep their own neighbour list (molecular dynamics)."""
-        return evaluate(self.basis.model, self._kernel_coefficients, neighbors, species)
 
     @cached_property
     def _kernel_coefficients(self) -> Coefficients:

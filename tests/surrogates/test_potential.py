@@ -94,6 +94,14 @@ def test_two_elements(make):
     assert abs(right - wrong).max() > 0.1
 
 
+def test_an_element_never_seen_is_very_uncertain(train_labels, structure):
+    potential = fit_potential(train_labels[:5], AceSettings(("Si", "Ge"), cutoff_ang=4.5)).potential
+    unseen = replace(structure, symbols=("Ge",) * 8)
+    assert np.isfinite(potential.predict(unseen).forces).all()
+    assert potential.energy_sigma(unseen) > 100 * potential.energy_sigma(structure)
+    assert potential.force_sigma(unseen).min() > 5 * potential.force_sigma(structure).max()
+
+
 def test_prediction_equals_design_rows(potential, structure):
     design, prediction = potential.design(structure), potential.predict(structure)
     assert design.energy @ potential.coefficients == pytest.approx(prediction.energy, abs=1e-8)
