@@ -154,9 +154,10 @@ def _facts(status: Status) -> list[str]:
 
 
 def _error(status: Status) -> str:
-    goal = f"target {status.target_force_rmse_ev_per_ang:g} {'reached' if status.target_reached else 'not reached'}"
+    verdict = "reached" if status.target_reached else "not reached"
+    goal = f"target {status.target_force_rmse_ev_per_ang:g} eV/Å {verdict}"
     if status.validation_force_rmse_ev_per_ang is None:
-        return f"not known yet; {goal} eV/Å"
+        return f"not known yet; {goal}"
     return (
         f"{number(status.validation_force_rmse_ev_per_ang)} eV/Å, interval "
         f"{span(status.validation_force_rmse_ev_per_ang_interval)}, upper bound "

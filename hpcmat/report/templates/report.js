@@ -22,7 +22,7 @@
 
   window.addEventListener("beforeprint", () => {
     for (const details of document.querySelectorAll("details[data-print]")) details.open = true;
-    for (const plot of plots) Plotly.relayout(plot, { width: plot.closest(".two") ? 330 : 680 });
+    for (const plot of plots) Plotly.relayout(plot, { width: 660 });
   });
   window.addEventListener("afterprint", () => {
     for (const plot of plots) Plotly.relayout(plot, { width: null, autosize: true });
