@@ -34,7 +34,7 @@ def report_data(state: CampaignState, store: ResultStore, parity: Parity | None 
     report = _headline(state, store, curve[-1] if curve else None)
     report = replace(
         report,
-        forecast=None if report.phase == "complete" else learning.forecast(state, curve),
+        forecast=learning.forecast(state, curve),
         calibration=learning.calibration(state),
         learning_curve=curve,
         reliability=reliability(found),

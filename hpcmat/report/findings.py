@@ -68,10 +68,15 @@ def _on_target(report: Report) -> Iterable[Finding]:
 def _more_validation(report: Report) -> str:
     if report.phase != "complete":
         return "More validation frames narrow the bound: " + _go_on(report)
-    return "More validation frames narrow the bound: raise budget.labels and run the campaign again, it goes on."
+    return (
+        "More validation frames narrow the bound: raise budget.labels and run the campaign again, it goes on. "
+        + (report.forecast.sentence if report.forecast else "")
+    ).strip()
 
 
 def _go_on(report: Report) -> str:
+    if report.forecast is not None and report.phase == "complete":
+        return f"{report.forecast.sentence} Raise budget.labels and run the campaign again: it goes on."
     if report.forecast is not None:
         return report.forecast.sentence
     if report.phase == "complete":

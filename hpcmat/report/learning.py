@@ -161,7 +161,7 @@ def _forecast_sentence(state: CampaignState, more: float, node_hours: float, int
     if interval[1] > 100.0 * interval[0]:
         return "The error falls too slowly or too unevenly to say when the target will be met."
     left = state.campaign.budget.labels - len(state.done("train", "validation"))
-    fits = "within the budget" if more <= left else f"but the budget allows {max(left, 0)}"
+    fits = "within the budget" if more <= left else f"but the budget leaves {max(left, 0)}"
     return (
         f"About {math.ceil(more)} more labels and {node_hours:.2g} node-hours to the target, {fits} "
         f"(power law through the later fits; {interval[0]:.0f} to {interval[1]:.0f} training labels in all)."

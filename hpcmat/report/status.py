@@ -14,7 +14,7 @@ from hpcmat.errors import InputError
 from hpcmat.records import encode
 from hpcmat.report import learning, tasks
 from hpcmat.report.outcome import campaign_phase, outcome, target_reached
-from hpcmat.report.schema import CurvePoint, DecisionRow, FailedAttemptRow, Forecast, LabelCount, Phase
+from hpcmat.report.schema import DecisionRow, FailedAttemptRow, Forecast, LabelCount, Phase
 from hpcmat.report.statistics import Interval
 from hpcmat.report.text import duration, number, plural, span
 
@@ -105,7 +105,7 @@ def status_of(state: CampaignState, now: float, driver_runs: bool) -> Status:
         failures=len(failures),
         tasks_given_up=sum(task.status == "failed" for task in state.tasks.values()),
         last_failures=failures[-LAST_FAILURES:],
-        forecast=_forecast(state, phase, curve),
+        forecast=learning.forecast(state, curve),
     )
 
 
@@ -113,10 +113,6 @@ def _outcome(state: CampaignState, phase: Phase) -> str:
     if phase == "interrupted":
         return "No driver is running and the last one did not finish; the same `hpcmat run` goes on where it was."
     return outcome(state)
-
-
-def _forecast(state: CampaignState, phase: Phase, curve: tuple[CurvePoint, ...]) -> Forecast | None:
-    return None if phase == "complete" else learning.forecast(state, curve)
 
 
 def _running(task: TaskState, now: float) -> RunningTask:
