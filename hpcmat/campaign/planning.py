@@ -125,7 +125,7 @@ class Planner:
             steps=explore.steps,
             timestep_fs=explore.timestep_fs,
             sample_every=explore.sample_every,
-            sigma_stop_ev_per_ang=explore.sigma_stop_ev_per_ang,
+            sigma_stop_ev_per_ang=explore.sigma_stop_ev_per_ang or self.campaign.target.force_rmse_ev_per_ang,
             repeat=explore.repeat,
         )
         request = ExploreRequest(

@@ -176,9 +176,9 @@ class ExploreSpec(StrictModel):
     steps: Count = Field(default=400, description="Time steps of one trajectory.")
     timestep_fs: Positive = Field(default=2.0, le=20.0, description="Time step, fs.")
     sample_every: Count = Field(default=20, description="Time steps between two candidates.")
-    sigma_stop_ev_per_ang: Positive = Field(
-        default=1.0,
-        description="A trajectory stops when the uncertainty of any atom's force exceeds this, eV/Å.",
+    sigma_stop_ev_per_ang: Positive | None = Field(
+        default=None,
+        description="A trajectory stops where any atom's force is more uncertain than this, eV/Å; the target if unset.",
     )
     repeat: Repeat = Field(default=(1, 1, 1), description="Repetition of the seed cell in trajectories.")
     cold_start: int = Field(

@@ -7,6 +7,7 @@ gets the best task that exists then. Parsl's memoization stays off: its keys do 
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 import uuid
 from collections.abc import Callable
@@ -123,6 +124,7 @@ class ParslDispatcher:
             label="workers",
             provider=provider,
             address="127.0.0.1",
+            interchange_launch_cmd=[sys.executable, "-m", "hpcmat.dispatch.interchange"],
             max_workers_per_node=self.workers,
             cores_per_worker=1e-6,
             encrypted=False,

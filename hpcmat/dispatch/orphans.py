@@ -1,7 +1,7 @@
 """What a driver that was killed leaves behind, and its end.
 
-Parsl's interchange outlives its driver for good, and with it managers and workers. Every process that a driver starts
-carries the driver's epoch in its environment; a warden beside the driver, and the next driver, end them by that mark.
+Managers and workers outlive a killed driver. Every process that a driver starts carries the driver's epoch in its
+environment; a warden beside the driver, and the next driver, end them by that mark.
 Running tasks are spared: they finish by themselves, and the next driver adopts their results.
 
 Run as `python -m hpcmat.dispatch.orphans EPOCH`, the module is that warden: it waits for its standard input to close,

@@ -76,26 +76,32 @@ class Trial:
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         self.file.write_text(TEMPLATE.format(**fields))
 
-    def start(self, *extra: str) -> subprocess.Popen[str]:
+    def start(self, *extra: str) -> subprocess.Popen[bytes]:
         """Start the driver as a user would."""
         command = [sys.executable, "-m", "hpcmat", "run", str(self.file), "--out", str(self.folder.root)]
-        return subprocess.Popen(
-            [*command, "--store", str(self.store), "--json", *extra],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        # Files, not pipes: what a killed driver leaves behind would hold a pipe open.
+        with self.file.with_name("stdout").open("w") as out, self.file.with_name("stderr").open("w") as err:
+            arguments = [*command, "--store", str(self.store), "--json", *extra]
+            return subprocess.Popen(arguments, stdout=out, stderr=err, start_new_session=True)
 
     def run(self, *extra: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
         """Run to the end."""
         process = self.start(*extra)
         try:
-            out, err = process.communicate(timeout=timeout)
+            process.wait(timeout=timeout)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGABRT)
             raise
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        return subprocess.CompletedProcess(process.args, process.returncode, self.output("stdout"), self.errors)
+
+    @property
+    def errors(self) -> str:
+        """Standard error of the last driver."""
+        return self.output("stderr")
+
+    def output(self, name: str) -> str:
+        """Text of one of the last driver's streams."""
+        return self.file.with_name(name).read_text()
 
     def state(self) -> CampaignState:
         """What the journal says."""
@@ -137,14 +143,14 @@ class Trial:
         return [process for process in self.processes() if _is_task(process)]
 
 
-def kill(process: psutil.Process | subprocess.Popen[str]) -> None:
+def kill(process: psutil.Process | subprocess.Popen[bytes]) -> None:
     """SIGKILL, and take its end in."""
     try:
         os.kill(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         return
     if isinstance(process, subprocess.Popen):
-        process.communicate()
+        process.wait()
 
 
 def _command(process: psutil.Process) -> list[str]:

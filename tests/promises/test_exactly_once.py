@@ -32,7 +32,7 @@ def kill_driver_often(trial: Trial, kills: int, longest_s: float) -> int:
     for count in range(kills):
         driver = trial.start()
         try:
-            driver.communicate(timeout=chance.uniform(0.0, longest_s))
+            driver.wait(timeout=chance.uniform(0.0, longest_s))
         except subprocess.TimeoutExpired:
             kill(driver)
         else:
@@ -80,8 +80,7 @@ def test_workers_killed(undisturbed, tmp_path):
             kill(chance.choice(busy))
             killed += 1
         wait_a_moment(driver)
-    _, err = driver.communicate()
-    assert driver.returncode == 0, err
+    assert driver.returncode == 0, trial.errors
     assert killed == 8
     assert_exactly_once(trial)
     assert trial.label_keys() == undisturbed.label_keys()
@@ -97,8 +96,7 @@ def test_task_process_killed_is_repeated_and_charged_to_nobody(tmp_path):
             kill(running[0])
             killed += 1
         wait_a_moment(driver)
-    _, err = driver.communicate()
-    assert driver.returncode == 0, err
+    assert driver.returncode == 0, trial.errors
     labels = trial.label_keys()
     assert len(labels) == 20
     ends = trial.executions("end")
