@@ -32,7 +32,6 @@ def view_of(state: CampaignState, references: int) -> View:
     fits = [task for task in state.of_purpose("fit") if task.status != "failed"]
     fit = fits[-1] if fits else None
     explorations = state.of_purpose("explore")
-    model = state.model
     pool = state.pool
     done = {purpose: len(state.done(purpose)) for purpose in ("train", "validation", "reference")}
     return View(
@@ -46,8 +45,8 @@ def view_of(state: CampaignState, references: int) -> View:
         fits_open=sum(task.open for task in fits),
         explorations=len(explorations),
         explorations_open=sum(task.open for task in explorations),
-        explorations_of_model=sum(model is not None and task.decision.model == model.key for task in explorations),
-        has_model=model is not None,
+        explorations_of_model=_of_model(explorations, state),
+        has_model=state.model is not None,
         pool_train=sum(not candidate.reserved for candidate in pool),
         pool_validation=sum(candidate.reserved for candidate in pool),
         references_left=references - len(state.of_purpose("reference")),
@@ -56,6 +55,13 @@ def view_of(state: CampaignState, references: int) -> View:
         ),
         draining=state.stopping is not None,
     )
+
+
+def _of_model(explorations: list[TaskState], state: CampaignState) -> int:
+    """Explorations that are as good as any with the newest model: all of them where exploring needs no model."""
+    if state.campaign.explore.method == "rattle":
+        return len(explorations)
+    return sum(state.model is not None and task.decision.model == state.model.key for task in explorations)
 
 
 def _count(tasks: list[TaskState], purpose: str) -> int:

@@ -35,6 +35,7 @@ faults = {{ {faults} }}
 method = "{method}"
 cold_start = 10
 [steering]
+refit_every = 10
 acquisition = "{acquisition}"
 schedule = "{schedule}"
 [target]
