@@ -199,6 +199,12 @@ def cell_volume(structure: Structure) -> float:
     return volume if volume > 1e-6 else 0.0
 
 
+def unit_stress_offset(structure: Structure) -> Floats:
+    """Stress (6,) eV/Å³ of a pressure of -1 eV per atom over the volume per atom; zero without a volume."""
+    volume = cell_volume(structure)
+    return np.array([1.0, 1, 1, 0, 0, 0]) * (len(structure) / volume if volume else 0.0)
+
+
 def _mixing(settings: AceSettings, size: SizeParameters) -> Floats:
     """W (species, l + 1, Q, C): S^0.25 times Gaussian numbers, each channel of unit mean square.
 

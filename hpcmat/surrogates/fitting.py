@@ -1,8 +1,14 @@
-"""From labels to a potential: rows, weights, energy baseline, posterior."""
+"""From labels to a potential: rows, weights, energy baseline, stress offset, posterior.
+
+Plane-wave codes at a fixed cutoff report a stress that is not the strain derivative of their energies: the basis set
+changes with the volume (Pulay stress; Francis and Payne, J. Phys.: Condens. Matter 2 (1990) 4395). It acts as a
+pressure of one constant energy per atom over the volume per atom. That constant is fitted as one more coefficient, so
+that energies and forces need not pay for it; the potential itself is without it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import numpy as np
@@ -10,7 +16,7 @@ from numpy.typing import NDArray
 
 from hpcmat.errors import InputError
 from hpcmat.records import Label
-from hpcmat.surrogates.ace import AceBasis, AceSettings, Design, basis_for
+from hpcmat.surrogates.ace import AceBasis, AceSettings, Design, basis_for, unit_stress_offset
 from hpcmat.surrogates.model_file import ModelMetadata
 from hpcmat.surrogates.posterior import Observations, Posterior, fit_posterior
 from hpcmat.surrogates.potential import Potential
@@ -23,6 +29,8 @@ TARGET_FORCES = 0.05
 """eV/Å"""
 TARGET_STRESS = 0.003
 """eV/Å³ (0.5 GPa)"""
+PULAY_PRIOR_PRECISION = 100.0
+"""Relative prior precision of the stress offset per eV/atom: loose, because the labels determine it well."""
 BASELINE_RIDGE = 1e-6
 """Keeps the baseline defined where all labels have one composition."""
 
@@ -48,7 +56,10 @@ def fit_potential(labels: tuple[Label, ...], settings: AceSettings, metadata: Mo
     basis = basis_for(settings)
     baseline = _energy_baseline(labels, basis)
     observations = _observations(labels, basis, baseline)
-    posterior = fit_posterior(observations, basis.prior_precision, basis.orders - 1)
+    prior = np.append(basis.prior_precision, PULAY_PRIOR_PRECISION)
+    full = fit_posterior(observations, prior, np.append(basis.orders - 1, 0))
+    posterior = _without_last(full)
+    metadata = metadata or ModelMetadata(software=software_versions())
     coefficients = posterior.mean.copy()
     coefficients[basis.constant_columns] += baseline
     potential = Potential(
@@ -57,9 +68,16 @@ def fit_potential(labels: tuple[Label, ...], settings: AceSettings, metadata: Mo
         coefficients=coefficients,
         covariance_factor=posterior.factor,
         noise=posterior.noise,
-        metadata=metadata or ModelMetadata(software=software_versions()),
+        metadata=replace(metadata, stress_offset_ev=float(full.mean[-1])),
     )
     return Fit(potential, posterior)
+
+
+def _without_last(posterior: Posterior) -> Posterior:
+    """The posterior of all coefficients but the last, whatever its value."""
+    # S = R Rᵀ keeps its leading block when R loses a row; the QR factor makes R square again.
+    triangle = np.linalg.qr(posterior.factor[:-1].T)[1]
+    return replace(posterior, mean=posterior.mean[:-1], factor=triangle.T)
 
 
 def software_versions() -> tuple[tuple[str, str], ...]:
@@ -103,7 +121,10 @@ def _observations(labels: tuple[Label, ...], basis: AceBasis, baseline: Floats) 
 
 
 def _block(label: Label, design: Design, baseline: float) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """Rows, targets and kinds of one label: energy per atom, forces, stress where there is one."""
+    """Rows, targets and kinds of one label: energy per atom, forces, stress where there is one.
+
+    The last column is that of the stress offset.
+    """
     n = len(label.structure)
     rows = [design.energy[None] / n, design.forces]
     targets = [np.array([(label.energy - baseline) / n]), np.ravel(label.forces)]
@@ -111,4 +132,6 @@ def _block(label: Label, design: Design, baseline: float) -> tuple[Floats, Float
         rows.append(design.stress)
         targets.append(label.stress)
     kinds = np.repeat(np.arange(len(targets)), [len(part) for part in targets])
-    return np.concatenate(rows), np.concatenate(targets), kinds
+    offset = np.zeros((len(kinds), 1))
+    offset[kinds == 2, 0] = unit_stress_offset(label.structure)[: np.count_nonzero(kinds == 2)]
+    return np.hstack([np.concatenate(rows), offset]), np.concatenate(targets), kinds

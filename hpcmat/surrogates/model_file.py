@@ -37,6 +37,9 @@ class ModelMetadata:
     validation_errors: tuple[tuple[str, float], ...] = ()
     calibration: tuple[tuple[str, float], ...] = ()
     """(name, value) on the validation labels: mean z², coverage of the 95 % interval."""
+    stress_offset_ev: float = 0.0
+    """eV/atom: the labels' stress holds this over the volume per atom, isotropically, beyond the derivative of their
+    energies (Pulay stress); the potential does not."""
     software: tuple[tuple[str, str], ...] = ()
     """(package, version)"""
     units: str = "eV, Å, eV/Å, eV/Å³ (stress positive under tension, Voigt xx yy zz yz xz xy)"

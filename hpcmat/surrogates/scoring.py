@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcmat.records import Label
+from hpcmat.surrogates.ace import unit_stress_offset
 from hpcmat.surrogates.potential import Potential
 
 Floats = NDArray[np.float64]
@@ -60,7 +61,7 @@ class Comparison:
     forces: tuple[Floats, Floats, Floats]
     """Label, predicted, sigma: (3n,) eV/Å."""
     stress_error: Floats
-    """(6,) eV/Å³, or empty."""
+    """(6,) eV/Å³ with the offset of the labels taken off, or empty."""
 
     def score(self) -> FrameScore:
         """Figures of this label."""
@@ -85,7 +86,8 @@ def compare(potential: Potential, key: str, label: Label) -> Comparison:
     sigma = np.sqrt(potential.force_variance_of(design)).ravel()
     energy = float(design.energy @ potential.coefficients)
     has_stress = len(label.stress) and len(design.stress)
-    stress = design.stress @ potential.coefficients - label.stress if has_stress else np.empty(0)
+    offset = potential.metadata.stress_offset_ev * unit_stress_offset(label.structure)
+    stress = design.stress @ potential.coefficients + offset - label.stress if has_stress else np.empty(0)
     return Comparison(
         key=key,
         n_atoms=n,

@@ -20,7 +20,15 @@ from hpcmat.store.keys import content_key
 from hpcmat.store.results import ResultStore
 from hpcmat.surrogates.ace import PRINCIPAL_EXPONENT, SMOOTHNESS_EXPONENT, AceSettings, basis_for
 from hpcmat.surrogates.equation_of_state import EquationOfState, fit_equation_of_state
-from hpcmat.surrogates.fitting import TARGET_ENERGY, TARGET_FORCES, TARGET_STRESS, Fit, fit_potential, software_versions
+from hpcmat.surrogates.fitting import (
+    PULAY_PRIOR_PRECISION,
+    TARGET_ENERGY,
+    TARGET_FORCES,
+    TARGET_STRESS,
+    Fit,
+    fit_potential,
+    software_versions,
+)
 from hpcmat.surrogates.generic import generic_structures
 from hpcmat.surrogates.model_file import FORMAT_VERSION, ModelMetadata
 from hpcmat.surrogates.potential import Potential
@@ -122,6 +130,7 @@ def fit_key(request: FitRequest) -> str:
             TARGET_STRESS,
             SMOOTHNESS_EXPONENT,
             PRINCIPAL_EXPONENT,
+            PULAY_PRIOR_PRECISION,
         ],
         "settings": asdict(request.settings),
         "train": request.train,

@@ -81,6 +81,23 @@ def test_large_offset_costs_no_digits(train_labels, test_labels, potential):
     np.testing.assert_allclose(a.forces, b.forces, atol=1e-6)
 
 
+def test_pulay_stress_of_the_labels_is_found_and_left_out(train_labels, test_labels, potential):
+    """Labels with an isotropic stress of 0.2 eV/atom that their energies do not have."""
+
+    def shifted(label):
+        volume = abs(np.linalg.det(label.structure.cell)) / 8
+        return replace(label, stress=label.stress + 0.2 / volume * np.array([1, 1, 1, 0, 0, 0]))
+
+    biased = fit_potential(tuple(map(shifted, train_labels)), SETTINGS).potential
+    assert potential.metadata.stress_offset_ev == pytest.approx(0.0, abs=0.01)
+    assert biased.metadata.stress_offset_ev == pytest.approx(0.2, abs=0.01)
+    assert errors_of(biased, map(shifted, test_labels)).stress_rmse < 0.003
+    assert errors_of(biased, test_labels).stress_rmse > 0.005
+    np.testing.assert_allclose(
+        biased.predict(test_labels[0].structure).stress, potential.predict(test_labels[0].structure).stress, atol=5e-4
+    )
+
+
 def test_two_elements(make):
     labels = [make.copper_gold(seed) for seed in range(24)]
     fit = fit_potential(tuple(labels[:20]), AceSettings(("Cu", "Au"), cutoff_ang=4.5))
