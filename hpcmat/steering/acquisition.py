@@ -39,24 +39,38 @@ def condition(covariance: Array, rows: Array) -> Array:
     return 0.5 * (updated + updated.T)
 
 
-def variance_reduction(covariance: Array, rows: Array, reference: Array) -> float:
-    """Fall of tr(M S) when rows are observed: the gain of I-optimality.
+def variance_reductions(covariance: Array, candidates: Array, reference: Array) -> Array:
+    """Fall of tr(M S) when the rows of each candidate are observed: the gain of I-optimality.
 
     Parameters
     ----------
     covariance : (F, F)
-    rows : (R, F), divided by their noise.
+    candidates : (C, R, F), rows of C candidates divided by their noise.
     reference : (F, F), M, mean of x xᵀ over the force rows of the reference distribution, (eV/Å)².
+
+    Returns
+    -------
+    (C,), (eV/Å)²
     """
-    projected = rows @ covariance
-    inner = projected @ rows.T
-    inner[np.diag_indices_from(inner)] += 1.0
-    weighted = projected @ reference @ projected.T
-    return float(np.trace(cho_solve(cho_factor(inner), weighted)))
+    projected = candidates @ covariance
+    inner = projected @ candidates.transpose(0, 2, 1) + np.eye(candidates.shape[1])
+    weighted = projected @ reference @ projected.transpose(0, 2, 1)
+    gains: Array = np.trace(np.linalg.solve(inner, weighted), axis1=1, axis2=2)
+    return gains
 
 
 def rank_by_gain(covariance: Array, candidates: Sequence[Array], reference: Array) -> tuple[tuple[int, float], ...]:
-    """(index, gain) of all candidates, best first; equal gains in the order given."""
-    gains = [variance_reduction(covariance, rows, reference) for rows in candidates]
+    """(index, gain) of all candidates, best first; equal gains in the order given.
+
+    Parameters
+    ----------
+    candidates : one (R, F) array each; R may differ.
+    """
+    gains = np.empty(len(candidates))
+    # Candidates of one size are judged together: one large product instead of many small ones.
+    sizes = np.array([len(rows) for rows in candidates])
+    for size in np.unique(sizes):
+        members = np.flatnonzero(sizes == size)
+        gains[members] = variance_reductions(covariance, np.stack([candidates[i] for i in members]), reference)
     order = sorted(range(len(gains)), key=lambda index: (-gains[index], index))
-    return tuple((index, gains[index]) for index in order)
+    return tuple((index, float(gains[index])) for index in order)

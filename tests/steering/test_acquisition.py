@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcmat.steering.acquisition import condition, rank_by_gain, variance_reduction
+from hpcmat.steering.acquisition import condition, rank_by_gain, variance_reductions
 
 F = 7
 
@@ -38,7 +38,7 @@ def test_conditioning_in_any_order_and_at_once_is_the_same():
 def test_gain_is_the_fall_of_the_mean_variance(seed):
     covariance, rows, reference = random_case(seed)
     fall = np.trace(reference @ covariance) - np.trace(reference @ condition(covariance, rows))
-    assert variance_reduction(covariance, rows, reference) == pytest.approx(fall, rel=1e-6)
+    assert variance_reductions(covariance, rows[None], reference) == pytest.approx([fall], rel=1e-6)
     assert fall > 0
 
 
@@ -55,8 +55,14 @@ def test_only_what_is_explored_counts():
     covariance = np.eye(F)
     along, across = np.eye(F)[:1], np.eye(F)[1:2]
     reference = np.diag([1.0] + [0.0] * (F - 1))
-    assert variance_reduction(covariance, across, reference) == pytest.approx(0.0, abs=1e-12)
-    assert variance_reduction(covariance, along, reference) == pytest.approx(0.5)
+    gains = variance_reductions(covariance, np.stack([across, along]), reference)
+    np.testing.assert_allclose(gains, [0.0, 0.5], atol=1e-12)
+
+
+def test_candidates_of_different_sizes_are_ranked_together():
+    covariance, rows, reference = random_case(6)
+    ranked = rank_by_gain(covariance, [rows[:1], rows, rows[:3]], reference)
+    assert [index for index, _ in ranked] == [1, 2, 0], "more rows of the same structure teach more"
 
 
 def test_equal_gains_keep_the_order_given():
