@@ -71,9 +71,6 @@ class ParslDispatcher:
     def __enter__(self) -> ParslDispatcher:
         os.environ[EPOCH_VARIABLE] = self.epoch
         os.environ[CAMPAIGN_VARIABLE] = self._campaign
-        # Parsl renames its interchange with setproctitle, which by default writes the name over the environment:
-        # orphan control would not find it any more.
-        os.environ["SPT_NOENV"] = "1"
         _find_parsl_scripts()
         end_orphans(campaign=self._campaign, spare=self.epoch)
         self._warden = start_warden(self.epoch)
