@@ -6,6 +6,7 @@ gets the best task that exists then. Parsl's memoization stays off: its keys do 
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import sysconfig
@@ -113,7 +114,13 @@ class ParslDispatcher:
         # Workers are killed before Parsl is asked to clean up: it would wait for idle ones, and a running task is
         # a child of its own that does not need them.
         end_orphans(epoch=self.epoch)
-        self._kernel.cleanup()
+        executor = self._kernel.executors["workers"]
+        if executor.interchange_proc.poll() is None:
+            self._kernel.cleanup()
+        else:
+            # Parsl's clean-up asks the interchange for its managers and waits for the answer of a dead one for ever.
+            executor.set_bad_state_and_fail_all(DispatchError("Parsl's interchange died; its tasks are taken up anew"))
+            atexit.unregister(self._kernel.atexit_cleanup)
         self._kernel = self._app = None
 
     def _config(self) -> Config:
