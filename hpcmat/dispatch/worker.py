@@ -8,7 +8,6 @@ loses nothing. The kernel's alarm clock ends it where no parent is left to do so
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import resource
@@ -26,7 +25,7 @@ from typing import Any, NoReturn
 
 from hpcmat.errors import StorageError
 from hpcmat.records import Execution, Failure, FailureKind, Record, Task, decode, encode
-from hpcmat.store.atomic import sha256_of
+from hpcmat.store.atomic import is_disk_full, sha256_of
 from hpcmat.store.claims import HEARTBEAT_S, Process, claimant, touch_claim
 from hpcmat.store.results import Attempt, AttemptState, ResultStore
 
@@ -174,8 +173,7 @@ def _outcome(task: Task, attempt: Attempt) -> str:
     except MemoryError as error:
         failure = Failure(FailureKind.OUT_OF_MEMORY, f"memory ran out: {error}", traceback.format_exc()[-2000:])
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        kind = FailureKind.DISK_FULL if full else FailureKind.CRASH
+        kind = FailureKind.DISK_FULL if is_disk_full(error) else FailureKind.CRASH
         failure = Failure(kind, f"{type(error).__name__}: {error}", traceback.format_exc()[-2000:])
     except Exception as error:  # noqa: BLE001 - whatever a runner raises is a failure of its task, not of the campaign
         failure = Failure(FailureKind.CRASH, f"{type(error).__name__}: {error}"[:500], traceback.format_exc()[-2000:])

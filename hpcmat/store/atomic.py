@@ -18,21 +18,33 @@ def storage_error(path: Path, error: OSError) -> StorageError:
         return StorageError(f"{path}: no space left on the disk; free some and run the same command again")
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return StorageError(f"{path}: not writable; choose another folder or change its permissions")
+    if error.errno == errno.ENOTDIR:
+        return StorageError(f"{path}: not a folder; choose another one")
     return StorageError(f"{path}: {error.strerror or error}; mend it and run the same command again")
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def is_disk_full(error: OSError) -> bool:
+    """Whether an error, or the one it was raised from, says that there is no space left."""
+    return any(isinstance(e, OSError) and e.errno in _FULL for e in (error, error.__cause__))
+
+
+def write_bytes(path: Path, data: bytes, reserved: Path | None = None) -> None:
     """Write a file so that a reader sees all of it or the old one, even after a power cut.
+
+    Parameters
+    ----------
+    reserved : file of `reserve` in the same folder, which becomes the new file.
 
     Raises
     ------
     StorageError
         The disk is full or the folder is not writable; nothing of the new content is then visible.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = reserved or path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with draft.open("wb") as stream:
+        with draft.open("r+b" if draft.exists() else "wb") as stream:
             stream.write(data)
+            stream.truncate()
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(path)
@@ -42,9 +54,25 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise storage_error(path, error) from error
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, reserved: Path | None = None) -> None:
     """`write_bytes` of UTF-8 text."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(), reserved)
+
+
+def reserve(path: Path, size: int) -> None:
+    """Make a file that occupies this many bytes, so that as many can be written later though the disk be full.
+
+    Raises
+    ------
+    StorageError
+        There is no room for it; the file is then not there.
+    """
+    try:
+        with path.open("wb") as stream:
+            os.posix_fallocate(stream.fileno(), 0, size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise storage_error(path, error) from error
 
 
 def create_exclusively(path: Path, text: str) -> bool:
@@ -82,6 +110,15 @@ def make_folder(folder: Path) -> Path:
     except OSError as error:
         raise storage_error(folder, error) from error
     return folder
+
+
+def require_writable(folder: Path) -> None:
+    """Raise StorageError where this folder, or the nearest that exists above it, cannot take files; writes nothing."""
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        raise storage_error(nearest, NotADirectoryError(errno.ENOTDIR, "not a folder"))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise storage_error(nearest, PermissionError(errno.EACCES, "not writable"))
 
 
 def sha256_of(path: Path) -> str:

@@ -63,6 +63,11 @@ def claim(folder: Path) -> bool:
     return create_exclusively(folder / "claim.json", encode(Process.current()))
 
 
+def withdraw_claim(folder: Path) -> None:
+    """Give up a claim of the calling process on which nothing was begun."""
+    (folder / "claim.json").unlink(missing_ok=True)
+
+
 def claimant(folder: Path) -> Process | None:
     """The process that took this attempt, or None."""
     try:

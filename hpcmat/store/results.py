@@ -16,8 +16,12 @@ from pydantic import ValidationError
 
 from hpcmat.errors import StorageError
 from hpcmat.records import Record, decode, encode
-from hpcmat.store.atomic import make_folder, write_text
-from hpcmat.store.claims import claim, claimant, is_claim_alive
+from hpcmat.store.atomic import make_folder, reserve, write_text
+from hpcmat.store.claims import claim, claimant, is_claim_alive, withdraw_claim
+
+RESERVED_BYTES = 65536
+"""Space taken for a record before its task starts: what was paid for is not lost because the disk filled meanwhile."""
+_DRAFT = ".record"
 
 
 class AttemptState(Enum):
@@ -78,6 +82,11 @@ class ResultStore:
         A folder without a claim is taken again, not passed over: its maker may be about to claim it, and then only
         one of the two wins. The result is looked for once more after the claim: one that appeared in between is then
         seen, and the claim left behind without a record costs nothing.
+
+        Raises
+        ------
+        StorageError
+            There is no room for a record; nothing was claimed.
         """
         if self.read(key) or self.running(key):
             return None
@@ -85,12 +94,20 @@ class ResultStore:
         folder = make_folder(self._parent(key) / f"attempt-{number}")
         if not claim(folder):
             return None
-        return None if self.read(key) else Attempt(number, folder, AttemptState.RUNNING)
+        if self.read(key):
+            return None
+        try:
+            reserve(folder / _DRAFT, RESERVED_BYTES)
+        except StorageError:
+            withdraw_claim(folder)
+            raise
+        return Attempt(number, folder, AttemptState.RUNNING)
 
     def publish(self, record: Record, folder: Path) -> None:
         """Write the record of a finished attempt; from then on it counts."""
         text = encode(record)
-        write_text(folder / "record.json", f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}\n")
+        checked = f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}\n"
+        write_text(folder / "record.json", checked, reserved=folder / _DRAFT)
 
     def _accepted(self, key: str) -> Attempt | None:
         return next((a for a in self.attempts(key) if a.record is not None and a.record.accepted), None)
