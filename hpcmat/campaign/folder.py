@@ -81,12 +81,17 @@ class CampaignFolder:
         if not self.exists:
             raise InputError(f"{self.root}: no campaign here; start one with `hpcmat run CAMPAIGN.toml --out FOLDER`")
         journal = self.journal()
-        journal.check_version()
+        try:
+            journal.check_version()
+            return self.fold(journal)
+        finally:
+            journal.close()
+
+    def fold(self, journal: Journal) -> CampaignState:
+        """State after all events of its journal; raises VersionError where a newer version wrote one of them."""
         try:
             return CampaignState.of((read_event(entry.payload), entry.time) for entry in journal.read())
         except ValidationError as error:
             raise VersionError(
                 f"{self.root}: its journal has an entry this hpcmat does not know; use the version that wrote it"
             ) from error
-        finally:
-            journal.close()

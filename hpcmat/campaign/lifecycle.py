@@ -18,7 +18,7 @@ from typing import Any
 
 import hpcmat
 from hpcmat.campaign.driver import Driver, Observer
-from hpcmat.campaign.events import Amended, Created, Event, RunStarted, event_json, read_event
+from hpcmat.campaign.events import Amended, Created, Event, RunStarted, event_json
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.spec import Campaign, canonical_spec_json
 from hpcmat.campaign.state import CampaignState
@@ -27,7 +27,7 @@ from hpcmat.dispatch.executor import ParslDispatcher, Workers
 from hpcmat.dispatch.sites import Site, describe_machine
 from hpcmat.errors import BusyError, InputError
 from hpcmat.records import encode
-from hpcmat.store.atomic import make_folder, storage_error, write_text
+from hpcmat.store.atomic import make_folder, require_writable, storage_error, write_text
 from hpcmat.store.journal import Journal
 
 AMENDABLE = ("budget", "target", "failures", "steering", "governance")
@@ -52,12 +52,16 @@ def run_campaign(campaign: Campaign, start: Start, observer: Observer) -> Campai
     Raises
     ------
     InputError
-        The folder holds another campaign.
+        The folder holds another campaign, or the site is larger than the machine; nothing was written.
     BusyError
         Another driver runs it.
     StorageError
         Disk full, or not writable; what is in the journal and the store is sound.
     """
+    describe_machine(start.site)
+    require_writable(start.folder.root)
+    if not start.folder.exists:
+        require_writable(start.store)
     with _locked(start.folder), _opened(campaign, start) as (journal, state):
         for event in _news(campaign, start, state):
             _append(journal, state, event, observer)
@@ -89,6 +93,8 @@ def is_running(folder: CampaignFolder) -> bool:
 
 
 def _drive(start: Start, journal: Journal, state: CampaignState, observer: Observer) -> None:
+    assert state.created is not None, "a journal begins with its Created event"
+    require_writable(Path(state.created.store))
     machine = describe_machine(start.site)
     start.folder.stop_request.unlink(missing_ok=True)
     identity = str(start.folder.root.resolve())
@@ -134,15 +140,25 @@ def _locked(folder: CampaignFolder) -> Iterator[None]:
 
 @contextmanager
 def _opened(campaign: Campaign, start: Start) -> Iterator[tuple[Journal, CampaignState]]:
-    folder = start.folder
-    if start.journal_url is not None and not folder.exists:
-        write_text(folder.journal_pointer, f"{start.journal_url}\n{campaign.name}-{uuid.uuid4().hex[:12]}\n")
-    journal = folder.journal()
+    journal = _journal(campaign, start)
     try:
-        journal.create()
-        yield journal, CampaignState.of((read_event(entry.payload), entry.time) for entry in journal.read())
+        yield journal, start.folder.fold(journal)
     finally:
         journal.close()
+
+
+def _journal(campaign: Campaign, start: Start) -> Journal:
+    folder = start.folder
+    if start.journal_url is None or folder.exists:
+        journal = folder.journal()
+        journal.create()
+        return journal
+    identity = f"{campaign.name[:40]}-{uuid.uuid4().hex[:12]}"
+    journal = Journal(start.journal_url, identity)
+    # The pointer is written last: an address that cannot be reached must not be taken for this campaign's journal.
+    journal.create()
+    write_text(folder.journal_pointer, f"{start.journal_url}\n{identity}\n")
+    return journal
 
 
 def _news(campaign: Campaign, start: Start, state: CampaignState) -> Iterator[Event]:
