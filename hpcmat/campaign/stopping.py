@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from hpcmat.campaign.events import FitSummary, Stopping
-from hpcmat.campaign.state import CampaignState, fit_summaries
+from hpcmat.campaign.events import ExploreSummary, FitSummary, Purpose, Stopping
+from hpcmat.campaign.state import CampaignState, TaskState, fit_summaries
 from hpcmat.steering.stopping import on_plateau
 from hpcmat.units import SECONDS_PER_HOUR
 
 HOPELESS_LABELS = 10
-"""Labels given up with none accepted after which the engine, not the structures, must be at fault."""
+"""Labels given up in a row after which the engine, not the structures, must be at fault."""
+HOPELESS_EXPLORATIONS = 10
+"""Explorations in a row that gave nothing to label."""
 HOPELESS_FITS = 2
 """Fits given up in a row."""
 
@@ -76,16 +78,48 @@ def _is_judged(fit: FitSummary, min_validation: int) -> bool:
 
 
 def _hopeless(state: CampaignState) -> Stopping | None:
-    labels = state.of_purpose("train", "validation", "reference")
-    lost = [task for task in labels if task.status == "failed"]
-    if len(lost) >= HOPELESS_LABELS and not any(task.status == "done" for task in labels):
-        last = lost[-1].failures[-1].failure
-        return Stopping(
-            "failures",
-            f"{len(lost)} labels given up and none accepted, the last one {last.failure}: {last.message}; "
-            "mend the engine's settings and start a new campaign",
-        )
+    return _labels_hopeless(state) or _explorations_hopeless(state) or _fits_hopeless(state)
+
+
+def _labels_hopeless(state: CampaignState) -> Stopping | None:
+    last = _last_ended(state, HOPELESS_LABELS, "train", "validation", "reference")
+    if len(last) < HOPELESS_LABELS or any(task.status == "done" for task in last):
+        return None
+    return Stopping(
+        "failures",
+        f"{len(last)} labels in a row given up, the last one {_why(last[-1])}; "
+        "mend the engine or its settings and start a new campaign on the same store",
+    )
+
+
+def _explorations_hopeless(state: CampaignState) -> Stopping | None:
+    last = _last_ended(state, HOPELESS_EXPLORATIONS, "explore")
+    if len(last) < HOPELESS_EXPLORATIONS or state.pool or any(_found_something(task) for task in last):
+        return None
+    cause = _why(last[-1]) if last[-1].failures else "every frame had been seen before or was unphysical"
+    return Stopping(
+        "failures",
+        f"{len(last)} explorations in a row found nothing to label: {cause}; "
+        "change the table explore and start a new campaign on the same store",
+    )
+
+
+def _fits_hopeless(state: CampaignState) -> Stopping | None:
     fits = state.of_purpose("fit")[-HOPELESS_FITS:]
-    if len(fits) == HOPELESS_FITS and all(task.status == "failed" for task in fits):
-        return Stopping("failures", f"{HOPELESS_FITS} fits in a row failed: {fits[-1].failures[-1].failure.message}")
-    return None
+    if len(fits) < HOPELESS_FITS or any(task.status != "failed" for task in fits):
+        return None
+    return Stopping("failures", f"{HOPELESS_FITS} fits in a row given up, the last one {_why(fits[-1])}")
+
+
+def _last_ended(state: CampaignState, count: int, *purposes: Purpose) -> list[TaskState]:
+    ended = [task for task in state.of_purpose(*purposes) if not task.open]
+    return sorted(ended, key=lambda task: task.finished or 0.0)[-count:]
+
+
+def _found_something(task: TaskState) -> bool:
+    return isinstance(task.summary, ExploreSummary) and bool(task.summary.candidates)
+
+
+def _why(task: TaskState) -> str:
+    failure = task.failures[-1].failure
+    return f"{failure.failure}: {failure.message}"
