@@ -7,7 +7,6 @@ a result without an event, which is adopted from the result store.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -28,6 +27,7 @@ from hpcmat.engines.ladder import next_remedies
 from hpcmat.errors import StorageError
 from hpcmat.records import Execution, Failure, FailureKind, Record, Task, decode, encode
 from hpcmat.steering.schedule import barrier_action, next_action
+from hpcmat.store.atomic import storage_error, write_bytes
 from hpcmat.store.claims import Process
 from hpcmat.store.journal import Journal
 from hpcmat.store.results import Attempt, AttemptState, ResultStore
@@ -67,6 +67,7 @@ class Driver:
         self._dispatcher = dispatcher
         self._cores_per_node = cores_per_node
         self._observer = observer
+        self._identity = state.created.identity
         self._store_root = state.created.store
         self._store = ResultStore(state.created.store)
         self._planner = Planner(state.campaign, Evidence(self._store), state.created)
@@ -121,7 +122,11 @@ class Driver:
         elif isinstance(error, StorageError):
             raise error
         elif new:
-            self._fail(task, *_what_failed(new[-1]))
+            failure, execution = _what_failed(new[-1], self._identity)
+            self._fail(task, failure, execution)
+            if failure.failure is FailureKind.DISK_FULL and not earlier:
+                # Repeated at once it would fail again, until every task was given up.
+                raise StorageError(f"{self._store_root}: {failure.message}; free space and run the same command again")
         elif error is not None:
             self._fail(task, _never_began(error), None)
         else:
@@ -129,8 +134,7 @@ class Driver:
             self._start(task)
 
     def _finish(self, task: TaskState, record: Record, earlier: bool) -> None:
-        assert self.state.created is not None
-        ours = record.provenance.campaign == self.state.created.identity
+        ours = record.provenance.campaign == self._identity
         adopted = "" if ours and not earlier else "earlier driver" if ours else "earlier campaign"
         summary = summarise(record, task.decision, self.state, self._references)
         if task.purpose == "fit":
@@ -139,12 +143,11 @@ class Driver:
 
     def _publish_potential(self, task: TaskState) -> None:
         source = self._store.folder(task.key) / "potential.npz"
-        draft = self._folder.potential.with_suffix(".part")
         try:
-            shutil.copyfile(source, draft)
-            draft.replace(self._folder.potential)
+            potential = source.read_bytes()
         except OSError as error:
-            raise StorageError(f"{self._folder.potential}: {error}; mend it and run the same command again") from error
+            raise storage_error(source, error) from error
+        write_bytes(self._folder.potential, potential)
 
     def _fail(self, task: TaskState, failure: Failure, execution: Execution | None) -> None:
         self._append(Failed(task.id, failure, execution, self._remedies(task, failure)))
@@ -166,10 +169,10 @@ class Driver:
 
     def _fill(self) -> None:
         """Give every free worker the best task that exists now."""
-        if self._asked_to_stop:
-            return
         if not self._dispatcher.healthy:
             self._dispatcher.restart()
+        if self._asked_to_stop:
+            return
         while len(self._futures) + len(self._foreign) < self._dispatcher.workers:
             task = self._next_waiting() or self._next_decided()
             if task is None:
@@ -227,10 +230,13 @@ class Driver:
         self._observer(event, self.state)
 
 
-def _what_failed(attempt: Attempt) -> tuple[Failure, Execution | None]:
-    if attempt.record is None:
+def _what_failed(attempt: Attempt, campaign: str) -> tuple[Failure, Execution | None]:
+    """What became of an attempt, and what it cost this campaign."""
+    record = attempt.record
+    if record is None:
         return Failure(FailureKind.KILLED, "its process vanished without a record"), None
-    return decode(Failure, attempt.record.outcome), attempt.record.execution
+    paid = record.execution if record.provenance.campaign == campaign else None
+    return decode(Failure, record.outcome), paid
 
 
 def _never_began(error: BaseException) -> Failure:

@@ -214,7 +214,7 @@ class Failed:
     task_id: str
     failure: Failure
     execution: Execution | None
-    """None where the process vanished without a record."""
+    """None where the process vanished without a record, or another campaign ran and paid it."""
     remedies: tuple[str, ...] | None
     """What the next attempt tries; None gives the task up."""
     kind: Literal["failed"] = "failed"
