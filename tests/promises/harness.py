@@ -135,9 +135,10 @@ class Trial:
                 continue
         return found
 
-    def pool_workers(self) -> list[psutil.Process]:
-        """Worker processes, without the tasks they have forked."""
-        return [p for p in self.processes() if "process_worker_pool" in " ".join(_command(p)) and not _is_task(p)]
+    def busy_workers(self) -> list[psutil.Process]:
+        """Worker processes that wait for a task they have forked."""
+        parents = {parent.pid: parent for task in self.tasks() if (parent := _parent(task)) is not None}
+        return [parents[process.pid] for process in self.processes() if process.pid in parents]
 
     def tasks(self) -> list[psutil.Process]:
         """Processes that are executing a task."""
@@ -154,11 +155,11 @@ def kill(process: psutil.Process | subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _command(process: psutil.Process) -> list[str]:
+def _parent(process: psutil.Process) -> psutil.Process | None:
     try:
-        return process.cmdline()
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return []
+        return process.parent()
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _is_task(process: psutil.Process) -> bool:

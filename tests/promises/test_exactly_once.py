@@ -7,7 +7,6 @@ import psutil
 import pytest
 from harness import Trial, kill
 
-from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.records import FailureKind
 from hpcmat.store.results import AttemptState
 
@@ -26,13 +25,21 @@ def assert_exactly_once(trial: Trial) -> None:
         assert sum(a.record is not None and a.record.accepted for a in attempts) == 1
 
 
-def kill_driver_often(trial: Trial, kills: int, longest_s: float) -> int:
-    """Start the campaign and kill its driver after a random time, until that was done `kills` times."""
+def kill_driver_often(trial: Trial, kills: int) -> int:
+    """Start the campaign and kill its driver, again and again: while it starts, while it adopts, while labels run.
+
+    Every third time the instant is drawn from the whole start-up, else from the time after its first new label began.
+    Returns how many kills there were before the campaign ended by itself.
+    """
     chance = random.Random(20)
     for count in range(kills):
+        began = trial.executions("start").total()
         driver = trial.start()
+        if count % 3:
+            while driver.poll() is None and trial.executions("start").total() == began:
+                wait_a_moment(driver)
         try:
-            driver.wait(timeout=chance.uniform(0.0, longest_s))
+            driver.wait(timeout=chance.uniform(0.0, 1.0 if count % 3 else 5.0))
         except subprocess.TimeoutExpired:
             kill(driver)
         else:
@@ -51,7 +58,7 @@ def undisturbed(tmp_path_factory):
 def test_driver_killed_at_25_random_instants(undisturbed, tmp_path):
     # The duration is no physics: the same labels as the undisturbed run, slowly enough to be killed in their midst.
     trial = Trial(tmp_path, labels=90, points=5, median_s=0.5, sigma=0.5)
-    assert kill_driver_often(trial, KILLS, longest_s=6.0) == KILLS, "the campaign ended before the last kill"
+    assert kill_driver_often(trial, KILLS) == KILLS, "the campaign ended before the last kill"
     finished = trial.run()
     assert finished.returncode == 0, finished.stderr
     assert_exactly_once(trial)
@@ -63,7 +70,7 @@ def test_driver_killed_at_25_random_instants(undisturbed, tmp_path):
 
 def test_driver_killed_in_a_campaign_that_learns(tmp_path):
     trial = Trial(tmp_path, method="md", acquisition="i-optimal", labels=36, points=5, median_s=0.4, sigma=0.5)
-    kill_driver_often(trial, 6, longest_s=9.0)
+    assert kill_driver_often(trial, 5) == 5
     finished = trial.run()
     assert finished.returncode == 0, finished.stderr
     assert_exactly_once(trial)
@@ -75,7 +82,7 @@ def test_workers_killed(undisturbed, tmp_path):
     trial = Trial(tmp_path, labels=90, points=5, median_s=0.3, sigma=0.5)
     driver, chance, killed = trial.start(), random.Random(5), 0
     while driver.poll() is None:
-        busy = [process for process in trial.pool_workers() if has_task(process)]
+        busy = trial.busy_workers()
         if busy and killed < 8:
             kill(chance.choice(busy))
             killed += 1
@@ -108,37 +115,34 @@ def test_task_process_killed_is_repeated_and_charged_to_nobody(tmp_path):
 
 
 def test_nothing_survives_a_killed_driver_for_long(tmp_path):
+    """But for the tasks that run, which end by themselves."""
     trial = Trial(tmp_path, labels=30, median_s=0.5)
     driver = trial.start()
     while not trial.tasks():
         wait_a_moment(driver)
-    started = trial.processes()
+    started = [process for process in trial.processes() if process.pid != driver.pid]
+    assert len(started) > 3, "negative control: there was something to clean up"
     kill(driver)
-    _, alive = psutil.wait_procs([process for process in started if process.name() != "python"], timeout=30)
+    _, alive = psutil.wait_procs(started, timeout=30)
     assert not alive
-    assert not trial.pool_workers()
+    assert not trial.processes()
 
 
-def test_a_claim_left_by_a_dead_process_is_seen_as_lost(tmp_path):
-    """Negative control: without the check of the claimant's life, a killed task would be waited for for ever."""
+def test_a_task_whose_death_nobody_saw_is_told_from_one_that_runs(tmp_path):
+    """Its claim outlives it; taken for alive, it would be waited for for ever."""
     trial = Trial(tmp_path, labels=20, median_s=30.0)
     driver = trial.start()
-    while not trial.tasks():
+    while len(trial.tasks()) < 2:
         wait_a_moment(driver)
-    for process in trial.tasks():
-        kill(process)
+    dying, surviving = trial.tasks()
+    for worker in trial.busy_workers():
+        worker.suspend()
+    kill(dying)
     kill(driver)
-    running = [task for task in CampaignFolder(trial.folder.root).read().open_tasks if task.status == "running"]
-    states = {attempt.state for task in running for attempt in trial.results().attempts(task.key)}
-    assert AttemptState.LOST in states | {AttemptState.LOST for task in running if task.failures}
-    assert AttemptState.RUNNING not in states
-
-
-def has_task(worker: psutil.Process) -> bool:
-    try:
-        return any(child.name() == "hpcmat-task" for child in worker.children())
-    except psutil.NoSuchProcess:
-        return False
+    running = [task for task in trial.state().open_tasks if task.status == "running"]
+    states = [attempt.state for task in running for attempt in trial.results().attempts(task.key)]
+    assert sorted(state.value for state in states) == [AttemptState.LOST.value, AttemptState.RUNNING.value]
+    kill(surviving)
 
 
 def wait_a_moment(driver) -> None:
