@@ -107,7 +107,7 @@ def _check_structures(campaign: Campaign) -> None:
 
 
 def _check_engine(campaign: Campaign) -> None:
-    from hpcmat.engines.base import check_engine
+    from hpcmat.engines.registry import check_engine
 
     try:
         check_engine(campaign.engine, campaign.system.elements)

@@ -87,7 +87,7 @@ def check_package(name: str) -> Finding:
 
 def check_engine_package() -> Finding:
     """Whether GPAW and its PAW data sets are there; other engines do without."""
-    from hpcmat.engines.base import check_engine
+    from hpcmat.engines.registry import check_engine
     from hpcmat.engines.settings import GpawSettings
 
     try:

@@ -1,21 +1,22 @@
-"""What every first-principles engine offers, the failure it raises, and where to find it by its settings."""
+"""What every first-principles engine offers, what identifies its results, and the failure it raises."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from hpcmat.engines.settings import EngineSettings, GpawSettings
+from hpcmat.engines.settings import EngineSettings
 from hpcmat.errors import HpcmatError
 from hpcmat.records import Failure, FailureKind, Label, Method, Structure, canonical_json
+from hpcmat.store.atomic import is_disk_full, sha256_of
+from hpcmat.store.keys import content_key, structure_physics
 
 LOG_TAIL_LINES = 40
 _NOT_PHYSICS = {"duration", "faults", "ledger"}
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class EngineFailure(HpcmatError):
@@ -62,28 +63,6 @@ class Engine(Protocol):
         """Energy (eV), forces (eV/Å) and stress (eV/Å³) of a converged calculation; raises `EngineFailure`."""
 
 
-def engine_for(settings: EngineSettings) -> Engine:
-    """The engine that these settings belong to; imports no simulation code yet."""
-    if isinstance(settings, GpawSettings):
-        from hpcmat.engines.gpaw import GpawEngine
-
-        return GpawEngine(settings)
-    from hpcmat.engines.teacher import TeacherEngine
-
-    return TeacherEngine(settings)
-
-
-def check_engine(settings: EngineSettings, symbols: Iterable[str]) -> None:
-    """Refuse before anything runs what cannot run.
-
-    Raises
-    ------
-    InputError
-        The package is not installed, or an element has no data set for these settings.
-    """
-    engine_for(settings).check(symbols)
-
-
 def physics_of(settings: EngineSettings) -> str:
     """Canonical JSON of the settings that determine the result; durations, faults and ledgers do not."""
     excluded = _NOT_PHYSICS & set(type(settings).model_fields)
@@ -98,8 +77,20 @@ def make_method(settings: EngineSettings, version: str, inputs: Mapping[str, Pat
         version=version,
         settings=physics,
         settings_hash=hashlib.sha256(physics.encode()).hexdigest(),
-        inputs=tuple(f"{name} {_sha256(path)}" for name, path in sorted((inputs or {}).items())),
+        inputs=tuple(f"{name} {sha256_of(path)}" for name, path in sorted((inputs or {}).items())),
     )
+
+
+def key_of(structure: Structure, method: Method) -> str:
+    """Content key of a label: structure to 1e-10 Å, code and version, physical settings, hashes of data files."""
+    physics = {
+        "structure": json.loads(structure_physics(structure)),
+        "code": method.code,
+        "version": method.version,
+        "settings": json.loads(method.settings),
+        "inputs": list(method.inputs),
+    }
+    return content_key("label", json.dumps(physics))
 
 
 def log_tail(path: Path) -> str:
@@ -114,11 +105,6 @@ def machine_failure(error: OSError | MemoryError) -> EngineFailure | None:
     """Failure for a full disk or exhausted memory; None for any other error of the system."""
     if isinstance(error, MemoryError):
         return EngineFailure(FailureKind.OUT_OF_MEMORY, "the memory is exhausted; give the task more memory")
-    if error.errno in _DISK_FULL:
+    if is_disk_full(error):
         return EngineFailure(FailureKind.DISK_FULL, "the disk of the work folder is full; free some space")
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,12 +9,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from hpcmat.engines.acceptance import accept, check_structure
-from hpcmat.engines.base import EngineFailure, Job, engine_for, machine_failure
+from hpcmat.engines.base import EngineFailure, Job, key_of, machine_failure
 from hpcmat.engines.ladder import REMEDIES
+from hpcmat.engines.registry import engine_for
 from hpcmat.engines.settings import EngineSettings
 from hpcmat.errors import InputError
 from hpcmat.records import FailureKind, Label, Method, Structure, decode, encode
-from hpcmat.store.keys import content_key, structure_physics
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,15 +36,7 @@ def label_key(structure: Structure, engine: EngineSettings) -> str:
     InputError
         The engine is not installed here or lacks a data set, so that nothing identifies the answer.
     """
-    method = _method(engine, tuple(sorted(set(structure.symbols))))
-    physics = {
-        "structure": json.loads(structure_physics(structure)),
-        "code": method.code,
-        "version": method.version,
-        "settings": json.loads(method.settings),
-        "inputs": list(method.inputs),
-    }
-    return content_key("label", json.dumps(physics))
+    return key_of(structure, _method(engine, tuple(sorted(set(structure.symbols)))))
 
 
 def run_label(request: str, folder: Path, attempt: int) -> str:

@@ -20,9 +20,8 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcmat.engines.base import EngineFailure, Job, log_tail, make_method
+from hpcmat.engines.base import EngineFailure, Job, key_of, log_tail, make_method
 from hpcmat.engines.calculators import check_elements, make_calculator
-from hpcmat.engines.labelling import label_key
 from hpcmat.engines.settings import TeacherSettings
 from hpcmat.engines.structures import to_atoms
 from hpcmat.engines.teacher_output import Output, read_output, write_output
@@ -66,7 +65,7 @@ class TeacherEngine:
         EngineFailure
             Not converged or corrupt output. Crashes and hangs are real: the process dies or never returns.
         """
-        key = label_key(structure, self.settings)
+        key = key_of(structure, self.method(structure.symbols))
         self._note("start", key, job)
         try:
             output = self._execute(structure, key, job)

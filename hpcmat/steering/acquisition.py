@@ -71,6 +71,6 @@ def rank_by_gain(covariance: Array, candidates: Sequence[Array], reference: Arra
     sizes = np.array([len(rows) for rows in candidates])
     for size in np.unique(sizes):
         members = np.flatnonzero(sizes == size)
-        gains[members] = variance_reductions(covariance, np.stack([candidates[i] for i in members]), reference)
+        gains[members] = variance_reductions(covariance, np.stack([candidates[int(i)] for i in members]), reference)
     order = sorted(range(len(gains)), key=lambda index: (-gains[index], index))
     return tuple((index, float(gains[index])) for index in order)

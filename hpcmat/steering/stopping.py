@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ def error_bound(frame_mse: Sequence[float], confidence: float, look: int = 1) ->
     if mse.size == 1:
         return ErrorBound(math.sqrt(mean), 0.0, math.inf)
     error_rate = (1.0 - confidence) * 6.0 / (math.pi * look) ** 2
-    half_width = float(student_t.isf(error_rate, mse.size - 1) * mse.std(ddof=1) / math.sqrt(mse.size))
+    quantile = -stdtrit(mse.size - 1, error_rate)
+    half_width = float(quantile * mse.std(ddof=1) / math.sqrt(mse.size))
     return ErrorBound(math.sqrt(mean), math.sqrt(max(0.0, mean - half_width)), math.sqrt(mean + half_width))
 
 

@@ -7,9 +7,10 @@ from ase.build import bulk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcmat.engines.base import check_engine, engine_for, machine_failure, physics_of
+from hpcmat.engines.base import machine_failure, physics_of
 from hpcmat.engines.gpaw import GpawEngine
 from hpcmat.engines.labelling import LabelRequest, label_key, run_label, warm_up
+from hpcmat.engines.registry import check_engine, engine_for
 from hpcmat.engines.settings import DurationSettings, FaultSettings, GpawSettings, TeacherSettings
 from hpcmat.engines.structures import from_atoms, to_atoms
 from hpcmat.engines.teacher import TeacherEngine
