@@ -19,7 +19,7 @@ from hpcmat.campaign.outcomes import summarise
 from hpcmat.campaign.planning import Planner
 from hpcmat.campaign.scheduling import rules_of, view_of
 from hpcmat.campaign.state import CampaignState, TaskState
-from hpcmat.campaign.stopping import labels_done, stopping_reason
+from hpcmat.campaign.stopping import stopping_reason
 from hpcmat.dispatch.executor import ParslDispatcher, is_lost_worker
 from hpcmat.dispatch.worker import Order
 from hpcmat.engines.labelling import LabelRequest, label_key
@@ -221,7 +221,7 @@ class Driver:
         stopping = self.state.stopping
         complete = stopping is not None and stopping.reason != "asked"
         sentence = stopping.sentence if stopping else "nothing left to do"
-        self._append(Ended(complete, f"{sentence}; {labels_done(self.state)} labels"))
+        self._append(Ended(complete, sentence))
         self._folder.stop_request.unlink(missing_ok=True)
 
     def _append(self, event: Event) -> None:

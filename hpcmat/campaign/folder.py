@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,18 @@ class CampaignFolder:
     def exists(self) -> bool:
         """Whether a campaign was started here."""
         return self.journal_file.exists() or self.journal_pointer.exists()
+
+    @property
+    def driven(self) -> bool:
+        """Whether a driver holds the campaign's lock."""
+        try:
+            with self.lock.open("r") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def read(self) -> CampaignState:
         """Fold the journal.

@@ -74,22 +74,10 @@ def run_campaign(campaign: Campaign, start: Start, observer: Observer) -> Campai
 def request_stop(folder: CampaignFolder) -> bool:
     """Ask the driver to drain; False where none is running."""
     folder.read()
-    if not is_running(folder):
+    if not folder.driven:
         return False
     write_text(folder.stop_request, f"{os.getpid()}\n")
     return True
-
-
-def is_running(folder: CampaignFolder) -> bool:
-    """Whether a driver holds the campaign's lock."""
-    try:
-        with folder.lock.open("r") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _drive(start: Start, journal: Journal, state: CampaignState, observer: Observer) -> None:

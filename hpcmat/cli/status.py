@@ -10,7 +10,6 @@ import typer
 from hpcmat.cli.common import DEFAULT_OUT, AsJson, print_json
 
 if TYPE_CHECKING:
-    from hpcmat.campaign.folder import CampaignFolder
     from hpcmat.campaign.state import CampaignState
 
 Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Folder of the campaign.")]
@@ -35,20 +34,13 @@ def status(folder: Folder = DEFAULT_OUT, why: Why = None, as_json: AsJson = Fals
     if why is not None:
         _explain(state, why, as_json)
         return
-    runs = campaign_phase(state) == "running" and _driver_runs(campaign)
+    runs = campaign_phase(state) == "running" and campaign.driven
     # A driver that left between the two looks has said so in the journal.
     found = status_of(state if runs else campaign.read(), time.time(), runs)
     if as_json:
         print_json(found.as_json())
     else:
         print(status_text(found))
-
-
-def _driver_runs(campaign: CampaignFolder) -> bool:
-    # Loads the dispatcher, which a campaign that has ended need not wait for.
-    from hpcmat.campaign.lifecycle import is_running
-
-    return is_running(campaign)
 
 
 def _explain(state: CampaignState, name: str, as_json: bool) -> None:

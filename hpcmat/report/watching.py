@@ -14,7 +14,6 @@ from rich.text import Text
 
 from hpcmat.campaign.events import Event, read_event
 from hpcmat.campaign.folder import CampaignFolder
-from hpcmat.campaign.lifecycle import is_running
 from hpcmat.campaign.state import CampaignState
 from hpcmat.errors import InputError, VersionError
 from hpcmat.report.outcome import campaign_phase
@@ -71,7 +70,7 @@ class Watcher:
 
     def driver_runs(self) -> bool:
         """Whether a driver holds the campaign."""
-        return is_running(self._folder)
+        return self._folder.driven
 
     def last_words(self) -> str:
         """What to say when nothing more will come."""
