@@ -58,10 +58,7 @@ def run_campaign(campaign: Campaign, start: Start, observer: Observer) -> Campai
     StorageError
         Disk full, or not writable; what is in the journal and the store is sound.
     """
-    describe_machine(start.site)
-    require_writable(start.folder.root)
-    if not start.folder.exists:
-        require_writable(start.store)
+    _require_usable(start)
     with _locked(start.folder), _opened(campaign, start) as (journal, state):
         for event in _news(campaign, start, state):
             _append(journal, state, event, observer)
@@ -100,6 +97,17 @@ def _drive(start: Start, journal: Journal, state: CampaignState, observer: Obser
         driver = Driver(start.folder, journal, state, dispatcher, machine.cores_per_node, observer)
         with _draining_on_signals(start.folder):
             driver.run()
+
+
+def _require_usable(start: Start) -> None:
+    """Refuse what cannot work before the first byte is written."""
+    describe_machine(start.site)
+    require_writable(start.folder.root)
+    if start.folder.exists:
+        return
+    require_writable(start.store)
+    if start.journal_url is not None:
+        Journal(start.journal_url, "").close()
 
 
 def _workers(site: Site) -> Workers:
