@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
-from hpcmat.campaign.events import Decided, Ended, Event, Failed, Finished, Stopping, Submitted, event_json
+from hpcmat.campaign.events import Adoption, Decided, Ended, Event, Failed, Finished, Stopping, Submitted, event_json
 from hpcmat.campaign.evidence import Evidence
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.outcomes import summarise
@@ -134,12 +134,13 @@ class Driver:
             self._start(task)
 
     def _finish(self, task: TaskState, record: Record, earlier: bool) -> None:
-        ours = record.provenance.campaign == self._identity
-        adopted = "" if ours and not earlier else "earlier driver" if ours else "earlier campaign"
+        adopted: Adoption = "earlier driver" if earlier else ""
+        if record.provenance.campaign != self._identity:
+            adopted = "earlier campaign"
         summary = summarise(record, task.decision, self.state, self._references)
         if task.purpose == "fit":
             self._publish_potential(task)
-        self._append(Finished(task.id, summary, record.execution, adopted))  # type: ignore[arg-type]
+        self._append(Finished(task.id, summary, record.execution, adopted))
 
     def _publish_potential(self, task: TaskState) -> None:
         source = self._store.folder(task.key) / "potential.npz"

@@ -12,6 +12,9 @@ from hpcmat.records import Execution, Failure, Structure, Task
 Purpose = Literal["train", "validation", "reference", "explore", "fit"]
 """What a task is for. Validation and reference labels are never trained on."""
 
+Adoption = Literal["", "earlier driver", "earlier campaign"]
+"""Where a result came from if this driver did not see it being computed. Only the first two cost anything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -202,8 +205,7 @@ class Finished:
     task_id: str
     summary: Summary
     execution: Execution
-    adopted: Literal["", "earlier driver", "earlier campaign"] = ""
-    """Where the result came from if this driver did not see it being computed. Only the first two cost anything."""
+    adopted: Adoption = ""
     kind: Literal["finished"] = "finished"
 
 
