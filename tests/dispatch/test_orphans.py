@@ -112,7 +112,7 @@ def test_interchange_ends_with_its_driver(spawn, module, survives):
             continue
     driver.kill()
     driver.wait()
-    gone, alive = psutil.wait_procs([child], timeout=1 if survives else 30)
+    _, alive = psutil.wait_procs([child], timeout=1 if survives else 30)
     assert bool(alive) is survives
     for process in alive:
         process.kill()
