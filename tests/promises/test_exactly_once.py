@@ -11,6 +11,8 @@ from hpcmat.records import FailureKind
 from hpcmat.store.results import AttemptState
 
 KILLS = 25
+LABELS = 110
+"""Enough that no machine is through before the last kill."""
 
 
 def assert_exactly_once(trial: Trial) -> None:
@@ -39,7 +41,7 @@ def kill_driver_often(trial: Trial, kills: int) -> int:
             while driver.poll() is None and trial.executions("start").total() == began:
                 wait_a_moment(driver)
         try:
-            driver.wait(timeout=chance.uniform(0.0, 1.0 if count % 3 else 5.0))
+            driver.wait(timeout=chance.uniform(0.0, 0.8 if count % 3 else 3.0))
         except subprocess.TimeoutExpired:
             kill(driver)
         else:
@@ -49,7 +51,7 @@ def kill_driver_often(trial: Trial, kills: int) -> int:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    trial = Trial(tmp_path_factory.mktemp("undisturbed"), labels=90, points=5)
+    trial = Trial(tmp_path_factory.mktemp("undisturbed"), labels=LABELS, points=5)
     finished = trial.run()
     assert finished.returncode == 0, finished.stderr
     return trial
@@ -57,7 +59,7 @@ def undisturbed(tmp_path_factory):
 
 def test_driver_killed_at_25_random_instants(undisturbed, tmp_path):
     # The duration is no physics: the same labels as the undisturbed run, slowly enough to be killed in their midst.
-    trial = Trial(tmp_path, labels=90, points=5, median_s=0.5, sigma=0.5)
+    trial = Trial(tmp_path, labels=LABELS, points=5, median_s=0.5, sigma=0.5)
     assert kill_driver_often(trial, KILLS) == KILLS, "the campaign ended before the last kill"
     finished = trial.run()
     assert finished.returncode == 0, finished.stderr
@@ -79,7 +81,7 @@ def test_driver_killed_in_a_campaign_that_learns(tmp_path):
 
 def test_workers_killed(undisturbed, tmp_path):
     """Killing a worker does not even end its task: the task's own process publishes the result."""
-    trial = Trial(tmp_path, labels=90, points=5, median_s=0.3, sigma=0.5)
+    trial = Trial(tmp_path, labels=LABELS, points=5, median_s=0.3, sigma=0.5)
     driver, chance, killed = trial.start(), random.Random(5), 0
     while driver.poll() is None:
         busy = trial.busy_workers()

@@ -1,8 +1,10 @@
 """The content-addressed store: claims exclude each other, results are whole or absent, damage does not count."""
 
-import multiprocessing
 import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from hpcmat.errors import StorageError
 from hpcmat.records import Execution, Governance, Provenance, Record, Structure
 from hpcmat.store.atomic import create_exclusively, write_text
-from hpcmat.store.claims import Process, claim, is_claim_alive
+from hpcmat.store.claims import Process
 from hpcmat.store.keys import content_key, structure_physics
 from hpcmat.store.results import AttemptState, ResultStore
 
@@ -83,41 +85,48 @@ def test_damaged_record_does_not_count(tmp_path, damage):
         store.folder(KEY)
 
 
-def _race(root, barrier, wins):
-    barrier.wait()
-    if ResultStore(root).begin(KEY) is not None:
-        wins.put(os.getpid())
-        barrier.wait()
-    else:
-        barrier.wait()
+class Racer:
+    """One run of racer.py."""
+
+    def __init__(self, root: Path) -> None:
+        script = Path(__file__).with_name("racer.py")
+        command = [sys.executable, str(script), str(root), KEY]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def says(self) -> str:
+        return self.process.stdout.readline().strip()
+
+    def tell(self, line: str) -> None:
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def end(self, line: str) -> None:
+        self.tell(line)
+        self.process.wait()
 
 
-def test_only_one_of_many_processes_gets_the_claim(tmp_path):
-    context = multiprocessing.get_context("fork")
-    for round_ in range(10):
-        barrier, wins = context.Barrier(6), context.SimpleQueue()
-        root = tmp_path / str(round_)
-        racers = [context.Process(target=_race, args=(root, barrier, wins)) for _ in range(6)]
-        for racer in racers:
-            racer.start()
-        for racer in racers:
-            racer.join()
-        winner = wins.get()
-        assert wins.empty()
-        assert winner in {racer.pid for racer in racers}
-
-
-def _claim_and_die(folder):
-    claim(folder)
-    os._exit(9)
+@pytest.mark.parametrize("round_", range(3))
+def test_only_one_of_many_processes_gets_the_claim(tmp_path, round_):
+    racers = [Racer(tmp_path) for _ in range(6)]
+    assert {racer.says() for racer in racers} == {"ready"}
+    for racer in racers:
+        racer.tell("go")
+    assert sorted(racer.says() for racer in racers) == ["lost"] * 5 + ["won"]
+    for racer in racers:
+        racer.end("leave")
 
 
 def test_claim_dies_with_its_process(tmp_path):
-    process = multiprocessing.get_context("fork").Process(target=_claim_and_die, args=(tmp_path,))
-    process.start()
-    process.join()
-    assert not is_claim_alive(tmp_path)
-    assert not claim(tmp_path)
+    racer, store = Racer(tmp_path), ResultStore(tmp_path)
+    racer.says()
+    racer.tell("go")
+    assert racer.says() == "won"
+    assert store.running(KEY) is not None
+    assert store.begin(KEY) is None
+    racer.end("die")
+    assert store.running(KEY) is None
+    assert store.attempts(KEY)[0].state is AttemptState.LOST
+    assert store.begin(KEY).number == 2
 
 
 def test_a_process_number_used_again_is_another_process():
