@@ -77,7 +77,9 @@ def trial(tmp_path_factory):
         walltime_s=4.0,
     )
     seed = seed_that_meets_every_fault(trial, tmp_path_factory.mktemp("explore"))
-    trial.file.write_text(trial.file.read_text().replace("[engine]", f"[engine]\nseed = {seed}"))
+    text = trial.file.read_text().replace("[engine]", f"[engine]\nseed = {seed}")
+    # Dynamics that the target stops at its first step would leave no frame for validation.
+    trial.file.write_text(text.replace("cold_start = 10", "cold_start = 10\nsigma_stop_ev_per_ang = 1.0"))
     finished = trial.run()
     assert finished.returncode == 0, finished.stderr
     return trial
@@ -96,6 +98,7 @@ def test_campaign_ends_complete_though_every_kind_of_failure_happened(state):
     assert state.ended.complete
     assert state.stopping.reason == "budget"
     assert len(state.done("train", "validation")) == 36
+    assert len(state.done("validation")) >= 2
     assert {attempt.failure.failure for _, attempt in state.failures} >= KINDS
 
 
