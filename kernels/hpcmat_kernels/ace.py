@@ -16,6 +16,7 @@ Arrays: q = z K + k counts species and radial function together (Q of them), lm 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from hpcmat_kernels.couplings import MonomialTable, ProductPath, monomial_table,
 from hpcmat_kernels.harmonics import degree_of_index, harmonics_into, recursion, scratch
 from hpcmat_kernels.neighbors import NeighborList
 from hpcmat_kernels.radial import check_radial, radial_into
+from hpcmat_kernels.simd.evaluation import evaluate_arrays
+from hpcmat_kernels.simd.layout import KernelShape, pack_parameters
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -149,26 +152,40 @@ class Evaluation:
     """(6,) eV, dE/dε in the order xx yy zz yz xz xy: divided by the volume it is the stress, positive in tension."""
 
 
-def evaluate(model: AceModel, coefficients: Coefficients, neighbors: NeighborList, species: ArrayLike) -> Evaluation:
+def evaluate(
+    model: AceModel, coefficients: Coefficients, neighbors: NeighborList, species: ArrayLike, threads: int = 1
+) -> Evaluation:
     """Site energies, forces and virial.
+
+    The first call for a shape of model compiles (seconds); the code is kept on disk for later processes.
 
     Parameters
     ----------
     neighbors : pairs within `model.cutoff` (pairs beyond it contribute nothing).
     species : (n,) index of the species of each atom, 0 <= index < n_species.
+    threads : share the atoms among so many threads; the result is the same to the last bit.
 
     Raises
     ------
     ValueError
-        Where a species index is out of range or the number of atoms differs.
+        Where a species index is out of range, the number of atoms differs, or threads < 1.
     """
     z = check_species(model, neighbors, species)
-    energies, gradients = _site_energies(
-        pairs_of(neighbors), z, shape_of(model), tables_of(model),
-        (coefficients.constant, coefficients.linear, coefficients.pair, coefficients.product),
-    )  # fmt: skip
-    forces, virial = _gather(pairs_of(neighbors), gradients)
-    return Evaluation(energies, forces, virial)
+    if threads < 1:
+        raise ValueError(f"At least one thread is needed, not {threads}: correct the argument.")
+    shape, parameters = _kernel(model, coefficients)
+    constants = (model.cutoff, model.inner, parameters, coefficients.constant)
+    return Evaluation(*evaluate_arrays(shape, pairs_of(neighbors), z, constants, threads))
+
+
+@lru_cache(maxsize=8)
+def _kernel(model: AceModel, coefficients: Coefficients) -> tuple[KernelShape, Floats]:
+    """Shape of the compiled code and its parameters, kept for the models in use."""
+    paths = tuple((path.degrees, path.intermediate) for path in model.paths)
+    shape = KernelShape(model.n_species, model.n_radial, model.l_max, model.n_channels, paths)
+    return shape, pack_parameters(
+        shape, model.mixing, coefficients.linear, coefficients.pair, coefficients.product
+    )
 
 
 def densities(model: AceModel, neighbors: NeighborList, species: ArrayLike) -> Floats:
@@ -235,150 +252,6 @@ def mix(density: Any, mixing: Any, degree: Any, channels: Any) -> None:
         for q in range(density.shape[1]):
             for c in range(channels.shape[1]):
                 channels[lm, c] += mixing[degree[lm], q, c] * density[lm, q]
-
-
-@njit(cache=True, fastmath=FAST)
-def _add_products(channels: Any, theta: Any, starts: Any, factors: Any, weights: Any, adjoint: Any) -> Any:
-    """Energy of the products; adds dE/dA to `adjoint`."""
-    energy = 0.0
-    for p in range(len(starts) - 1):
-        for m in range(starts[p], starts[p + 1]):
-            ia, ib, ic, id_ = factors[m, 0], factors[m, 1], factors[m, 2], factors[m, 3]
-            if id_ < 0:
-                for c in range(channels.shape[1]):
-                    t = theta[p, c] * weights[m]
-                    a, b, d = channels[ia, c], channels[ib, c], channels[ic, c]
-                    energy += t * a * b * d
-                    adjoint[ia, c] += t * b * d
-                    adjoint[ib, c] += t * a * d
-                    adjoint[ic, c] += t * a * b
-            else:
-                for c in range(channels.shape[1]):
-                    t = theta[p, c] * weights[m]
-                    a, b, d, f = channels[ia, c], channels[ib, c], channels[ic, c], channels[id_, c]
-                    ab, df = a * b, d * f
-                    energy += t * ab * df
-                    adjoint[ia, c] += t * b * df
-                    adjoint[ib, c] += t * a * df
-                    adjoint[ic, c] += t * ab * f
-                    adjoint[id_, c] += t * ab * d
-    return energy
-
-
-@njit(cache=True, fastmath=FAST)
-def _add_linear_and_pairs(density: Any, degree: Any, linear: Any, pair: Any, adjoint: Any) -> Any:
-    """Energy of the one- and two-factor terms; adds dE/dA to `adjoint`."""
-    energy = 0.0
-    for q in range(len(linear)):
-        energy += linear[q] * density[0, q]
-        adjoint[0, q] += linear[q]
-    for lm in range(len(density)):
-        for q in range(density.shape[1]):
-            row = 0.0
-            for other in range(density.shape[1]):
-                row += pair[degree[lm], q, other] * density[lm, other]
-            energy += row * density[lm, q]
-            adjoint[lm, q] += 2.0 * row
-    return energy
-
-
-@njit(cache=True, fastmath=FAST)
-def _unmix(channel_adjoint: Any, mixing: Any, degree: Any, adjoint: Any) -> None:
-    """adjoint[lm, q] = Σ_c W[l, q, c] channel_adjoint[lm, c]."""
-    for lm in range(len(adjoint)):
-        for q in range(adjoint.shape[1]):
-            total = 0.0
-            for c in range(channel_adjoint.shape[1]):
-                total += mixing[degree[lm], q, c] * channel_adjoint[lm, c]
-            adjoint[lm, q] = total
-
-
-@njit(cache=True, fastmath=FAST)
-def _pair_gradient(adjoint: Any, start: Any, distance: Any, row: Any, gradient: Any) -> None:
-    """dE_i/dr_ij from the adjoint density: chain rule through g_k(r) and Y_lm(r / |r|)."""
-    values, slopes, angular, angular_gradient, direction = row
-    radial_part, vx, vy, vz = 0.0, 0.0, 0.0, 0.0
-    for lm in range(len(angular)):
-        along, across = 0.0, 0.0
-        for k in range(len(values)):
-            along += adjoint[lm, start + k] * slopes[k]
-            across += adjoint[lm, start + k] * values[k]
-        radial_part += along * angular[lm]
-        vx += across * angular_gradient[lm, 0]
-        vy += across * angular_gradient[lm, 1]
-        vz += across * angular_gradient[lm, 2]
-    x, y, z = direction[0], direction[1], direction[2]
-    radial_part -= (x * vx + y * vy + z * vz) / distance
-    gradient[0] = vx / distance + radial_part * x
-    gradient[1] = vy / distance + radial_part * y
-    gradient[2] = vz / distance + radial_part * z
-
-
-@njit(cache=True)
-def largest_count(offsets: Any) -> Any:
-    """Largest number of neighbours of an atom."""
-    largest = 0
-    for i in range(len(offsets) - 1):
-        largest = max(largest, offsets[i + 1] - offsets[i])
-    return largest
-
-
-@njit(cache=True, fastmath=FAST)
-def _site_energies(pairs: Any, species: Any, shape: Any, tables: Any, theta: Any) -> Any:
-    offsets, second, vectors = pairs
-    n_species, n_radial, cutoff, inner = shape
-    legendre, degree, mixing, starts, factors, weights = tables
-    constant, linear, pair, product = theta
-    n_lm, n_q, n_c, rows = len(degree), n_species * n_radial, mixing.shape[3], largest_count(offsets)
-    g, dg, y = np.empty((rows, n_radial)), np.empty((rows, n_radial)), np.empty((rows, n_lm))
-    dy, direction, distance = np.empty((rows, n_lm, 3)), np.empty((rows, 3)), np.empty(rows)
-    table = scratch(legendre)
-    density, adjoint = np.empty((n_lm, n_q)), np.empty((n_lm, n_q))
-    channels, channel_adjoint = np.empty((n_lm, n_c)), np.empty((n_lm, n_c))
-    energies, gradients = np.empty(len(species)), np.empty((len(second), 3))
-    for i in range(len(species)):
-        z, begin = species[i], offsets[i]
-        density[:] = 0.0
-        for p in range(begin, offsets[i + 1]):
-            row = p - begin
-            distance[row] = neighbour_basis(
-                vectors[p], cutoff, inner, legendre, table, (g[row], dg[row], y[row], dy[row], direction[row])
-            )
-            add_density(density, species[second[p]] * n_radial, g[row], y[row])
-        mix(density, mixing[z], degree, channels)
-        channel_adjoint[:] = 0.0
-        energy = constant[z] + _add_products(channels, product[z], starts, factors, weights, channel_adjoint)
-        _unmix(channel_adjoint, mixing[z], degree, adjoint)
-        energies[i] = energy + _add_linear_and_pairs(density, degree, linear[z], pair[z], adjoint)
-        for p in range(begin, offsets[i + 1]):
-            row = p - begin
-            start = species[second[p]] * n_radial
-            if distance[row] >= cutoff:
-                gradients[p] = 0.0
-                continue
-            _pair_gradient(
-                adjoint, start, distance[row], (g[row], dg[row], y[row], dy[row], direction[row]), gradients[p]
-            )
-    return energies, gradients
-
-
-@njit(cache=True, fastmath=FAST)
-def _gather(pairs: Any, gradients: Any) -> Any:
-    """Forces and virial from dE_i/dr_ij."""
-    offsets, second, vectors = pairs
-    forces = np.zeros((len(offsets) - 1, 3))
-    virial = np.zeros(6)
-    for i in range(len(offsets) - 1):
-        for p in range(offsets[i], offsets[i + 1]):
-            r, d, j = vectors[p], gradients[p], second[p]
-            for a in range(3):
-                forces[i, a] += d[a]
-                forces[j, a] -= d[a]
-                virial[a] += r[a] * d[a]
-            virial[3] += 0.5 * (r[1] * d[2] + r[2] * d[1])
-            virial[4] += 0.5 * (r[0] * d[2] + r[2] * d[0])
-            virial[5] += 0.5 * (r[0] * d[1] + r[1] * d[0])
-    return forces, virial
 
 
 @njit(cache=True, fastmath=FAST)

@@ -1,0 +1,68 @@
+"""From arrays of a model and a neighbour list to energies, forces and virial: memory, threads, the two loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcmat_kernels.simd.emitter import LANES
+from hpcmat_kernels.simd.layout import Floats, KernelShape, aligned
+from hpcmat_kernels.simd.sites import arriving_pairs, evaluate_sites, gather_forces
+
+Ints = NDArray[np.int64]
+Pairs = tuple[Ints, Ints, Floats]
+"""Offsets, second atoms and vectors of a neighbour list."""
+Constants = tuple[float, float, Floats, Floats]
+"""Cutoff, inner radius, parameter vectors, energy of the lone atom of each species."""
+
+
+def evaluate_arrays(
+    shape: KernelShape, pairs: Pairs, species: Ints, constants: Constants, threads: int
+) -> tuple[Floats, Floats, Floats]:
+    """Site energies (n,), forces (n, 3) and virial (6,).
+
+    Each atom is computed by one thread and each force summed by one, in the order of the list: the bits do not
+    depend on the number of threads. The threads live as long as the call, which a later fork survives.
+    """
+    offsets, second, _ = pairs
+    n = len(species)
+    energies, virials, gradients, forces = np.empty(n), np.empty((n, 6)), np.empty((len(second), 3)), np.empty((n, 3))
+    largest = int(np.diff(offsets).max())
+
+    def sites(atoms: tuple[int, int]) -> None:
+        evaluate_sites(
+            shape, pairs, species, constants, _workspace(shape, largest), (energies, virials, gradients), atoms
+        )
+
+    def gather(atoms: tuple[int, int]) -> None:
+        gather_forces(offsets, arriving, gradients, forces, atoms)
+
+    _in_parallel(sites, n, threads)
+    arriving = arriving_pairs(second, n)
+    _in_parallel(gather, n, threads)
+    return energies, forces, virials.sum(axis=0)
+
+
+def _workspace(shape: KernelShape, largest: int) -> tuple[Any, ...]:
+    """Scratch memory of one thread for atoms with up to `largest` neighbours."""
+    places, n_blocks = shape.scratch, largest // LANES + shape.n_species
+    scratch = aligned((places.blocks + n_blocks * shape.block.size,))
+    virial = scratch[places.virial : places.virial + 6 * LANES]
+    blocks = scratch[places.blocks :].reshape(n_blocks, shape.block.size)
+    counts, first = np.zeros(shape.n_species, dtype=np.int64), np.zeros(shape.n_species + 1, dtype=np.int64)
+    return scratch, virial, blocks, counts, first, np.zeros(largest, dtype=np.int64)
+
+
+def _in_parallel(work: Callable[[tuple[int, int]], None], n: int, threads: int) -> None:
+    """Share n atoms among threads."""
+    bounds = np.linspace(0, n, threads + 1).astype(int).tolist()
+    ranges = list(zip(bounds[:-1], bounds[1:], strict=True))
+    if threads == 1:
+        work(ranges[0])
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, ranges))

@@ -1,0 +1,289 @@
+r"""Stages of one atom's energy and of its adjoint, as vector code.
+
+Each function here is written as if it ran once; it appends code for the shape at hand to the function that calls it
+from Numba. In the order of use, with the equations of `hpcmat_kernels.ace`:
+
+    basis            g_k, dg_k, Y_lm of all neighbours                                  one lane per neighbour
+    density          A_{(zk),lm} of the neighbours of one species                       one lane per k
+    mix              A_{c,lm}                                                           one lane per channel
+    products         Σ θ B, dE/dA_{c,lm}                                                one lane per channel
+    unmix            linear and pair energy, dE/dA_{(zk),lm}                            one lane per k
+    pair_gradients   dE_i/dr_ij of the neighbours of one species, virial                one lane per neighbour
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from numba.core import types
+from numba.extending import intrinsic
+
+from hpcmat_kernels.harmonics import lm_index, recursion
+from hpcmat_kernels.simd.emitter import LANES, Emitter, Pointer, Sum, Vector
+from hpcmat_kernels.simd.layout import KernelShape
+from hpcmat_kernels.simd.products import emit_products
+
+
+def stage(emit: Callable[..., Any]) -> Any:
+    """A function for Numba, (shape, arrays and numbers) -> float, from one that appends its code.
+
+    `emit` gets the emitter, the shape, a `Pointer` for each array, and returns a scalar or None for 0.
+    """
+
+    def define(_typing: Any, shape: Any, *arguments: Any) -> Any:
+        def append(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            operands = [
+                Pointer(builder, context.make_array(kind)(context, builder, value).data)
+                if isinstance(kind, types.Array)
+                else value
+                for kind, value in zip(signature.args[1:], values[1:], strict=True)
+            ]
+            result = emit(Emitter(builder), shape.shape, *operands)
+            return context.get_constant(types.float64, 0.0) if result is None else result
+
+        return types.float64(shape, *arguments), append
+
+    define.__name__ = emit.__name__
+    # Numba matches arguments by name: the emitter's place is that of the typing context.
+    define.__signature__ = inspect.signature(emit)  # type: ignore[attr-defined]
+    return intrinsic(define)
+
+
+@stage
+def basis(e: Emitter, shape: KernelShape, scratch: Pointer, n_blocks: Any, cutoff: Any, inner: Any) -> None:
+    """Replace each vector of the blocks by its direction; write distances, radial functions and harmonics."""
+    rows = shape.block
+    outer, inside = e.splat(cutoff), e.splat(inner)
+    with e.loop(n_blocks) as index:
+        block = _block(e, shape, scratch, index)
+        x, y, z = (e.load(block + (rows.vector + LANES * a)) for a in range(3))
+        distance = e.square_root(x * x + y * y + z * z)
+        inverse = e.constant(1.0) / distance
+        direction = [x * inverse, y * inverse, z * inverse]
+        _store_rows(e, block + rows.vector, [*direction, distance, inverse])
+        values, slopes = _radial(e, shape.n_radial, distance, outer, inside)
+        _store_rows(e, block + rows.radial, values)
+        _store_rows(e, block + rows.slopes, slopes)
+        _store_by_neighbour(e, shape, block, values)
+        _store_rows(e, block + rows.harmonics, _harmonics(e, shape.l_max, direction))
+
+
+@stage
+def density(e: Emitter, shape: KernelShape, scratch: Pointer, z: Any, first: Any, count: Any) -> None:
+    """Density of `count` neighbours of species z, from block `first` on."""
+    rows, n_lm = shape.block, shape.n_lm
+    for part in range(0, shape.radial_row, LANES):
+        sums = e.sums(n_lm)
+        with e.loop(count) as neighbour:
+            index, lane = e.split(neighbour)
+            block = _block(e, shape, scratch, e.builder.add(first, index))
+            radial = e.load(block + (rows.by_neighbour + part) + e.times(lane, shape.radial_row))
+            harmonics = block + rows.harmonics + lane
+            for lm in range(n_lm):
+                sums[lm].add(e.load_splat(harmonics + lm * LANES) * radial)
+        start = scratch + (shape.scratch.density + part) + e.times(z, shape.radial_row)
+        for lm in range(n_lm):
+            e.store(start + lm * shape.density_row, sums[lm].total)
+
+
+@stage
+def mix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer) -> None:
+    """Channels from the density."""
+    q, c = shape.density_row, shape.channel_row
+    with e.loop(c // LANES) as part:
+        column = e.times(part, LANES)
+        sums = e.sums(shape.n_lm)
+        _contract(e, shape, sums, (scratch + shape.scratch.density, q), (parameters + shape.parameters.mixing + column, c))
+        for lm, total in enumerate(sums):
+            e.store(scratch + (shape.scratch.channels + lm * c) + column, total.total)
+
+
+@stage
+def products(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer) -> Any:
+    """Energy of the products; writes dE/dA_c."""
+    return emit_products(e, shape, scratch, parameters)
+
+
+@stage
+def unmix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer) -> Any:
+    """Energy of the linear and pair terms; writes dE/dA, where dE/dA_c enters through the transpose of W."""
+    q, c = shape.density_row, shape.channel_row
+    places, tables = shape.scratch, shape.parameters
+    (energy,) = e.sums(1)
+    with e.loop(q // LANES) as part:
+        column = e.times(part, LANES)
+        sums = e.sums(shape.n_lm)
+        values = [e.load(scratch + (places.density + lm * q) + column) for lm in range(shape.n_lm)]
+        _contract(e, shape, sums, (scratch + places.density, q), (parameters + tables.pair + column, q))
+        for value, total in zip(values, sums, strict=True):
+            energy.add(0.5 * (value * total.total))
+        linear = e.load(parameters + tables.linear + column)
+        energy.add(linear * values[0])
+        sums[0].add(linear)
+        _contract(e, shape, sums, (scratch + places.channel_adjoint, c), (parameters + tables.unmixing + column, q))
+        for lm, total in enumerate(sums):
+            e.store(scratch + (places.adjoint + lm * q) + column, total.total)
+    return e.horizontal_sum(energy.total)
+
+
+@stage
+def pair_gradients(e: Emitter, shape: KernelShape, scratch: Pointer, z: Any, first: Any, last: Any) -> None:
+    """Replace the directions in blocks first <= b < last, of species z, by dE_i/dr_ij; add to the virial."""
+    adjoint = scratch + shape.scratch.adjoint + e.times(z, shape.radial_row)
+    virial = scratch + shape.scratch.virial
+    sums = e.sums(6)
+    with e.loop(last, start=first) as index:
+        block = _block(e, shape, scratch, index)
+        gradient = _gradient(e, shape, block, adjoint)
+        direction = [e.load(block + (shape.block.vector + LANES * a)) for a in range(3)]
+        distance = e.load(block + shape.block.distance)
+        _add_virial(sums, [distance * component for component in direction], gradient)
+        _store_rows(e, block + shape.block.vector, gradient)
+    for component, total in enumerate(sums):
+        place = virial + LANES * component
+        e.store(place, e.load(place) + total.total)
+
+
+def _block(e: Emitter, shape: KernelShape, scratch: Pointer, index: Any) -> Pointer:
+    return scratch + shape.scratch.blocks + e.times(index, shape.block.size)
+
+
+def _store_rows(e: Emitter, start: Pointer, rows: list[Vector]) -> None:
+    for number, row in enumerate(rows):
+        e.store(start + LANES * number, row)
+
+
+def _store_by_neighbour(e: Emitter, shape: KernelShape, block: Pointer, values: list[Vector]) -> None:
+    """The radial functions again, one row of K' per neighbour."""
+    full = values + [e.constant(0.0)] * (shape.radial_row - len(values))
+    for part in range(0, shape.radial_row, LANES):
+        for lane, row in enumerate(e.transpose(full[part : part + LANES])):
+            e.store(block + (shape.block.by_neighbour + lane * shape.radial_row + part), row)
+
+
+def _radial(
+    e: Emitter, n_radial: int, distance: Vector, cutoff: Vector, inner: Vector
+) -> tuple[list[Vector], list[Vector]]:
+    """g_k and dg_k/dr: T_k(s) u³, with T_k' = k U_{k-1}."""
+    one = e.constant(1.0)
+    inverse, stretch = one / cutoff, e.constant(2.0) / (cutoff - inner)
+    u = e.positive_part(one - distance * inverse)
+    s = distance * stretch - (cutoff + inner) * stretch * 0.5
+    u2 = u * u
+    u3, du3 = u2 * u, -3.0 * (u2 * inverse)
+    first, second = [one, s], [one, 2.0 * s]
+    for _ in range(2, n_radial):
+        first.append(2.0 * s * first[-1] - first[-2])
+        second.append(2.0 * s * second[-1] - second[-2])
+    scaled = stretch * u3
+    values = [u3] + [t * u3 for t in first[1:]]
+    slopes = [du3] + [t * du3 + (float(k) * scaled) * second[k - 1] for k, t in enumerate(first) if k]
+    return values, slopes
+
+
+def _legendre(e: Emitter, l_max: int, z: Vector) -> dict[tuple[int, int], Vector]:
+    """P_lm, 0 <= m <= l, by the recursion of `harmonics.recursion`."""
+    factors = recursion(l_max)
+    table: dict[tuple[int, int], Vector] = {}
+    for m in range(l_max + 1):
+        table[m, m] = e.constant(factors[0, m, m])
+        for degree in range(m + 1, l_max + 1):
+            table[degree, m] = (factors[0, degree, m] * z) * table[degree - 1, m]
+            if degree > m + 1:
+                table[degree, m] = table[degree, m] - factors[1, degree, m] * table[degree - 2, m]
+    return table
+
+
+def _azimuthal(e: Emitter, l_max: int, x: Vector, y: Vector) -> list[tuple[Vector, Vector]]:
+    """Real and imaginary part of (x + i y)^m."""
+    powers = [(e.constant(1.0), e.constant(0.0)), (x, y)]
+    for _ in range(2, l_max + 1):
+        c, s = powers[-1]
+        powers.append((x * c - y * s, x * s + y * c))
+    return powers
+
+
+def _harmonics(e: Emitter, l_max: int, direction: list[Vector]) -> list[Vector]:
+    """Y_lm in the order of `lm_index`."""
+    x, y, z = direction
+    legendre, powers = _legendre(e, l_max, z), _azimuthal(e, l_max, x, y)
+    values: dict[int, Vector] = {}
+    for (degree, m), polynomial in legendre.items():
+        c, s = powers[m]
+        values[lm_index(degree, -m)] = polynomial * s
+        values[lm_index(degree, m)] = polynomial * c if m else polynomial
+    return [values[lm] for lm in sorted(values)]
+
+
+def _contract(
+    e: Emitter, shape: KernelShape, sums: list[Sum], left: tuple[Pointer, int], right: tuple[Pointer, int]
+) -> None:
+    """sums[lm] += Σ_i left[lm, i] right[l, i, lanes]; each operand with the length of its rows."""
+    (vectors, n_inner), (matrices, row) = left, right
+    with e.loop(n_inner) as i:
+        matrix = matrices + e.times(i, row)
+        for degree in range(shape.l_max + 1):
+            factor = e.load(matrix + degree * n_inner * row)
+            for lm in range(degree**2, (degree + 1) ** 2):
+                sums[lm].add(e.load_splat(vectors + i + lm * n_inner) * factor)
+
+
+def _gradient(e: Emitter, shape: KernelShape, block: Pointer, adjoint: Pointer) -> list[Vector]:
+    """dE_i/dr_ij = r̂ (R - r̂·V / r) + V / r, from Q_lm = Σ_k H g_k, R = Σ_lm Y_lm Σ_k H dg_k, V = Σ_lm Q_lm ∇Y_lm."""
+    rows = shape.block
+    x, y, z = (e.load(block + (rows.vector + LANES * a)) for a in range(3))
+    radial, (vx, vy, vz) = _adjoint_sums(e, shape, block, adjoint)
+    inverse = e.load(block + rows.inverse)
+    along = radial - inverse * (x * vx + y * vy + z * vz)
+    return [inverse * vx + along * x, inverse * vy + along * y, inverse * vz + along * z]
+
+
+def _adjoint_sums(
+    e: Emitter, shape: KernelShape, block: Pointer, adjoint: Pointer
+) -> tuple[Vector, tuple[Vector, Vector, Vector]]:
+    """R and V; the terms of equal m and sign share the azimuthal factors of ∇Y."""
+    rows, factors = shape.block, recursion(shape.l_max)
+    x, y, z = (e.load(block + (rows.vector + LANES * a)) for a in range(3))
+    legendre, powers = _legendre(e, shape.l_max, z), _azimuthal(e, shape.l_max, x, y)
+    basis_rows = [
+        [e.load(block + (start + LANES * k)) for k in range(shape.n_radial)] for start in (rows.radial, rows.slopes)
+    ]
+    radial = vx = vy = vz = e.constant(0.0)
+    for m, sign in [(0, 1)] + [(m, sign) for m in range(1, shape.l_max + 1) for sign in (1, -1)]:
+        ring = rise = e.constant(0.0)
+        for degree in range(m, shape.l_max + 1):
+            lm = lm_index(degree, sign * m)
+            across, slope = _row_sums(e, adjoint + lm * shape.density_row, basis_rows)
+            radial = radial + slope * e.load(block + (rows.harmonics + LANES * lm))
+            if m:
+                ring = ring + legendre[degree, m] * across
+            if degree > m:
+                rise = rise + factors[2, degree, m] * legendre[degree, m + 1] * across
+        # (c, s) of a sine component is that of the cosine component turned by a quarter.
+        c, s = powers[m] if sign > 0 else (powers[m][1], powers[m][0])
+        vz = vz + rise * c
+        if m:
+            c, s = powers[m - 1]
+            scaled = float(m) * ring
+            vx = vx + scaled * (c if sign > 0 else s)
+            vy = vy - scaled * s if sign > 0 else vy + scaled * c
+    return radial, (vx, vy, vz)
+
+
+def _row_sums(e: Emitter, adjoint: Pointer, basis_rows: list[list[Vector]]) -> tuple[Vector, Vector]:
+    """Σ_k H_k g_k and Σ_k H_k dg_k of one harmonic."""
+    across = slope = e.constant(0.0)
+    for k, (value, derivative) in enumerate(zip(*basis_rows, strict=True)):
+        factor = e.load_splat(adjoint + k)
+        across, slope = across + factor * value, slope + factor * derivative
+    return across, slope
+
+
+def _add_virial(sums: list[Sum], vector: list[Vector], gradient: list[Vector]) -> None:
+    """r (x) dE/dr in the order xx yy zz yz xz xy, symmetrised."""
+    for a in range(3):
+        sums[a].add(vector[a] * gradient[a])
+    for component, (a, b) in enumerate([(1, 2), (0, 2), (0, 1)], start=3):
+        sums[component].add(0.5 * (vector[a] * gradient[b] + vector[b] * gradient[a]))
