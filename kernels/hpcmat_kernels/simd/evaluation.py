@@ -31,11 +31,13 @@ def evaluate_arrays(
     offsets, second, _ = pairs
     n = len(species)
     energies, virials, gradients, forces = np.empty(n), np.empty((n, 6)), np.empty((len(second), 3)), np.empty((n, 3))
+    cutoff, inner, parameters, lone = constants
+    model = cutoff, inner, shape.channel_row // LANES, parameters, lone
     largest = int(np.diff(offsets).max())
 
     def sites(atoms: tuple[int, int]) -> None:
         evaluate_sites(
-            shape, pairs, species, constants, _workspace(shape, largest), (energies, virials, gradients), atoms
+            shape, pairs, species, model, _workspace(shape, largest), (energies, virials, gradients), atoms
         )
 
     def gather(atoms: tuple[int, int]) -> None:

@@ -19,10 +19,9 @@ from numba.extending import NativeValue, register_model, typeof_impl, unbox
 from numpy.typing import NDArray
 
 from hpcmat_kernels.simd.emitter import LANES
+from hpcmat_kernels.simd.plan import PathDegrees, weights_in_order
 
 Floats = NDArray[np.float64]
-Path3or4 = tuple[tuple[int, ...], int | None]
-"""Degrees of the factors of a product, and the intermediate degree where there are four."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class KernelShape:
     n_radial: int
     l_max: int
     n_channels: int
-    paths: tuple[Path3or4, ...]
+    paths: tuple[PathDegrees, ...]
 
     @property
     def n_lm(self) -> int:
@@ -143,20 +142,26 @@ class Parameters:
     """theta_1 (Q')"""
     product: int
     """theta (P, C')"""
+    weights: int
+    """`plan.weights_in_order`"""
     size: int
 
     @classmethod
     def of(cls, shape: KernelShape) -> Parameters:
         """Places for one shape."""
         q, c, n_l = shape.density_row, shape.channel_row, shape.l_max + 1
-        return cls(*_places(n_l * q * c, n_l * c * q, n_l * q * q, q, len(shape.paths) * c))
+        n_weights = len(weights_in_order(shape.paths))
+        return cls(*_places(n_l * q * c, n_l * c * q, n_l * q * q, q, len(shape.paths) * c, padded(n_weights)))
 
 
 def pack_parameters(shape: KernelShape, mixing: Floats, linear: Floats, pair: Floats, product: Floats) -> Floats:
     """Parameter vectors (species, size) from W (z, l, Q, C), theta_1 (z, Q), theta_2 (z, l, Q, Q), theta (z, P, C)."""
     w = _pad_channels(shape, _pad_density(shape, mixing, 2))
     two = 2.0 * _pad_density(shape, _pad_density(shape, pair, 2), 3)
-    pieces = (w, w.swapaxes(2, 3), two, _pad_density(shape, linear, 1), _pad_channels(shape, product))
+    weights = weights_in_order(shape.paths)
+    weights = np.pad(weights, (0, padded(len(weights)) - len(weights)))
+    everywhere = np.tile(weights, (shape.n_species, 1))
+    pieces = (w, w.swapaxes(2, 3), two, _pad_density(shape, linear, 1), _pad_channels(shape, product), everywhere)
     packed = aligned((shape.n_species, shape.parameters.size))
     np.concatenate([piece.reshape(shape.n_species, -1) for piece in pieces], axis=1, out=packed)
     return packed
@@ -195,7 +200,7 @@ class ShapeType(types.Opaque):  # type: ignore[misc]
 def _source_digest() -> str:
     """Digest of all modules that emit code: Numba itself sees changes only in the file of the compiled function."""
     folder = Path(__file__).parent
-    sources = [folder / f"{name}.py" for name in ("emitter", "layout", "stages", "products")]
+    sources = [folder / f"{name}.py" for name in ("emitter", "layout", "plan", "products", "stages")]
     sources += [folder.parent / f"{name}.py" for name in ("harmonics", "couplings")]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 

@@ -72,14 +72,26 @@ def write_virial(partial: Any, virial: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
+def run_products(shape: Any, scratch: Any, parameters: Any, part: Any) -> Any:
+    """Stage `products` as a function of its own."""
+    return products(shape, scratch, parameters, part)
+
+
+@njit(cache=True, nogil=True)
+def run_gradients(shape: Any, scratch: Any, z: Any, block: Any) -> None:
+    """Stage `pair_gradients` as a function of its own."""
+    pair_gradients(shape, scratch, z, block)
+
+
+@njit(cache=True, nogil=True)
 def evaluate_sites(shape: Any, pairs: Any, species: Any, model: Any, work: Any, results: Any, atoms: Any) -> None:
     """Energies, virials and pair gradients of the atoms atoms[0] <= i < atoms[1].
 
-    `model` = (cutoff, inner, parameters, constants); `work` = (scratch, its virial, its blocks, counts, first, slots);
+    `model` = (cutoff, inner, vectors of channels, parameters, constants); `work` = (scratch, its virial, its blocks, counts, first, slots);
     `results` = (energies, virials, gradients).
     """
     offsets, second, vectors = pairs
-    cutoff, inner, parameters, constants = model
+    cutoff, inner, n_parts, parameters, constants = model
     scratch, partial_virial, blocks, counts, first, slots = work
     energies, virials, gradients = results
     for i in range(atoms[0], atoms[1]):
@@ -91,10 +103,13 @@ def evaluate_sites(shape: Any, pairs: Any, species: Any, model: Any, work: Any, 
         for z in range(len(counts)):
             density(shape, scratch, z, first[z], counts[z])
         mix(shape, scratch, table)
-        energy = products(shape, scratch, table)
+        energy = 0.0
+        for part in range(n_parts):
+            energy += run_products(shape, scratch, table, part)
         energies[i] = constants[species[i]] + energy + unmix(shape, scratch, table)
         for z in range(len(counts)):
-            pair_gradients(shape, scratch, z, first[z], first[z + 1])
+            for block in range(first[z], first[z + 1]):
+                run_gradients(shape, scratch, z, block)
         write_gradients(slots, blocks, gradients[begin:end])
         write_virial(partial_virial, virials[i])
 

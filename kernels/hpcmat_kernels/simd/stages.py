@@ -40,6 +40,8 @@ def stage(emit: Callable[..., Any]) -> Any:
                 else value
                 for kind, value in zip(signature.args[1:], values[1:], strict=True)
             ]
+            # A loop around inlined code would lift its constants out, far more than there are registers.
+            builder.function.attributes.add("noinline")
             result = emit(Emitter(builder), shape.shape, *operands)
             return context.get_constant(types.float64, 0.0) if result is None else result
 
@@ -101,9 +103,9 @@ def mix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer) -
 
 
 @stage
-def products(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer) -> Any:
-    """Energy of the products; writes dE/dA_c."""
-    return emit_products(e, shape, scratch, parameters)
+def products(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer, part: Any) -> Any:
+    """Energy of the products of eight channels, 8 part <= c < 8 (part + 1); writes dE/dA_c."""
+    return emit_products(e, shape, scratch, parameters, e.times(part, LANES))
 
 
 @stage
@@ -129,21 +131,18 @@ def unmix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer)
 
 
 @stage
-def pair_gradients(e: Emitter, shape: KernelShape, scratch: Pointer, z: Any, first: Any, last: Any) -> None:
-    """Replace the directions in blocks first <= b < last, of species z, by dE_i/dr_ij; add to the virial."""
+def pair_gradients(e: Emitter, shape: KernelShape, scratch: Pointer, z: Any, index: Any) -> None:
+    """Replace the directions in a block of neighbours of species z by dE_i/dr_ij; add to the virial."""
     adjoint = scratch + shape.scratch.adjoint + e.times(z, shape.radial_row)
     virial = scratch + shape.scratch.virial
-    sums = e.sums(6)
-    with e.loop(last, start=first) as index:
-        block = _block(e, shape, scratch, index)
-        gradient = _gradient(e, shape, block, adjoint)
-        direction = [e.load(block + (shape.block.vector + LANES * a)) for a in range(3)]
-        distance = e.load(block + shape.block.distance)
-        _add_virial(sums, [distance * component for component in direction], gradient)
-        _store_rows(e, block + shape.block.vector, gradient)
-    for component, total in enumerate(sums):
+    block = _block(e, shape, scratch, index)
+    direction = [e.load(block + (shape.block.vector + LANES * a)) for a in range(3)]
+    distance = e.load(block + shape.block.distance)
+    gradient = _gradient(e, shape, block, adjoint)
+    for component, term in enumerate(_virial([distance * d for d in direction], gradient)):
         place = virial + LANES * component
-        e.store(place, e.load(place) + total.total)
+        e.store(place, e.load(place) + term)
+    _store_rows(e, block + shape.block.vector, gradient)
 
 
 def _block(e: Emitter, shape: KernelShape, scratch: Pointer, index: Any) -> Pointer:
@@ -231,59 +230,62 @@ def _contract(
 
 
 def _gradient(e: Emitter, shape: KernelShape, block: Pointer, adjoint: Pointer) -> list[Vector]:
-    """dE_i/dr_ij = r̂ (R - r̂·V / r) + V / r, from Q_lm = Σ_k H g_k, R = Σ_lm Y_lm Σ_k H dg_k, V = Σ_lm Q_lm ∇Y_lm."""
+    """dE_i/dr_ij = r̂ (R - r̂·V / r) + V / r, with R along and V / r across the direction."""
     rows = shape.block
-    x, y, z = (e.load(block + (rows.vector + LANES * a)) for a in range(3))
-    radial, (vx, vy, vz) = _adjoint_sums(e, shape, block, adjoint)
+    radial = _project(e, shape, block, adjoint)
+    x, y, z = direction = [e.load(block + (rows.vector + LANES * a)) for a in range(3)]
+    vx, vy, vz = _angular_gradient(e, shape, block, direction)
     inverse = e.load(block + rows.inverse)
     along = radial - inverse * (x * vx + y * vy + z * vz)
     return [inverse * vx + along * x, inverse * vy + along * y, inverse * vz + along * z]
 
 
-def _adjoint_sums(
-    e: Emitter, shape: KernelShape, block: Pointer, adjoint: Pointer
-) -> tuple[Vector, tuple[Vector, Vector, Vector]]:
-    """R and V; the terms of equal m and sign share the azimuthal factors of ∇Y."""
-    rows, factors = shape.block, recursion(shape.l_max)
-    x, y, z = (e.load(block + (rows.vector + LANES * a)) for a in range(3))
+def _project(e: Emitter, shape: KernelShape, block: Pointer, adjoint: Pointer) -> Vector:
+    """R = Σ_k dg_k Σ_lm H_{k,lm} Y_lm; replaces the harmonics by Q_lm = Σ_k H_{k,lm} g_k."""
+    values = [e.load(block + (shape.block.radial + LANES * k)) for k in range(shape.n_radial)]
+    sums = e.sums(shape.n_radial)
+    with e.loop(shape.n_lm) as lm:
+        place = block + shape.block.harmonics + e.times(lm, LANES)
+        row = adjoint + e.times(lm, shape.density_row)
+        harmonic, across = e.load(place), e.constant(0.0)
+        for k, value in enumerate(values):
+            factor = e.load_splat(row + k)
+            across = across + factor * value
+            sums[k].add(factor * harmonic)
+        e.store(place, across)
+    radial = e.constant(0.0)
+    for k, total in enumerate(sums):
+        radial = radial + total.total * e.load(block + (shape.block.slopes + LANES * k))
+    return radial
+
+
+def _angular_gradient(
+    e: Emitter, shape: KernelShape, block: Pointer, direction: list[Vector]
+) -> tuple[Vector, Vector, Vector]:
+    """V = Σ_lm Q_lm ∇Y_lm; terms of equal m and sign share the azimuthal factors of ∇Y."""
+    factors = recursion(shape.l_max)
+    x, y, z = direction
     legendre, powers = _legendre(e, shape.l_max, z), _azimuthal(e, shape.l_max, x, y)
-    basis_rows = [
-        [e.load(block + (start + LANES * k)) for k in range(shape.n_radial)] for start in (rows.radial, rows.slopes)
-    ]
-    radial = vx = vy = vz = e.constant(0.0)
+    vx = vy = vz = e.constant(0.0)
     for m, sign in [(0, 1)] + [(m, sign) for m in range(1, shape.l_max + 1) for sign in (1, -1)]:
         ring = rise = e.constant(0.0)
         for degree in range(m, shape.l_max + 1):
-            lm = lm_index(degree, sign * m)
-            across, slope = _row_sums(e, adjoint + lm * shape.density_row, basis_rows)
-            radial = radial + slope * e.load(block + (rows.harmonics + LANES * lm))
+            across = e.load(block + (shape.block.harmonics + LANES * lm_index(degree, sign * m)))
             if m:
                 ring = ring + legendre[degree, m] * across
             if degree > m:
                 rise = rise + factors[2, degree, m] * legendre[degree, m + 1] * across
-        # (c, s) of a sine component is that of the cosine component turned by a quarter.
-        c, s = powers[m] if sign > 0 else (powers[m][1], powers[m][0])
-        vz = vz + rise * c
+        cosine, sine = powers[m]
+        vz = vz + rise * (cosine if sign > 0 else sine)
         if m:
-            c, s = powers[m - 1]
+            cosine, sine = powers[m - 1]
             scaled = float(m) * ring
-            vx = vx + scaled * (c if sign > 0 else s)
-            vy = vy - scaled * s if sign > 0 else vy + scaled * c
-    return radial, (vx, vy, vz)
+            vx = vx + scaled * (cosine if sign > 0 else sine)
+            vy = vy - scaled * sine if sign > 0 else vy + scaled * cosine
+    return vx, vy, vz
 
 
-def _row_sums(e: Emitter, adjoint: Pointer, basis_rows: list[list[Vector]]) -> tuple[Vector, Vector]:
-    """Σ_k H_k g_k and Σ_k H_k dg_k of one harmonic."""
-    across = slope = e.constant(0.0)
-    for k, (value, derivative) in enumerate(zip(*basis_rows, strict=True)):
-        factor = e.load_splat(adjoint + k)
-        across, slope = across + factor * value, slope + factor * derivative
-    return across, slope
-
-
-def _add_virial(sums: list[Sum], vector: list[Vector], gradient: list[Vector]) -> None:
-    """r (x) dE/dr in the order xx yy zz yz xz xy, symmetrised."""
-    for a in range(3):
-        sums[a].add(vector[a] * gradient[a])
-    for component, (a, b) in enumerate([(1, 2), (0, 2), (0, 1)], start=3):
-        sums[component].add(0.5 * (vector[a] * gradient[b] + vector[b] * gradient[a]))
+def _virial(vector: list[Vector], gradient: list[Vector]) -> list[Vector]:
+    """r ⊗ dE/dr in the order xx yy zz yz xz xy, symmetrised."""
+    diagonal = [vector[a] * gradient[a] for a in range(3)]
+    return diagonal + [0.5 * (vector[a] * gradient[b] + vector[b] * gradient[a]) for a, b in [(1, 2), (0, 2), (0, 1)]]
