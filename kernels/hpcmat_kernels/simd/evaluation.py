@@ -37,7 +37,7 @@ def evaluate_arrays(
 
     def sites(atoms: tuple[int, int]) -> None:
         evaluate_sites(
-            shape, pairs, species, model, _workspace(shape, largest), (energies, virials, gradients), atoms
+            shape, pairs, species, model, workspace(shape, largest), (energies, virials, gradients), atoms
         )
 
     def gather(atoms: tuple[int, int]) -> None:
@@ -49,14 +49,16 @@ def evaluate_arrays(
     return energies, forces, virials.sum(axis=0)
 
 
-def _workspace(shape: KernelShape, largest: int) -> tuple[Any, ...]:
-    """Scratch memory of one thread for atoms with up to `largest` neighbours."""
-    places, n_blocks = shape.scratch, largest // LANES + shape.n_species
-    scratch = aligned((places.blocks + n_blocks * shape.block.size,))
-    virial = scratch[places.virial : places.virial + 6 * LANES]
-    blocks = scratch[places.blocks :].reshape(n_blocks, shape.block.size)
-    counts, first = np.zeros(shape.n_species, dtype=np.int64), np.zeros(shape.n_species + 1, dtype=np.int64)
-    return scratch, virial, blocks, counts, first, np.zeros(largest, dtype=np.int64)
+def workspace(shape: KernelShape, largest: int) -> tuple[Any, ...]:
+    """Memory of one thread for atoms with up to `largest` neighbours.
+
+    Scratch vector, (start of its blocks, size of a block, start of the virial), first block and number of neighbours
+    of each species, pairs in the order of the blocks.
+    """
+    places, size = shape.scratch, shape.block.size
+    scratch = aligned((places.blocks + (largest // LANES + shape.n_species) * size,))
+    first, counts = np.zeros(shape.n_species + 1, dtype=np.int64), np.zeros(shape.n_species, dtype=np.int64)
+    return scratch, (places.blocks, size, places.virial), first, counts, np.zeros(largest + 1, dtype=np.int64)
 
 
 def _in_parallel(work: Callable[[tuple[int, int]], None], n: int, threads: int) -> None:

@@ -69,8 +69,13 @@ def weights_in_order(paths: tuple[PathDegrees, ...]) -> Floats:
     suffice, and spilled.
     """
     pairs = all_terms(paths)
-    forth_and_back = [weight for terms in [*pairs, *reversed(pairs)] for _, _, weights in terms for _, weight in weights]
-    return np.array(forth_and_back, dtype=np.float64)
+    forth = [weight for terms in pairs for _, _, weights in terms for _, weight in weights]
+    # d(A²) = 2 A dA
+    back = [
+        weight * (2.0 if a == b else 1.0)
+        for terms in reversed(pairs) for a, b, weights in terms for _, weight in weights
+    ]  # fmt: skip
+    return np.array(forth + back, dtype=np.float64)
 
 
 def coupled_pairs(paths: tuple[PathDegrees, ...]) -> dict[Pair, list[int]]:

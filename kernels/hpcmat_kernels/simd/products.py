@@ -56,10 +56,8 @@ class Tape:
                 term = self._next_weight() * self.adjoint[component]
                 product = term if product is None else product + term
             assert product is not None
-            if a == b:
-                self._pull(a, 2.0 * (product * self._densities[a]))
-            else:
-                self._pull(a, product * self._densities[b])
+            self._pull(a, product * self._densities[b])
+            if a != b:
                 self._pull(b, product * self._densities[a])
 
     def multiply(self, path: PathDegrees, theta: Vector) -> Vector:

@@ -11,107 +11,115 @@ from hpcmat_kernels.simd.stages import basis, density, mix, pair_gradients, prod
 
 
 @njit(cache=True, nogil=True)
-def count_by_species(vectors: Any, second: Any, species: Any, square: Any, counts: Any) -> None:
-    """Number of pairs nearer than the cutoff, by species of the second atom."""
-    counts[:] = 0
-    for p in range(len(vectors)):
-        x, y, z = vectors[p, 0], vectors[p, 1], vectors[p, 2]
-        if x * x + y * y + z * z < square:
-            counts[species[second[p]]] += 1
+def select(pairs: Any, ends: Any, species: Any, kind: Any, cutoff: Any, kept: Any) -> Any:
+    """Append pairs ends[0] <= p < ends[1] with an atom of one species, nearer than the cutoff, to `kept`.
 
-
-@njit(cache=True, nogil=True)
-def fill_blocks(vectors: Any, second: Any, species: Any, cutoff: Any, places: Any, blocks: Any) -> None:
-    """Sort pair vectors by species into blocks of eight; the rest of a species' last block lies at the cutoff.
-
-    `places` = (counts, first block of each species and their number, slot of each pair: -1 beyond the cutoff).
+    `kept` = (list of pairs, how many it holds); returns how many it holds afterwards.
     """
-    counts, first, slots = places
-    for z in range(len(counts)):
-        first[z + 1] = first[z] + (counts[z] + 7) // 8
-        for slot in range(8 * first[z] + counts[z], 8 * first[z + 1]):
-            blocks[slot >> 3, slot & 7] = cutoff
-            blocks[slot >> 3, 8 + (slot & 7)] = 0.0
-            blocks[slot >> 3, 16 + (slot & 7)] = 0.0
-        counts[z] = 8 * first[z]
-    for p in range(len(vectors)):
+    _, second, vectors = pairs
+    chosen, total = kept
+    for p in range(ends[0], ends[1]):
         x, y, z = vectors[p, 0], vectors[p, 1], vectors[p, 2]
-        slots[p] = -1
-        if x * x + y * y + z * z < cutoff * cutoff:
-            kind = species[second[p]]
-            slot = counts[kind]
-            counts[kind] += 1
-            slots[p] = slot
-            block, lane = slot >> 3, slot & 7
-            blocks[block, lane], blocks[block, 8 + lane], blocks[block, 16 + lane] = x, y, z
-    for z in range(len(counts)):
-        counts[z] -= 8 * first[z]
+        # Written always, kept where counted: no branch to mispredict.
+        chosen[total] = p
+        total += (x * x + y * y + z * z < cutoff * cutoff) & (species[second[p]] == kind)
+    return total
 
 
 @njit(cache=True, nogil=True)
-def write_gradients(slots: Any, blocks: Any, gradients: Any) -> None:
-    """Gradients of the pairs of one atom, from the blocks."""
-    for p in range(len(gradients)):
-        slot = slots[p]
-        if slot < 0:
-            gradients[p, 0], gradients[p, 1], gradients[p, 2] = 0.0, 0.0, 0.0
-        else:
-            block, lane = slot >> 3, slot & 7
-            gradients[p, 0], gradients[p, 1] = blocks[block, lane], blocks[block, 8 + lane]
-            gradients[p, 2] = blocks[block, 16 + lane]
+def place(slot: Any, start: Any, size: Any) -> Any:
+    """Place of x of neighbour `slot` where blocks begin at `start`; y and z follow 8 and 16 later."""
+    return start + (slot >> 3) * size + (slot & 7)
 
 
 @njit(cache=True, nogil=True)
-def write_virial(partial: Any, virial: Any) -> None:
-    """Virial of one atom from its partial sums (6 * 8); clears them."""
+def fill_blocks(pairs: Any, ends: Any, species: Any, cutoff: Any, work: Any) -> None:
+    """Vectors of the pairs of one atom by species into blocks of eight; the last of a species is filled at the cutoff.
+
+    Writes the first block and the number of neighbours of each species, and the pairs in the order of the blocks.
+    """
+    vectors = pairs[2]
+    scratch, (start, size, _), first, counts, chosen = work
+    total = 0
+    for kind in range(len(counts)):
+        before, total = total, select(pairs, ends, species, kind, cutoff, (chosen, total))
+        count = total - before
+        begin, n_blocks = start + first[kind] * size, (count + 7) >> 3
+        for slot in range(count):
+            p, to = chosen[before + slot], place(slot, begin, size)
+            scratch[to], scratch[to + 8], scratch[to + 16] = vectors[p, 0], vectors[p, 1], vectors[p, 2]
+        for slot in range(count, 8 * n_blocks):
+            to = place(slot, begin, size)
+            scratch[to], scratch[to + 8], scratch[to + 16] = cutoff, 0.0, 0.0
+        counts[kind], first[kind + 1] = count, first[kind] + n_blocks
+
+
+@njit(cache=True, nogil=True)
+def write_gradients(ends: Any, work: Any, gradients: Any) -> None:
+    """Gradients of the pairs of one atom, from the blocks; zero beyond the cutoff."""
+    scratch, (start, size, _), first, counts, chosen = work
+    for p in range(ends[0], ends[1]):
+        gradients[p, 0], gradients[p, 1], gradients[p, 2] = 0.0, 0.0, 0.0
+    total = 0
+    for kind in range(len(counts)):
+        begin = start + first[kind] * size
+        for slot in range(counts[kind]):
+            p, source = chosen[total + slot], place(slot, begin, size)
+            gradients[p, 0], gradients[p, 1] = scratch[source], scratch[source + 8]
+            gradients[p, 2] = scratch[source + 16]
+        total += counts[kind]
+
+
+@njit(cache=True, nogil=True)
+def write_virial(scratch: Any, start: Any, virials: Any, i: Any) -> None:
+    """Virial of atom i from its six partial sums over eight lanes; clears them."""
     for component in range(6):
-        virial[component] = 0.0
-        for lane in range(8):
-            virial[component] += partial[8 * component + lane]
-            partial[8 * component + lane] = 0.0
+        total = 0.0
+        for lane in range(start + 8 * component, start + 8 * component + 8):
+            total += scratch[lane]
+            scratch[lane] = 0.0
+        virials[i, component] = total
 
 
 @njit(cache=True, nogil=True)
-def run_products(shape: Any, scratch: Any, parameters: Any, part: Any) -> Any:
+def run_products(shape: Any, scratch: Any, parameters: Any, centre: Any, part: Any) -> Any:
     """Stage `products` as a function of its own."""
-    return products(shape, scratch, parameters, part)
+    return products(shape, scratch, parameters, centre, part)
 
 
 @njit(cache=True, nogil=True)
-def run_gradients(shape: Any, scratch: Any, z: Any, block: Any) -> None:
+def run_gradients(shape: Any, scratch: Any, kind: Any, block: Any) -> None:
     """Stage `pair_gradients` as a function of its own."""
-    pair_gradients(shape, scratch, z, block)
+    pair_gradients(shape, scratch, kind, block)
 
 
 @njit(cache=True, nogil=True)
 def evaluate_sites(shape: Any, pairs: Any, species: Any, model: Any, work: Any, results: Any, atoms: Any) -> None:
     """Energies, virials and pair gradients of the atoms atoms[0] <= i < atoms[1].
 
-    `model` = (cutoff, inner, vectors of channels, parameters, constants); `work` = (scratch, its virial, its blocks, counts, first, slots);
-    `results` = (energies, virials, gradients).
+    `model` = (cutoff, inner, vectors of channels, parameters, constants); `work` as in `evaluation.workspace`;
+    `results` = (energies, virials, gradients). Arrays are passed whole: a slice costs more than a stage.
     """
-    offsets, second, vectors = pairs
+    offsets = pairs[0]
     cutoff, inner, n_parts, parameters, constants = model
-    scratch, partial_virial, blocks, counts, first, slots = work
+    scratch, (_, _, virial), first, counts, _ = work
     energies, virials, gradients = results
     for i in range(atoms[0], atoms[1]):
-        begin, end = offsets[i], offsets[i + 1]
-        near, kinds, table = vectors[begin:end], second[begin:end], parameters[species[i]]
-        count_by_species(near, kinds, species, cutoff * cutoff, counts)
-        fill_blocks(near, kinds, species, cutoff, (counts, first, slots), blocks)
+        ends, centre = (offsets[i], offsets[i + 1]), species[i]
+        fill_blocks(pairs, ends, species, cutoff, work)
         basis(shape, scratch, first[len(counts)], cutoff, inner)
-        for z in range(len(counts)):
-            density(shape, scratch, z, first[z], counts[z])
-        mix(shape, scratch, table)
-        energy = 0.0
+        for kind in range(len(counts)):
+            density(shape, scratch, kind, first[kind], counts[kind])
+        mix(shape, scratch, parameters, centre)
+        energy = constants[centre]
         for part in range(n_parts):
-            energy += run_products(shape, scratch, table, part)
-        energies[i] = constants[species[i]] + energy + unmix(shape, scratch, table)
-        for z in range(len(counts)):
-            for block in range(first[z], first[z + 1]):
-                run_gradients(shape, scratch, z, block)
-        write_gradients(slots, blocks, gradients[begin:end])
-        write_virial(partial_virial, virials[i])
+            energy += run_products(shape, scratch, parameters, centre, part)
+        energies[i] = energy + unmix(shape, scratch, parameters, centre)
+        for kind in range(len(counts)):
+            for block in range(first[kind], first[kind + 1]):
+                run_gradients(shape, scratch, kind, block)
+        write_gradients(ends, work, gradients)
+        write_virial(scratch, virial, virials, i)
 
 
 @njit(cache=True)

@@ -91,8 +91,9 @@ def density(e: Emitter, shape: KernelShape, scratch: Pointer, z: Any, first: Any
 
 
 @stage
-def mix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer) -> None:
-    """Channels from the density."""
+def mix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer, centre: Any) -> None:
+    """Channels from the density of an atom of species `centre`."""
+    parameters = _of_species(e, shape, parameters, centre)
     q, c = shape.density_row, shape.channel_row
     with e.loop(c // LANES) as part:
         column = e.times(part, LANES)
@@ -103,14 +104,15 @@ def mix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer) -
 
 
 @stage
-def products(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer, part: Any) -> Any:
+def products(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer, centre: Any, part: Any) -> Any:
     """Energy of the products of eight channels, 8 part <= c < 8 (part + 1); writes dE/dA_c."""
-    return emit_products(e, shape, scratch, parameters, e.times(part, LANES))
+    return emit_products(e, shape, scratch, _of_species(e, shape, parameters, centre), e.times(part, LANES))
 
 
 @stage
-def unmix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer) -> Any:
+def unmix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer, centre: Any) -> Any:
     """Energy of the linear and pair terms; writes dE/dA, where dE/dA_c enters through the transpose of W."""
+    parameters = _of_species(e, shape, parameters, centre)
     q, c = shape.density_row, shape.channel_row
     places, tables = shape.scratch, shape.parameters
     (energy,) = e.sums(1)
@@ -143,6 +145,10 @@ def pair_gradients(e: Emitter, shape: KernelShape, scratch: Pointer, z: Any, ind
         place = virial + LANES * component
         e.store(place, e.load(place) + term)
     _store_rows(e, block + shape.block.vector, gradient)
+
+
+def _of_species(e: Emitter, shape: KernelShape, parameters: Pointer, centre: Any) -> Pointer:
+    return parameters + e.times(centre, shape.parameters.size)
 
 
 def _block(e: Emitter, shape: KernelShape, scratch: Pointer, index: Any) -> Pointer:
