@@ -183,9 +183,7 @@ def _kernel(model: AceModel, coefficients: Coefficients) -> tuple[KernelShape, F
     """Shape of the compiled code and its parameters, kept for the models in use."""
     paths = tuple((path.degrees, path.intermediate) for path in model.paths)
     shape = KernelShape(model.n_species, model.n_radial, model.l_max, model.n_channels, paths)
-    return shape, pack_parameters(
-        shape, model.mixing, coefficients.linear, coefficients.pair, coefficients.product
-    )
+    return shape, pack_parameters(shape, model.mixing, coefficients.linear, coefficients.pair, coefficients.product)
 
 
 def densities(model: AceModel, neighbors: NeighborList, species: ArrayLike) -> Floats:

@@ -128,7 +128,7 @@ class Emitter:
             yield turn.index
 
     def times(self, index: Any, factor: int) -> Any:
-        """index * factor."""
+        """Index times factor."""
         return self.builder.mul(index, ir.Constant(INDEX, factor), flags=("nsw",))
 
     def split(self, index: Any) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -32,13 +33,11 @@ def evaluate_arrays(
     n = len(species)
     energies, virials, gradients, forces = np.empty(n), np.empty((n, 6)), np.empty((len(second), 3)), np.empty((n, 3))
     cutoff, inner, parameters, lone = constants
-    model = cutoff, inner, shape.channel_row // LANES, parameters, lone
+    model = shape, cutoff, inner, shape.channel_row // LANES, parameters, lone
     largest = int(np.diff(offsets).max())
 
     def sites(atoms: tuple[int, int]) -> None:
-        evaluate_sites(
-            shape, pairs, species, model, workspace(shape, largest), (energies, virials, gradients), atoms
-        )
+        evaluate_sites(pairs, species, model, workspace(shape, largest), (energies, virials, gradients), atoms)
 
     def gather(atoms: tuple[int, int]) -> None:
         gather_forces(offsets, arriving, gradients, forces, atoms)
@@ -64,7 +63,7 @@ def workspace(shape: KernelShape, largest: int) -> tuple[Any, ...]:
 def _in_parallel(work: Callable[[tuple[int, int]], None], n: int, threads: int) -> None:
     """Share n atoms among threads."""
     bounds = np.linspace(0, n, threads + 1).astype(int).tolist()
-    ranges = list(zip(bounds[:-1], bounds[1:], strict=True))
+    ranges = list(itertools.pairwise(bounds))
     if threads == 1:
         work(ranges[0])
         return

@@ -188,7 +188,7 @@ def aligned(size: tuple[int, ...]) -> Floats:
     return raw[start : start + count].reshape(size)
 
 
-class ShapeType(types.Opaque):  # type: ignore[misc]
+class ShapeType(types.Opaque):
     """Numba's type of a shape: each shape has code of its own, kept on disk by the name of this type."""
 
     def __init__(self, shape: KernelShape) -> None:
@@ -214,11 +214,11 @@ def shape_type(shape: KernelShape) -> ShapeType:
     return ShapeType(shape)
 
 
-@typeof_impl.register(KernelShape)  # type: ignore[misc]
+@typeof_impl.register(KernelShape)
 def _typeof_shape(shape: KernelShape, _context: Any) -> ShapeType:
     return shape_type(shape)
 
 
-@unbox(ShapeType)  # type: ignore[misc]
+@unbox(ShapeType)
 def _unbox_shape(_type: ShapeType, _object: Any, context: Any) -> Any:
     return NativeValue(context.context.get_dummy_value())

@@ -45,7 +45,7 @@ def pair_terms(pair: Pair, degrees: list[int]) -> Terms:
         if l1 == l2 and b < a:
             continue
         twice = 2.0 if l1 == l2 and a != b else 1.0
-        weights = [
+        weights: list[tuple[Component, float]] = [
             (((pair, degree), m), twice * float(tensor[a, b, m]))
             for degree, tensor in tensors.items()
             for m in range(2 * degree + 1)

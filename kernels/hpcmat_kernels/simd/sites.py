@@ -94,14 +94,14 @@ def run_gradients(shape: Any, scratch: Any, kind: Any, block: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def evaluate_sites(shape: Any, pairs: Any, species: Any, model: Any, work: Any, results: Any, atoms: Any) -> None:
+def evaluate_sites(pairs: Any, species: Any, model: Any, work: Any, results: Any, atoms: Any) -> None:
     """Energies, virials and pair gradients of the atoms atoms[0] <= i < atoms[1].
 
-    `model` = (cutoff, inner, vectors of channels, parameters, constants); `work` as in `evaluation.workspace`;
+    `model` = (shape, cutoff, inner, vectors of channels, parameters, constants); `work` as in `evaluation.workspace`;
     `results` = (energies, virials, gradients). Arrays are passed whole: a slice costs more than a stage.
     """
     offsets = pairs[0]
-    cutoff, inner, n_parts, parameters, constants = model
+    shape, cutoff, inner, n_parts, parameters, constants = model
     scratch, (_, _, virial), first, counts, _ = work
     energies, virials, gradients = results
     for i in range(atoms[0], atoms[1]):

@@ -98,7 +98,8 @@ def mix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer, c
     with e.loop(c // LANES) as part:
         column = e.times(part, LANES)
         sums = e.sums(shape.n_lm)
-        _contract(e, shape, sums, (scratch + shape.scratch.density, q), (parameters + shape.parameters.mixing + column, c))
+        weights = parameters + shape.parameters.mixing + column
+        _contract(e, shape, sums, (scratch + shape.scratch.density, q), (weights, c))
         for lm, total in enumerate(sums):
             e.store(scratch + (shape.scratch.channels + lm * c) + column, total.total)
 
@@ -292,6 +293,6 @@ def _angular_gradient(
 
 
 def _virial(vector: list[Vector], gradient: list[Vector]) -> list[Vector]:
-    """r ⊗ dE/dr in the order xx yy zz yz xz xy, symmetrised."""
+    """Tensor r ⊗ dE/dr in the order xx yy zz yz xz xy, symmetrised."""
     diagonal = [vector[a] * gradient[a] for a in range(3)]
     return diagonal + [0.5 * (vector[a] * gradient[b] + vector[b] * gradient[a]) for a, b in [(1, 2), (0, 2), (0, 1)]]
