@@ -78,7 +78,11 @@ class Sum:
 
     def add(self, term: Vector) -> None:
         """Add a vector."""
-        self._builder.store((self.total + term).value, self._slot)
+        self.set(self.total + term)
+
+    def set(self, total: Vector) -> None:
+        """Replace the sum."""
+        self._builder.store(total.value, self._slot)
 
     @property
     def total(self) -> Vector:
