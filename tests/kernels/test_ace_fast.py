@@ -146,17 +146,17 @@ def test_stages_use_full_width_fused_multiply_adds():
     model = make_model(1, **MEDIUM)
     shape = KernelShape(1, 8, 4, 16, tuple((path.degrees, path.intermediate) for path in model.paths))
 
-    @njit(float64(shape_type(shape), float64[::1], float64[:, ::1], int64))
-    def products(shape, scratch, parameters, part):
-        return stages.products(shape, scratch, parameters, 0, part)
+    @njit(float64(shape_type(shape), float64[::1], float64[:, ::1]))
+    def products(shape, scratch, parameters):
+        return stages.products(shape, scratch, parameters, 0)
 
     @njit(float64(shape_type(shape), float64[::1], int64))
     def density(shape, scratch, count):
         return stages.density(shape, scratch, 0, 0, count)
 
     @njit(float64(shape_type(shape), float64[::1], int64))
-    def gradients(shape, scratch, block):
-        return stages.pair_gradients(shape, scratch, 0, block)
+    def gradients(shape, scratch, blocks):
+        return stages.pair_gradients(shape, scratch, 0, 0, blocks)
 
     @njit(float64(float64[::1], float64))
     def one_by_one(values, factor):

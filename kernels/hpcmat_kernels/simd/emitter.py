@@ -7,7 +7,7 @@ reordered, so that results do not depend on how the code around them is compiled
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -130,6 +130,22 @@ class Emitter:
         first, last = (ir.Constant(INDEX, n) if isinstance(n, int) else n for n in (start, stop))
         with cgutils.for_range(self.builder, last, start=first, intp=INDEX) as turn:
             yield turn.index
+
+    def call(self, name: str, emit: Callable[..., None], *pointers: Pointer) -> None:
+        """Call code in a function of its own, written by `emit(emitter, *pointers)`.
+
+        A loop around inlined code would lift its invariants out, far more than there are registers.
+        """
+        values = [pointer.value for pointer in pointers]
+        module = self.builder.module
+        signature = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        function = ir.Function(module, signature, module.get_unique_name(name))
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        inner = Emitter(ir.IRBuilder(function.append_basic_block()))
+        emit(inner, *(Pointer(inner.builder, argument) for argument in function.args))
+        inner.builder.ret_void()
+        self.builder.call(function, values)
 
     def times(self, index: Any, factor: int) -> Any:
         """Index times factor."""

@@ -32,8 +32,7 @@ def evaluate_arrays(
     offsets, second, _ = pairs
     n = len(species)
     energies, virials, gradients, forces = np.empty(n), np.empty((n, 6)), np.empty((len(second), 3)), np.empty((n, 3))
-    cutoff, inner, parameters, lone = constants
-    model = shape, cutoff, inner, shape.channel_row // LANES, parameters, lone
+    model = (shape, *constants)
     largest = int(np.diff(offsets).max())
 
     def sites(atoms: tuple[int, int]) -> None:

@@ -92,6 +92,8 @@ class Scratch:
     """A_c (lm, C')"""
     channel_adjoint: int
     """dE/dA_c (lm, C')"""
+    energy: int
+    """(8) partial sums over channels"""
     virial: int
     """(6, 8) partial sums over neighbours"""
     blocks: int
@@ -100,7 +102,7 @@ class Scratch:
     def of(cls, shape: KernelShape) -> Scratch:
         """Places for one shape."""
         density, channels = shape.n_lm * shape.density_row, shape.n_lm * shape.channel_row
-        return cls(*_places(density, density, channels, channels, 6 * LANES))
+        return cls(*_places(density, density, channels, channels, LANES, 6 * LANES))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ T^{l1 l2 L}_M = Σ C A_{l1} A_{l2}, or a density itself. A pair coupled once ser
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -56,26 +57,66 @@ def pair_terms(pair: Pair, degrees: list[int]) -> Terms:
     return terms
 
 
-def all_terms(paths: tuple[PathDegrees, ...]) -> list[Terms]:
-    """The terms of each pair that the products need."""
-    return [pair_terms(pair, degrees) for pair, degrees in coupled_pairs(paths).items()]
+@dataclass(frozen=True)
+class Step:
+    """Products that share coupled pairs, and these pairs: done there and back before the next step."""
+
+    pairs: tuple[Terms, ...]
+    paths: tuple[int, ...]
+    """Numbers of the products."""
+
+    densities: tuple[int, ...]
+    """Indices lm of the densities in them."""
+
+    @property
+    def weights(self) -> list[float]:
+        """Weights of the couplings in the order in which the code asks for them: there, then back."""
+        forth = [weight for terms in self.pairs for _, _, weights in terms for _, weight in weights]
+        # d(A²) = 2 A dA
+        back = [
+            weight * (2.0 if a == b else 1.0)
+            for terms in reversed(self.pairs) for a, b, weights in terms for _, weight in weights
+        ]  # fmt: skip
+        return forth + back
 
 
 @lru_cache(maxsize=16)
+def steps_of(paths: tuple[PathDegrees, ...]) -> tuple[Step, ...]:
+    """All products in steps that share no pair: short code with few values alive at a time."""
+    degrees = coupled_pairs(paths)
+    steps = []
+    for linked in _linked_pairs(paths):
+        terms = tuple(pair_terms(pair, degrees[pair]) for pair in degrees if pair in linked)
+        numbers = tuple(number for number, path in enumerate(paths) if _pairs_of(path) <= linked)
+        occurring = sorted({degree for number in numbers for degree in paths[number][0]})
+        densities = tuple(lm for degree in occurring for lm in range(degree**2, (degree + 1) ** 2))
+        steps.append(Step(terms, numbers, densities))
+    return tuple(steps)
+
+
 def weights_in_order(paths: tuple[PathDegrees, ...]) -> Floats:
-    """Weights of the couplings in the order in which the code asks for them: there, then back.
+    """Weights of all steps.
 
     Each is read from memory where it is used. As constants they would be loaded early, held in registers that do not
     suffice, and spilled.
     """
-    pairs = all_terms(paths)
-    forth = [weight for terms in pairs for _, _, weights in terms for _, weight in weights]
-    # d(A²) = 2 A dA
-    back = [
-        weight * (2.0 if a == b else 1.0)
-        for terms in reversed(pairs) for a, b, weights in terms for _, weight in weights
-    ]  # fmt: skip
-    return np.array(forth + back, dtype=np.float64)
+    return np.array([weight for step in steps_of(paths) for weight in step.weights], dtype=np.float64)
+
+
+def _pairs_of(path: PathDegrees) -> set[Pair]:
+    return {pair for pair, _ in factors_of(path) if pair is not None}
+
+
+def _linked_pairs(paths: tuple[PathDegrees, ...]) -> list[set[Pair]]:
+    """Sets of pairs such that each product takes its pairs from one set."""
+    sets: list[set[Pair]] = []
+    for path in paths:
+        joined = _pairs_of(path)
+        for other in [pairs for pairs in sets if pairs & joined]:
+            sets.remove(other)
+            joined = joined | other
+        sets.append(joined)
+    return sets
 
 
 def coupled_pairs(paths: tuple[PathDegrees, ...]) -> dict[Pair, list[int]]:

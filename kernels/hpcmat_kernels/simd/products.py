@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from hpcmat_kernels.simd.emitter import Emitter, Pointer, Vector
+from hpcmat_kernels.simd.emitter import LANES, Emitter, Pointer, Vector
 from hpcmat_kernels.simd.layout import KernelShape
-from hpcmat_kernels.simd.plan import Component, Factor, PathDegrees, Terms, all_terms, factors_of
+from hpcmat_kernels.simd.plan import Component, Factor, PathDegrees, Step, Terms, factors_of, steps_of
 
 
 class Tape:
@@ -74,24 +75,45 @@ class Tape:
         return energy
 
 
-def emit_products(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer, column: Any) -> Any:
-    """Append the code of `stages.products` for the channels from `column` on."""
-    row = shape.channel_row
-    channels, adjoint = scratch + shape.scratch.channels + column, scratch + shape.scratch.channel_adjoint + column
-    thetas, weights = parameters + shape.parameters.product + column, parameters + shape.parameters.weights
-    places = itertools.count()
-    tape = Tape(
-        {lm: e.load(channels + lm * row) for lm in range(shape.n_lm)},
-        lambda: e.load_splat(weights + next(places)),
-    )
-    pairs = all_terms(shape.paths)
-    for terms in pairs:
+def emit_products(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer) -> Any:
+    """Append the code of `stages.products`: one function per step, run over all channels before the next."""
+    row, places = shape.channel_row, shape.scratch
+    _clear(e, scratch + places.energy, LANES)
+    _clear(e, scratch + places.channel_adjoint, shape.n_lm * row)
+    weights = parameters + shape.parameters.weights
+    for step in steps_of(shape.paths):
+        with e.loop(row // LANES) as part:
+            column = e.times(part, LANES)
+            operands = (scratch, scratch + column, parameters + column, weights)
+            e.call("products", partial(_emit_step, shape, step), *operands)
+        weights = weights + len(step.weights)
+    return e.horizontal_sum(e.load(scratch + places.energy))
+
+
+def _clear(e: Emitter, start: Pointer, length: int) -> None:
+    with e.loop(length // LANES) as index:
+        e.store(start + e.times(index, LANES), e.constant(0.0))
+
+
+def _emit_step(shape: KernelShape, step: Step, e: Emitter, *operands: Pointer) -> None:
+    """Add the energy and dE/dA_c of one step for eight channels.
+
+    `operands`: scratch vector, the same and the parameters shifted to the first of the channels, weights of the step.
+    """
+    scratch, shifted, parameters, weights = operands
+    row, places = shape.channel_row, itertools.count()
+    channels, adjoint = shifted + shape.scratch.channels, shifted + shape.scratch.channel_adjoint
+    used = step.densities
+    tape = Tape({lm: e.load(channels + lm * row) for lm in used}, lambda: e.load_splat(weights + next(places)))
+    for terms in step.pairs:
         tape.couple(terms)
-    energy = e.constant(0.0)
-    for number, path in enumerate(shape.paths):
-        energy = energy + tape.multiply(path, e.load(thetas + number * row))
-    for terms in reversed(pairs):
+    energy = e.load(scratch + shape.scratch.energy)
+    for number in step.paths:
+        theta = e.load(parameters + (shape.parameters.product + number * row))
+        energy = energy + tape.multiply(shape.paths[number], theta)
+    e.store(scratch + shape.scratch.energy, energy)
+    for terms in reversed(step.pairs):
         tape.uncouple(terms)
-    for lm in range(shape.n_lm):
-        e.store(adjoint + lm * row, tape.adjoint.get(lm, e.constant(0.0)))
-    return e.horizontal_sum(energy)
+    for lm in used:
+        place = adjoint + lm * row
+        e.store(place, e.load(place) + tape.adjoint[lm])

@@ -82,26 +82,14 @@ def write_virial(scratch: Any, start: Any, virials: Any, i: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def run_products(shape: Any, scratch: Any, parameters: Any, centre: Any, part: Any) -> Any:
-    """Stage `products` as a function of its own."""
-    return products(shape, scratch, parameters, centre, part)
-
-
-@njit(cache=True, nogil=True)
-def run_gradients(shape: Any, scratch: Any, kind: Any, block: Any) -> None:
-    """Stage `pair_gradients` as a function of its own."""
-    pair_gradients(shape, scratch, kind, block)
-
-
-@njit(cache=True, nogil=True)
 def evaluate_sites(pairs: Any, species: Any, model: Any, work: Any, results: Any, atoms: Any) -> None:
     """Energies, virials and pair gradients of the atoms atoms[0] <= i < atoms[1].
 
-    `model` = (shape, cutoff, inner, vectors of channels, parameters, constants); `work` as in `evaluation.workspace`;
+    `model` = (shape, cutoff, inner, parameters, constants); `work` as in `evaluation.workspace`;
     `results` = (energies, virials, gradients). Arrays are passed whole: a slice costs more than a stage.
     """
     offsets = pairs[0]
-    shape, cutoff, inner, n_parts, parameters, constants = model
+    shape, cutoff, inner, parameters, constants = model
     scratch, (_, _, virial), first, counts, _ = work
     energies, virials, gradients = results
     for i in range(atoms[0], atoms[1]):
@@ -111,13 +99,10 @@ def evaluate_sites(pairs: Any, species: Any, model: Any, work: Any, results: Any
         for kind in range(len(counts)):
             density(shape, scratch, kind, first[kind], counts[kind])
         mix(shape, scratch, parameters, centre)
-        energy = constants[centre]
-        for part in range(n_parts):
-            energy += run_products(shape, scratch, parameters, centre, part)
-        energies[i] = energy + unmix(shape, scratch, parameters, centre)
+        energy = products(shape, scratch, parameters, centre) + unmix(shape, scratch, parameters, centre)
+        energies[i] = constants[centre] + energy
         for kind in range(len(counts)):
-            for block in range(first[kind], first[kind + 1]):
-                run_gradients(shape, scratch, kind, block)
+            pair_gradients(shape, scratch, kind, first[kind], first[kind + 1])
         write_gradients(ends, work, gradients)
         write_virial(scratch, virial, virials, i)
 

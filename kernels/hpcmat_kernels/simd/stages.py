@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from numba.core import types
@@ -40,8 +41,6 @@ def stage(emit: Callable[..., Any]) -> Any:
                 else value
                 for kind, value in zip(signature.args[1:], values[1:], strict=True)
             ]
-            # A loop around inlined code would lift its constants out, far more than there are registers.
-            builder.function.attributes.add("noinline")
             result = emit(Emitter(builder), shape.shape, *operands)
             return context.get_constant(types.float64, 0.0) if result is None else result
 
@@ -105,9 +104,9 @@ def mix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer, c
 
 
 @stage
-def products(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer, centre: Any, part: Any) -> Any:
-    """Energy of the products of eight channels, 8 part <= c < 8 (part + 1); writes dE/dA_c."""
-    return emit_products(e, shape, scratch, _of_species(e, shape, parameters, centre), e.times(part, LANES))
+def products(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer, centre: Any) -> Any:
+    """Energy of the products; writes dE/dA_c."""
+    return emit_products(e, shape, scratch, _of_species(e, shape, parameters, centre))
 
 
 @stage
@@ -134,11 +133,15 @@ def unmix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer,
 
 
 @stage
-def pair_gradients(e: Emitter, shape: KernelShape, scratch: Pointer, z: Any, index: Any) -> None:
-    """Replace the directions in a block of neighbours of species z by dE_i/dr_ij; add to the virial."""
+def pair_gradients(e: Emitter, shape: KernelShape, scratch: Pointer, z: Any, first: Any, last: Any) -> None:
+    """Replace the directions in blocks first <= b < last, of species z, by dE_i/dr_ij; add to the virial."""
     adjoint = scratch + shape.scratch.adjoint + e.times(z, shape.radial_row)
-    virial = scratch + shape.scratch.virial
-    block = _block(e, shape, scratch, index)
+    with e.loop(last, start=first) as index:
+        operands = (_block(e, shape, scratch, index), adjoint, scratch + shape.scratch.virial)
+        e.call("pair_gradients", partial(_emit_gradients, shape), *operands)
+
+
+def _emit_gradients(shape: KernelShape, e: Emitter, block: Pointer, adjoint: Pointer, virial: Pointer) -> None:
     direction = [e.load(block + (shape.block.vector + LANES * a)) for a in range(3)]
     distance = e.load(block + shape.block.distance)
     gradient = _gradient(e, shape, block, adjoint)
