@@ -87,7 +87,8 @@ def ace_model(mixing: ArrayLike, cutoff: float, inner: float, degrees: tuple[int
     ValueError
         Where the shape of the mixing, the cutoffs or the degrees do not fit together.
     """
-    w = np.ascontiguousarray(mixing, dtype=np.float64)
+    w = np.array(mixing, dtype=np.float64, order="C")
+    w.setflags(write=False)
     if w.ndim != 4 or w.shape[2] % w.shape[0] or not np.isfinite(w).all():
         raise ValueError(f"The mixing must be finite and (species, l + 1, species K, C), not {w.shape}: check it.")
     n_species, l_max, n_radial = w.shape[0], w.shape[1] - 1, w.shape[2] // w.shape[0]
@@ -100,7 +101,7 @@ def ace_model(mixing: ArrayLike, cutoff: float, inner: float, degrees: tuple[int
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coefficients:
-    """The coefficient vector, cut into the arrays of the kernel."""
+    """The coefficient vector, cut into the arrays of the kernel; not to be changed in place."""
 
     constant: Floats
     """(n_species,) eV"""
@@ -135,9 +136,10 @@ def split_coefficients(model: AceModel, vector: ArrayLike) -> Coefficients:
     pair[:, :, rows, columns] = upper
     pair[:, :, columns, rows] = upper
     product = blocks[:, end_pairs:].reshape(model.n_species, len(model.paths), model.n_channels)
-    return Coefficients(
-        blocks[:, 0].copy(), np.ascontiguousarray(blocks[:, 1 : 1 + n_q]), pair, np.ascontiguousarray(product)
-    )
+    arrays = blocks[:, 0].copy(), blocks[:, 1 : 1 + n_q].copy(), pair, product.copy()
+    for array in arrays:
+        array.setflags(write=False)
+    return Coefficients(*arrays)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
