@@ -12,6 +12,7 @@ from pathlib import Path
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+from llvmlite import ir
 from numba import float64, int64, njit
 
 import hpcmat_kernels
@@ -20,8 +21,9 @@ from hpcmat_kernels.design import design_rows
 from hpcmat_kernels.neighbors import neighbor_list
 from hpcmat_kernels.reference.ace import site_energies
 from hpcmat_kernels.simd import stages
-from hpcmat_kernels.simd.emitter import Emitter
+from hpcmat_kernels.simd.emitter import Emitter, Pointer
 from hpcmat_kernels.simd.layout import KernelShape, shape_type
+from hpcmat_kernels.simd.products import emit_products
 
 PERIODIC = (True, True, True)
 SMALL = {"n_radial": 6, "l_max": 3, "n_channels": 8, "degrees": (3, 2)}
@@ -182,6 +184,29 @@ def test_count_of_full_width_instructions_notices_narrow_code():
     shape = KernelShape(1, 2, 0, 1, ())
     function = njit(float64(shape_type(shape), float64[::1]))(lambda shape, scratch: narrow(shape, scratch))
     assert full_width_fmas(function) == 0
+
+
+def sve_fmas(processor):
+    """Scalable-vector multiply-adds in the code of the products, compiled for an A64FX as for `processor`."""
+    paths = tuple((path.degrees, path.intermediate) for path in make_model(1, **MEDIUM).paths)
+    shape = KernelShape(1, 8, 4, 16, paths)
+    module = ir.Module()
+    pointer = ir.DoubleType().as_pointer()
+    function = ir.Function(module, ir.FunctionType(ir.DoubleType(), [pointer, pointer]), "products")
+    builder = ir.IRBuilder(function.append_basic_block())
+    scratch, parameters = (Pointer(builder, argument) for argument in function.args)
+    builder.ret(emit_products(Emitter(builder, processor), shape, scratch, parameters))
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(cpu="a64fx", opt=3)
+    module.triple, module.data_layout = target.triple, str(target.target_data)
+    assembly = target.emit_assembly(llvm.parse_assembly(str(module)))
+    return len(re.findall(r"\bf(?:n?mla|mad|nmls|msb)\s+z\d+\.d", assembly))
+
+
+def test_a64fx_gets_scalable_vector_instructions():
+    assert sve_fmas("a64fx") > 600
+    assert sve_fmas("generic") == 0
 
 
 PROGRAM = """

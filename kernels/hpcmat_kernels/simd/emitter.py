@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from llvmlite import ir
-from numba.core import cgutils
+from llvmlite import binding, ir
+from numba.core import cgutils, config
 
 LANES = 8
 DOUBLE = ir.DoubleType()
@@ -20,6 +20,8 @@ INDEX = ir.IntType(64)
 VECTOR = ir.VectorType(DOUBLE, LANES)
 POSITION = ir.IntType(32)
 FUSE = ("contract",)
+FIXED_WIDTH = {"a64fx": "vscale_range(4,4)"}
+"""Function attribute by processor that tells LLVM the width of its registers; else it takes the narrow NEON ones."""
 
 
 class Vector:
@@ -93,8 +95,13 @@ class Sum:
 class Emitter:
     """Appends instructions to the function that is being compiled."""
 
-    def __init__(self, builder: Any) -> None:
+    def __init__(self, builder: Any, processor: str | None = None) -> None:
         self.builder = builder
+        self._processor = processor or config.CPU_NAME or binding.get_host_cpu_name()
+        attribute = FIXED_WIDTH.get(self._processor)
+        if attribute is not None:
+            # llvmlite's own `add` knows no attribute with an argument.
+            set.add(builder.function.attributes, attribute)
 
     def constant(self, number: float) -> Vector:
         """The same number in every lane."""
@@ -142,7 +149,7 @@ class Emitter:
         function = ir.Function(module, signature, module.get_unique_name(name))
         function.linkage = "internal"
         function.attributes.add("noinline")
-        inner = Emitter(ir.IRBuilder(function.append_basic_block()))
+        inner = Emitter(ir.IRBuilder(function.append_basic_block()), self._processor)
         emit(inner, *(Pointer(inner.builder, argument) for argument in function.args))
         inner.builder.ret_void()
         self.builder.call(function, values)

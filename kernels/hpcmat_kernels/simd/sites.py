@@ -85,8 +85,8 @@ def write_virial(scratch: Any, start: Any, virials: Any, i: Any) -> None:
 def evaluate_sites(pairs: Any, species: Any, model: Any, work: Any, results: Any, atoms: Any) -> None:
     """Energies, virials and pair gradients of the atoms atoms[0] <= i < atoms[1].
 
-    `model` = (shape, cutoff, inner, parameters, constants); `work` as in `evaluation.workspace`;
-    `results` = (energies, virials, gradients). Arrays are passed whole: a slice costs more than a stage.
+    `model` = (shape, cutoff, inner, parameters, constants); `work` as in `evaluation.workspace`; `results` =
+    (energies, virials, gradients). Arrays are passed whole, since Numba counts references to slices atom by atom.
     """
     offsets = pairs[0]
     shape, cutoff, inner, parameters, constants = model
