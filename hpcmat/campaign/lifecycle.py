@@ -25,7 +25,7 @@ from hpcmat.campaign.state import CampaignState
 from hpcmat.campaign.structures import reference_structures, seed_structures
 from hpcmat.dispatch.executor import ParslDispatcher, Workers
 from hpcmat.dispatch.sites import Site, describe_machine
-from hpcmat.errors import BusyError, InputError
+from hpcmat.errors import BusyError, InputError, StorageError
 from hpcmat.records import encode
 from hpcmat.store.atomic import make_folder, require_writable, storage_error, write_text
 from hpcmat.store.journal import Journal
@@ -79,7 +79,10 @@ def request_stop(folder: CampaignFolder) -> bool:
 
 def _drive(start: Start, journal: Journal, state: CampaignState, observer: Observer) -> None:
     assert state.created is not None, "a journal begins with its Created event"
-    require_writable(Path(state.created.store))
+    store = Path(state.created.store)
+    if state.tasks and not store.is_dir():
+        raise StorageError(f"{store}: the result store of this campaign is gone; put it back, or link to where it is")
+    require_writable(store)
     machine = describe_machine(start.site)
     start.folder.stop_request.unlink(missing_ok=True)
     identity = str(start.folder.root.resolve())

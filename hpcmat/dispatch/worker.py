@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from hpcmat.errors import StorageError
 from hpcmat.records import Execution, Failure, FailureKind, Record, Task, decode, encode
-from hpcmat.store.atomic import is_disk_full, sha256_of
+from hpcmat.store.atomic import is_disk_full, sha256_of, sync_file
 from hpcmat.store.claims import HEARTBEAT_S, Process, claimant, touch_claim
 from hpcmat.store.results import Attempt, AttemptState, ResultStore
 
@@ -256,6 +256,9 @@ def _flush() -> None:
 def _files(folder: Path) -> tuple[tuple[str, str], ...]:
     own = {"claim.json", "record.json"}
     names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name not in own and p.name[0] != ".")
+    for name in names:
+        # The record that follows is durable; what it names must be so before.
+        sync_file(folder / name)
     return tuple((name, sha256_of(folder / name)) for name in names)
 
 

@@ -20,11 +20,11 @@ def uniform_for(*names: object) -> float:
 def reserved_frames(n_frames: int, fraction: float, *names: object) -> frozenset[int]:
     """Frames of one exploration drawn uniformly for the validation stream.
 
-    At least one, so that every trajectory is represented, and none where there is only one: it is then needed for
-    training.
+    At least one, so that every trajectory is represented; a single frame with the probability `fraction`, so that
+    trajectories that end at once leave something to train on and something to be judged by.
     """
-    if n_frames < 2:
-        return frozenset()
-    count = max(1, math.ceil(fraction * n_frames))
+    if n_frames == 1:
+        return frozenset({0} if uniform_for(*names, 0) < fraction else ())
+    count = min(n_frames, max(1, math.ceil(fraction * n_frames)))
     order = sorted(range(n_frames), key=lambda frame: uniform_for(*names, frame))
     return frozenset(order[:count])

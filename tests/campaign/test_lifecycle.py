@@ -12,7 +12,7 @@ from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.lifecycle import Start, request_stop, run_campaign
 from hpcmat.campaign.spec import load_campaign
 from hpcmat.dispatch.sites import load_site
-from hpcmat.errors import BusyError, InputError
+from hpcmat.errors import BusyError, InputError, StorageError
 from hpcmat.store.journal import sqlite_url
 
 
@@ -77,6 +77,11 @@ def story(tmp_path_factory):
         told.note("finished", driver := told.start())
         told.note("again", driver := told.start())
         told.edit("labels = 20", "labels = 30")
+        moved = told.trial.store.rename(told.trial.root / "moved")
+        with pytest.raises(StorageError) as gone:
+            told.run_here()
+        told.loss = str(gone.value)
+        moved.rename(told.trial.store)
         told.note("amended", driver := told.start())
     finally:
         kill(driver)
@@ -117,6 +122,11 @@ def test_completed_campaign_does_nothing_when_run_again(story):
     assert story.starts["again"] == story.starts["finished"]
     assert story.states["again"].last_time == story.states["finished"].last_time
     assert len(story.states["again"].runs) == 3
+
+
+def test_store_that_is_gone_is_named_instead_of_computing_all_again(story):
+    assert "is gone; put it back" in story.loss
+    assert str(story.trial.store) in story.loss
 
 
 def test_larger_budget_is_taken_up(story):

@@ -60,7 +60,9 @@ def test_reserved_frames_are_a_uniform_draw():
         assert len(drawn) == 2
         counts[list(drawn)] += 1
     assert np.abs(counts / 3000 - 0.2).max() < 0.03
-    assert reserved_frames(1, 0.9, "x") == frozenset()
+    assert reserved_frames(0, 0.5, "x") == frozenset()
+    single = [len(reserved_frames(1, 0.2, "campaign", trial)) for trial in range(3000)]
+    assert abs(np.mean(single) - 0.2) < 0.03
     assert len(reserved_frames(2, 0.01, "x")) == 1
 
 
