@@ -79,10 +79,7 @@ def request_stop(folder: CampaignFolder) -> bool:
 
 def _drive(start: Start, journal: Journal, state: CampaignState, observer: Observer) -> None:
     assert state.created is not None, "a journal begins with its Created event"
-    store = Path(state.created.store)
-    if state.tasks and not store.is_dir():
-        raise StorageError(f"{store}: the result store of this campaign is gone; put it back, or link to where it is")
-    require_writable(store)
+    _require_store(Path(state.created.store), begun=bool(state.runs))
     machine = describe_machine(start.site)
     start.folder.stop_request.unlink(missing_ok=True)
     identity = str(start.folder.root.resolve())
@@ -100,6 +97,14 @@ def _drive(start: Start, journal: Journal, state: CampaignState, observer: Obser
         driver = Driver(start.folder, journal, state, dispatcher, machine.cores_per_node, observer)
         with _draining_on_signals(start.folder):
             driver.run()
+
+
+def _require_store(store: Path, *, begun: bool) -> None:
+    """Make the result store before the first run is announced, so that one missing later is known to be lost."""
+    if begun and not store.is_dir():
+        raise StorageError(f"{store}: the result store of this campaign is gone; put it back, or link to where it is")
+    make_folder(store)
+    require_writable(store)
 
 
 def _require_usable(start: Start) -> None:

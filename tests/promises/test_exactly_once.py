@@ -1,11 +1,16 @@
 """Promise 1: a label paid for is never lost and never paid for twice, whatever is killed and when."""
 
 import random
+import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import psutil
 import pytest
 from harness import Trial, kill
+
+from hpcmat.campaign.events import Created, Decided, RunStarted, Submitted, read_event
 
 from hpcmat.records import FailureKind
 from hpcmat.store.results import AttemptState
@@ -27,6 +32,31 @@ def assert_exactly_once(trial: Trial) -> None:
         assert sum(a.record is not None and a.record.accepted for a in attempts) == 1
 
 
+def die_after(trial: Trial, events: int) -> None:
+    """Start a driver of this campaign that dies at once after so many events."""
+    script = Path(__file__).with_name("mortal_driver.py")
+    arguments = [str(trial.file), str(trial.folder.root), str(trial.store), str(events)]
+    died = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True, timeout=120)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+
+
+def test_driver_killed_between_every_two_events_of_its_start(tmp_path):
+    """Each driver lives one event longer than the one before: every seam of the start is cut, on any machine."""
+    trial = Trial(tmp_path, labels=12, points=5)
+    for events in range(7):
+        die_after(trial, events)
+    journal = trial.folder.journal()
+    kinds = [type(read_event(entry.payload)) for entry in journal.read()]
+    journal.close()
+    last_words = [kinds[count * (count + 1) // 2 - 1] for count in range(1, 7)]
+    assert last_words[0] is Created
+    assert {RunStarted, Decided, Submitted} <= set(last_words), "the seams that matter were not all cut"
+    finished = trial.run()
+    assert finished.returncode == 0, finished.stderr
+    assert_exactly_once(trial)
+    assert len(trial.state().done("train", "validation")) == 12
+
+
 def kill_driver_often(trial: Trial, kills: int) -> int:
     """Start the campaign and kill its driver, again and again: while it starts, while it adopts, while labels run.
 
@@ -45,6 +75,7 @@ def kill_driver_often(trial: Trial, kills: int) -> int:
         except subprocess.TimeoutExpired:
             kill(driver)
         else:
+            assert driver.returncode == 0, trial.errors
             return count
     return kills
 
