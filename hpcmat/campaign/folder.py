@@ -85,7 +85,7 @@ class CampaignFolder:
         Raises
         ------
         InputError
-            There is no campaign here.
+            There is no campaign here, or its driver died before it wrote anything.
         VersionError
             A newer version wrote it.
         StorageError
@@ -96,9 +96,12 @@ class CampaignFolder:
         journal = self.journal()
         try:
             journal.check_version()
-            return self.fold(journal)
+            state = self.fold(journal)
         finally:
             journal.close()
+        if state.created is None:
+            raise InputError(f"{self.root}: its journal is empty yet; begin the campaign with `hpcmat run` once more")
+        return state
 
     def fold(self, journal: Journal) -> CampaignState:
         """State after all events of its journal; raises VersionError where a newer version wrote one of them."""

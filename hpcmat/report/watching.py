@@ -74,7 +74,7 @@ class Watcher:
 
     def last_words(self) -> str:
         """What to say when nothing more will come."""
-        if campaign_phase(self.state) == "running":
+        if self.state.created is None or campaign_phase(self.state) == "running":
             return "no driver is running; the same `hpcmat run` goes on where it was"
         return status_text(status_of(self.state, time.time(), False))
 

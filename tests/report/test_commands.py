@@ -3,6 +3,7 @@ import os
 
 import pytest
 
+from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.cli.app import run
 from hpcmat.report.status import one_line, status_of, status_text
 from hpcmat.report.watching import Watcher
@@ -42,6 +43,15 @@ def test_no_campaign_is_bad_input_and_nothing_is_written(command, tmp_path, caps
     assert run([command, str(tmp_path / "nothing")]) == 2
     assert "no campaign here" in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("command", "code"), [("report", 2), ("status", 2), ("watch", 0)])
+def test_campaign_whose_driver_died_before_its_first_event_is_named_so(command, code, tmp_path, capsys):
+    journal = CampaignFolder(tmp_path).journal()
+    journal.create()
+    journal.close()
+    assert run([command, str(tmp_path)]) == code
+    assert "hpcmat run" in "".join(capsys.readouterr())
 
 
 def test_status_text_and_json_agree(folder, capsys):
