@@ -185,13 +185,13 @@ def evaluate(
     z = check_species(model, neighbors, species)
     if threads < 1:
         raise ValueError(f"At least one thread is needed, not {threads}: correct the argument.")
-    shape, parameters = _kernel(model, coefficients)
+    shape, parameters = kernel(model, coefficients)
     constants = (radii_of(model), parameters, coefficients.constant)
     return Evaluation(*evaluate_arrays(shape, pairs_of(neighbors), z, constants, threads))
 
 
 @lru_cache(maxsize=8)
-def _kernel(model: AceModel, coefficients: Coefficients) -> tuple[KernelShape, Floats]:
+def kernel(model: AceModel, coefficients: Coefficients) -> tuple[KernelShape, Floats]:
     """Shape of the compiled code and its parameters, kept for the models in use."""
     paths = tuple((path.degrees, path.intermediate) for path in model.paths)
     with_core = model.core != NO_CORE

@@ -45,6 +45,8 @@ def stage(emit: Callable[..., Any]) -> Any:
         return types.float64(shape, *arguments), append
 
     define.__name__ = emit.__name__
+    # For other back ends than Numba.
+    define.emit = emit  # type: ignore[attr-defined]
     # Numba matches arguments by name: the emitter's place is that of the typing context.
     define.__signature__ = inspect.signature(emit)  # type: ignore[attr-defined]
     return intrinsic(define)
@@ -86,7 +88,7 @@ def density(e: Emitter, shape: KernelShape, scratch: Pointer, z: Any, first: Any
         sums = e.sums(n_lm)
         with e.loop(count) as neighbour:
             index, lane = e.split(neighbour)
-            block = _block(e, shape, scratch, e.builder.add(first, index))
+            block = _block(e, shape, scratch, e.plus(first, index))
             radial = e.load(block + (rows.by_neighbour + part) + e.times(lane, shape.radial_row))
             harmonics = block + rows.harmonics + lane
             for lm in range(n_lm):
