@@ -1,7 +1,8 @@
 """The stages of `hpcmat_kernels.simd` as C++: an emitter that writes source text instead of LLVM code.
 
 Every operation becomes one statement, so that the compiler sees the data flow that LLVM is given. The text needs what
-`pair_style.cpp.in` defines: the vector type `Vector` with its operators, and the functions called on it here.
+`vectors.h.in` defines: `Vector` of eight doubles, `Register` of as many as the processor takes at once, and functions
+of both.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from hpcmat_kernels.simd.layout import KernelShape
 
 
 class Body:
-    """Statements of one function; `functions` are complete ones that stand before it in the file."""
+    """Statements of one function; `functions` are complete ones that stand before it in the file.
 
-    def __init__(self, functions: list[str]) -> None:
+    Where `by_register`, the function does one register of the eight lanes, from `lane` on.
+    """
+
+    def __init__(self, functions: list[str], by_register: bool = False) -> None:
         self.functions = functions
-        self.lines: list[str] = []
+        self.by_register = by_register
+        self.lines: list[str] = [f"  typedef {'Register' if by_register else 'Vector'} V;"]
         self.depth = 1
         self._numbers = itertools.count()
 
@@ -41,7 +46,11 @@ class Body:
 
     def vector(self, expression: str) -> Vector:
         """Append the definition of a vector."""
-        return CppVector(self, self.define("Vector", "v", expression))
+        return CppVector(self, self.define("V", "v", expression))
+
+    def place(self, pointer: Pointer) -> str:
+        """Address of eight doubles, or of the register among them."""
+        return f"{pointer.value} + lane" if self.by_register else str(pointer.value)
 
     def finish(self, head: str) -> None:
         """The function with this head is complete."""
@@ -54,7 +63,7 @@ def number(value: float) -> str:
 
 
 def _operand(other: Vector | float) -> str:
-    return str(other.value) if isinstance(other, Vector) else f"all({number(other)})"
+    return str(other.value) if isinstance(other, Vector) else f"all<V>({number(other)})"
 
 
 class CppVector(Vector):
@@ -90,7 +99,7 @@ class CppSum(Sum):
     def __init__(self, body: Body) -> None:
         self._builder = body
         self._slot = body.name("s")
-        body.add(f"Vector {self._slot} = all(0.0);")
+        body.add(f"V {self._slot} = all<V>(0.0);")
 
     def set(self, total: Vector) -> None:
         """Replace the sum."""
@@ -114,11 +123,11 @@ class CppEmitter(Emitter):
 
     def splat(self, scalar: Any) -> Vector:
         """A scalar in every lane."""
-        return self.builder.vector(f"all({scalar})")
+        return self.builder.vector(f"all<V>({scalar})")
 
     def load(self, pointer: Pointer) -> Vector:
         """Eight consecutive doubles."""
-        return self.builder.vector(f"load({pointer.value})")
+        return self.builder.vector(f"load<V>({self.builder.place(pointer)})")
 
     def load_splat(self, pointer: Pointer) -> Vector:
         """One double in every lane."""
@@ -126,7 +135,7 @@ class CppEmitter(Emitter):
 
     def store(self, pointer: Pointer, vector: Vector) -> None:
         """Write eight consecutive doubles."""
-        self.builder.add(f"store({pointer.value}, {vector.value});")
+        self.builder.add(f"store({self.builder.place(pointer)}, {vector.value});")
 
     def sums(self, count: int) -> list[Sum]:
         """`count` running sums."""
@@ -143,13 +152,17 @@ class CppEmitter(Emitter):
         self.builder.add("}")
 
     def call(self, name: str, emit: Callable[..., None], *pointers: Pointer) -> None:
-        """Call code in a function of its own, written by `emit(emitter, *pointers)`."""
+        """Call code in a function of its own, written by `emit(emitter, *pointers)`.
+
+        It is called for each register, since its many values would not fit twice where registers are short.
+        """
         functions = self.builder.functions
-        unique, inner = f"{name}_{len(functions)}", Body(functions)
+        unique, inner = f"{name}_{len(functions)}", Body(functions, by_register=True)
         names = [f"p{place}" for place in range(len(pointers))]
         emit(CppEmitter(inner), *(CppPointer(inner, argument) for argument in names))
-        inner.finish(f"NOINLINE void {unique}({', '.join(f'double *{argument}' for argument in names)})")
-        self.builder.add(f"{unique}({', '.join(pointer.value for pointer in pointers)});")
+        inner.finish(f"NOINLINE void {unique}({', '.join(f'double *{argument}' for argument in names)}, long lane)")
+        values = ", ".join(pointer.value for pointer in pointers)
+        self.builder.add(f"for (long lane = 0; lane < 8; lane += WIDTH) {unique}({values}, lane);")
 
     def times(self, index: Any, factor: int) -> Any:
         """Index times factor."""
@@ -178,7 +191,7 @@ class CppEmitter(Emitter):
     def transpose(self, rows: list[Vector]) -> list[Vector]:
         """Columns of eight rows."""
         table = self.builder.name("t")
-        self.builder.add(f"Vector {table}[8] = {{{', '.join(row.value for row in rows)}}};")
+        self.builder.add(f"V {table}[8] = {{{', '.join(row.value for row in rows)}}};")
         self.builder.add(f"transpose({table});")
         return [CppVector(self.builder, f"{table}[{column}]") for column in range(len(rows))]
 
