@@ -13,12 +13,12 @@ from pathlib import Path
 from string import Template
 
 from hpcmat_kernels.ace import AceModel, Coefficients, kernel
+from hpcmat_kernels.lammps.build import FLAGS, NATIVE
 from hpcmat_kernels.lammps.cpp import number, stage_functions
 from hpcmat_kernels.simd import stages
 from hpcmat_kernels.simd.layout import KernelShape
 
 STYLE = "ace/hpcmat"
-FLAGS = "-O3 -march=native -ffp-contract=fast -fno-math-errno -std=c++17 -shared -fPIC"
 STAGES = [stages.basis, stages.density, stages.mix, stages.products, stages.unmix, stages.pair_gradients]
 
 
@@ -36,7 +36,7 @@ def plugin_source(model: AceModel, coefficients: Coefficients, elements: Sequenc
     folder = Path(__file__).parent
     fields = _numbers(shape, model, coefficients) | {
         "style": style,
-        "build": f"g++ {FLAGS} -I HEADERS -I MPI_HEADERS FILE.cpp -o FILE.so",
+        "build": f"g++ {' '.join((*FLAGS, *NATIVE))} -I HEADERS -I MPI_HEADERS FILE.cpp -o FILE.so",
         "elements": " ".join(elements),
         "quoted": ", ".join(f'"{element}"' for element in elements),
         "vectors": (folder / "vectors.h.in").read_text(),
