@@ -41,7 +41,7 @@ compute e all pe/atom
 compute s all stress/atom NULL virial
 compute p all pressure NULL virial
 thermo_style custom step temp pe etotal c_p[*]
-timestep 0.001
+timestep 0.00025
 fix move all nve
 """
 
@@ -82,8 +82,7 @@ def main():
         try:
             answers.append(run(job))
             first = answers[-1]["rank"] == 0
-        # LAMMPS raises nothing more special.
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - LAMMPS raises nothing more special
             answers.append(str(error))
     if first:
         Path(sys.argv[2]).write_bytes(pickle.dumps(answers))

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from hpcmat_kernels.ace import ace_model, evaluate, split_coefficients
+from hpcmat_kernels.design import design_rows
 from hpcmat_kernels.lammps import build
 from hpcmat_kernels.lammps.build import build_plugin
 from hpcmat_kernels.lammps.plugin import plugin_source
 from hpcmat_kernels.neighbors import neighbor_list
 
-PERIODIC = (True, True, True)
 ELEMENTS = ("Si", "Ge", "C")
 CUTOFF = 4.0
 
@@ -26,7 +26,11 @@ CUTOFF = 4.0
 def make_model(n_species, n_radial=4, l_max=3, n_channels=3, degrees=(3, 2), **options):
     mixing = np.random.default_rng(0).normal(size=(n_species, l_max + 1, n_species * n_radial, n_channels))
     model = ace_model(mixing, CUTOFF, 1.0, degrees, **options)
-    return model, split_coefficients(model, np.random.default_rng(1).normal(size=model.n_features) * 0.02)
+    vector = np.random.default_rng(1).normal(size=model.n_features)
+    # Every term counts: small features get large coefficients.
+    atoms = structure(n_species)
+    features = design_rows(model, neighbors_of(atoms["positions"], atoms["cell"]), atoms["types"]).site
+    return model, split_coefficients(model, 0.01 * vector / np.maximum(abs(features).max(axis=0), 1e-6))
 
 
 def make_plugin(folder, model, coefficients, machine=build.NATIVE):
@@ -64,8 +68,12 @@ def run_lammps(folder, jobs, ranks=1):
     return pickle.loads(answered.read_bytes())
 
 
-def kernel_answer(model, coefficients, positions, cell, types, pbc=PERIODIC):
-    return evaluate(model, coefficients, neighbor_list(positions, cell, pbc, CUTOFF), types)
+def neighbors_of(positions, cell):
+    return neighbor_list(positions, cell, (True, True, True), CUTOFF)
+
+
+def kernel_answer(model, coefficients, positions, cell, types):
+    return evaluate(model, coefficients, neighbors_of(positions, cell), types)
 
 
 def assert_same(answer, expected):
@@ -151,7 +159,7 @@ def test_two_ranks_equal_one(two_species, tmp_path):
 def test_molecular_dynamics(two_species, tmp_path):
     """Atoms move, cross borders and meet new neighbors; energy is kept, and the last step is the kernel's."""
     model, coefficients, plugin = two_species
-    steps = [job_of(plugin, 2, steps=n, pair=job_of(plugin, 2)["pair"] + MOTION) for n in (0, 100)]
+    steps = [job_of(plugin, 2, steps=n, pair=job_of(plugin, 2)["pair"] + MOTION) for n in (0, 200)]
     start, end = run_lammps(tmp_path, steps, ranks=2)
     moved = end["positions"]
     assert_same(end, kernel_answer(model, coefficients, moved, steps[0]["cell"], steps[0]["types"]))

@@ -15,6 +15,7 @@ from string import Template
 from hpcmat_kernels.ace import AceModel, Coefficients, kernel
 from hpcmat_kernels.lammps.build import FLAGS, NATIVE
 from hpcmat_kernels.lammps.cpp import number, stage_functions
+from hpcmat_kernels.lammps.elements import check_elements
 from hpcmat_kernels.simd import stages
 from hpcmat_kernels.simd.layout import KernelShape
 
@@ -30,7 +31,9 @@ def plugin_source(model: AceModel, coefficients: Coefficients, elements: Sequenc
     ValueError
         Where there is not one distinct symbol for each species, or the name of the style is not usable in LAMMPS.
     """
-    _check_names(model, elements, style)
+    check_elements(model, elements)
+    if not re.fullmatch("[a-z0-9]+(/[a-z0-9]+)*", style):
+        raise ValueError(f"A style is lower-case words joined by /, not {style!r}: rename it.")
     shape, parameters = kernel(model, coefficients)
     functions = stage_functions(STAGES, shape, {"radii": ["cutoff", "inner", "core_start", "core_end"]})
     folder = Path(__file__).parent
@@ -64,12 +67,3 @@ def _numbers(shape: KernelShape, model: AceModel, coefficients: Coefficients) ->
 def _table(values: Iterable[float]) -> str:
     literals = [f"{number(value)}," for value in values]
     return "\n".join(" ".join(literals[start : start + 4]) for start in range(0, len(literals), 4))
-
-
-def _check_names(model: AceModel, elements: Sequence[str], style: str) -> None:
-    if len(set(elements)) != model.n_species or len(elements) != model.n_species:
-        raise ValueError(f"The model has {model.n_species} species, not {list(elements)}: name each once.")
-    if not all(re.fullmatch("[A-Z][a-z]?", element) for element in elements):
-        raise ValueError(f"Chemical symbols are needed, not {list(elements)}: correct the names.")
-    if not re.fullmatch("[a-z0-9]+(/[a-z0-9]+)*", style):
-        raise ValueError(f"A style is lower-case words joined by /, not {style!r}: rename it.")
