@@ -8,8 +8,9 @@ The file holds functions of complex densities, each a product with explicit spec
 
 Our g_k vanish at r_c, so they are combinations of the G_n: R_{1..K} are the g_k, R_{K+1..K+C} the mixed ones. A channel
 sums over the species of its neighbours, hence a product of ν channels becomes one function per combination of ν
-species. Without spline tables the file is exact; ML-PACE tabulates R with a step of `SPLINE_STEP`, which costs about
-1e-10 of the energy. Lysogorskiy et al., npj Comput. Mater. 7 (2021) 97.
+species. The file itself is exact; ML-PACE tabulates R with a step of `SPLINE_STEP`: the evaluators that come with
+python-ace 0.4.0rc1 agree with our kernel to 1e-11 eV and 1e-8 eV/Å (forces up to 40 eV/Å; one, two and three species,
+with and without core). Lysogorskiy et al., npj Comput. Mater. 7 (2021) 97.
 """
 
 from __future__ import annotations
@@ -82,19 +83,16 @@ EMBEDDING = {
 
 def radial_expansion(model: AceModel) -> Floats:
     """M (K, K + 2) with g_k = Σ_n M_kn G_n, without the core."""
-    n_radial, cutoff, inner = model.n_radial, model.cutoff, model.inner
-    rows = []
-    for k in range(n_radial):
-
-        def radial(x: Floats, k: int = k) -> Floats:
-            r = 0.5 * cutoff * (1.0 + x)
-            s = (2.0 * r - (cutoff + inner)) / (cutoff - inner)
-            values: Floats = chebyshev.Chebyshev.basis(k)(s) * (0.5 * (1.0 - x)) ** 3
-            return values
-
-        # Σ_n a_n T_n with Σ_n a_n = 0 at the cutoff, where all T_n are 1.
-        rows.append(-2.0 * chebyshev.chebinterpolate(radial, n_radial + 2)[1:])
-    return np.array(rows)
+    cutoff, inner = model.cutoff, model.inner
+    n_terms = model.n_radial + 3
+    # At as many Chebyshev nodes as there are coefficients, interpolation is exact.
+    x = chebyshev.chebpts1(n_terms)
+    s = (cutoff * (1.0 + x) - (cutoff + inner)) / (cutoff - inner)
+    values = chebyshev.chebvander(s, model.n_radial - 1) * ((0.5 * (1.0 - x)) ** 3)[:, None]
+    terms = np.linalg.solve(chebyshev.chebvander(x, n_terms - 1), values)
+    # g = Σ_n a_n T_n, and Σ_n a_n = 0 at the cutoff, where all T_n are 1.
+    expansion: Floats = np.asarray(-2.0 * terms[1:].T, dtype=np.float64)
+    return expansion
 
 
 def _bond(model: AceModel, z: int, other: int) -> dict[str, Any]:
@@ -178,7 +176,8 @@ def _product_terms(model: AceModel) -> Terms:
     for number, path in enumerate(model.paths):
         for components, weight in complex_polynomial(path).items():
             for species in itertools.product(range(model.n_species), repeat=len(components)):
-                factors = sorted((l, z, m) for (l, m), z in zip(components, species, strict=True))
+                pairs = zip(components, species, strict=True)
+                factors = sorted((degree, z, m) for (degree, m), z in pairs)
                 ls, mus, ms = zip(*factors, strict=True)
                 total[ls, mus][ms][number] += weight
     return total

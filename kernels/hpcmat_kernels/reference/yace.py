@@ -45,12 +45,12 @@ def parse(text: str) -> YaceFile:
     assert all(e["npoti"] == "FinnisSinclair" and e["FS_parameters"] == [1.0, 1.0] for e in embeddings)
     bonds = dict(line.split(": ", 1) for line in sections["bonds"])
     functions: dict[int, list[dict[str, Any]]] = {}
+    current: list[dict[str, Any]] = []
     for line in sections["functions"]:
         if line.startswith("- "):
-            functions[centre].append(_value(line[2:]))
+            current.append(_value(line[2:]))
         else:
-            centre = int(line.rstrip(":"))
-            functions[centre] = []
+            current = functions[int(line.rstrip(":"))] = []
     (elements,), (constants,) = sections["elements"], sections["E0"]
     pairs = {(first, second): _value(bond) for key, bond in bonds.items() for first, second in [_value(key)]}
     return YaceFile(_value(elements), _value(constants), pairs, functions)
