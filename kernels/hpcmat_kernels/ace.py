@@ -27,7 +27,7 @@ from hpcmat_kernels.couplings import MonomialTable, ProductPath, monomial_table,
 from hpcmat_kernels.harmonics import degree_of_index, harmonics_into, recursion, scratch
 from hpcmat_kernels.neighbors import NeighborList
 from hpcmat_kernels.radial import check_radial, radial_into
-from hpcmat_kernels.simd.evaluation import evaluate_arrays
+from hpcmat_kernels.simd.evaluation import Pairs, evaluate_arrays
 from hpcmat_kernels.simd.layout import KernelShape, pack_parameters
 
 Floats = NDArray[np.float64]
@@ -205,7 +205,7 @@ def check_species(model: AceModel, neighbors: NeighborList, species: ArrayLike) 
     return z
 
 
-def pairs_of(neighbors: NeighborList) -> tuple[Ints, Ints, Floats]:
+def pairs_of(neighbors: NeighborList) -> Pairs:
     """Arrays of a neighbour list in the order of the compiled loops."""
     return neighbors.offsets, neighbors.second, neighbors.vectors
 
