@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hpcmat_kernels.neighbors.append import COINCIDENT_ANG
-from hpcmat_kernels.neighbors.bins import COINCIDENT, CROWDED, FAR, FINE, FLAT
+from hpcmat_kernels.neighbors.bins import COINCIDENT, CROWDED, FINE, FLAT
 from hpcmat_kernels.neighbors.expand import caller_offsets, write_pairs, write_vectors
 from hpcmat_kernels.neighbors.images import FARTHEST_ANG, FREE_POINTS, MOST_IMAGES_PER_ATOM
 from hpcmat_kernels.neighbors.search import all_neighbors
@@ -98,10 +98,8 @@ def neighbor_pairs(positions: ArrayLike, cell: ArrayLike, pbc: Periodicity, cuto
     r, h, periodic = checked_structure(positions, cell, pbc)
     check_length("cutoff", cutoff)
     status, sites, offsets, neighbors = all_neighbors(r, (h, periodic), float(cutoff), bool(half))
-    if status == COINCIDENT:
-        raise ValueError(_coincidence(r, h, periodic))
     if status != FINE:
-        raise ValueError(explanation(status, r, h, cutoff))
+        raise ValueError(failure(status, r, (h, periodic), cutoff))
     n_pairs = int(offsets[-1])
     # NumPy asks for large pages, Numba does not.
     first, second, shifts = np.empty(n_pairs, np.int32), np.empty(n_pairs, np.int32), np.empty((n_pairs, 3), np.int32)
@@ -110,8 +108,8 @@ def neighbor_pairs(positions: ArrayLike, cell: ArrayLike, pbc: Periodicity, cuto
     return Pairs(first, second, shifts, starts)
 
 
-def _coincidence(positions: Floats, cell: Floats, periodic: NDArray[np.bool_]) -> str:
-    _, sites, offsets, neighbors = all_neighbors(positions, (cell, periodic), COINCIDENT_ANG, False)
+def _coincidence(positions: Floats, lattice: tuple[Floats, NDArray[np.bool_]]) -> str:
+    _, sites, offsets, neighbors = all_neighbors(positions, lattice, COINCIDENT_ANG, False)
     place = int(np.flatnonzero(np.diff(offsets))[0])
     other = int(neighbors[offsets[place]])
     n = len(sites.order)
@@ -147,8 +145,11 @@ def check_length(name: str, value: float) -> None:
         raise ValueError(f"The {name} must be a positive length in Å, not {value}: correct the settings.")
 
 
-def explanation(status: int, positions: Floats, cell: Floats, cutoff: float) -> str:
+def failure(status: int, positions: Floats, lattice: tuple[Floats, NDArray[np.bool_]], cutoff: float) -> str:
     """Why a search failed, and what to do."""
+    cell = lattice[0]
+    if status == COINCIDENT:
+        return _coincidence(positions, lattice)
     if status == FLAT:
         return f"The periodic lattice vectors of {cell.tolist()} span no volume: correct the cell or switch pbc off."
     if status == CROWDED:
@@ -156,10 +157,8 @@ def explanation(status: int, positions: Floats, cell: Floats, cutoff: float) -> 
             f"A cutoff of {cutoff} Å needs more than {FREE_POINTS} images and {MOST_IMAGES_PER_ATOM} of each atom in "
             f"the cell {cell.tolist()}: shorten the cutoff or check the units."
         )
-    if status == FAR:
-        atom = int(np.abs(positions).max(axis=1).argmax())
-        return (
-            f"The position of atom {atom} is not finite or beyond {FARTHEST_ANG:.0e} Å: check the structure or shorten "
-            "the time step."
-        )
-    return "Two atoms coincide: remove one of them from the structure."
+    atom = int(np.abs(positions).max(axis=1).argmax())
+    return (
+        f"The position of atom {atom} is not finite or beyond {FARTHEST_ANG:.0e} Å: check the structure or shorten the "
+        "time step."
+    )
