@@ -31,7 +31,7 @@ from hpcmat_kernels.couplings import MonomialTable, ProductPath, monomial_table,
 from hpcmat_kernels.harmonics import degree_of_index, harmonics_into, recursion, scratch
 from hpcmat_kernels.neighbors import NeighborList
 from hpcmat_kernels.radial import NO_CORE, check_radial, core_into, radial_into
-from hpcmat_kernels.simd.evaluation import Constants, evaluate_arrays
+from hpcmat_kernels.simd.evaluation import Constants, Pairs, evaluate_arrays
 from hpcmat_kernels.simd.layout import KernelShape, aligned, pack_parameters
 
 Floats = NDArray[np.float64]
@@ -238,7 +238,7 @@ def check_species(model: AceModel, neighbors: NeighborList, species: ArrayLike) 
     return z
 
 
-def pairs_of(neighbors: NeighborList) -> tuple[Ints, Ints, Floats]:
+def pairs_of(neighbors: NeighborList) -> Pairs:
     """Arrays of a neighbour list in the order of the compiled loops."""
     return neighbors.offsets, neighbors.second, neighbors.vectors
 

@@ -15,7 +15,7 @@ from hpcmat_kernels.simd.layout import Floats, KernelShape, aligned
 from hpcmat_kernels.simd.sites import arriving_pairs, evaluate_sites, gather_forces, write_features
 
 Ints = NDArray[np.int64]
-Pairs = tuple[Ints, Ints, Floats]
+Pairs = tuple[Ints, NDArray[np.int32], Floats]
 """Offsets, second atoms and vectors of a neighbour list."""
 Constants = tuple[tuple[float, float, float, float], Floats, Floats]
 """Radii (cutoff, inner, core), parameter vectors (M, species, size), energies of the lone atoms (M, species)."""
