@@ -149,4 +149,6 @@ def all_neighbors(positions: Any, lattice: Any, cutoff: Any, half: Any) -> Any:
     while done < n and not coincident:
         neighbors = _enlarged(neighbors, offsets[done], per_atom * n * SPARE)
         done, coincident = search(bins, keys, (cutoff, half), (neighbors, offsets), done)
-    return (COINCIDENT if coincident else FINE), sites, offsets, neighbors[: offsets[done] + PADDING]
+    neighbors = neighbors[: offsets[done] + PADDING]
+    neighbors[offsets[done] :] = 0
+    return (COINCIDENT if coincident else FINE), sites, offsets, neighbors
