@@ -9,8 +9,8 @@ from hpcmat_kernels.design import design_rows
 from hpcmat_kernels.neighbors import neighbor_list
 
 PERIODIC = (True, True, True)
-CUTOFF, SIGMA, DEPTH, MASS = 4.4, 2.3, 0.35, 63.5
-LATTICE = 3.52
+CUTOFF, SIGMA, DEPTH, MASS = 4.4, 2.3, 4.0, 63.5
+LATTICE = 3.515
 FACE_CENTRES = np.array([(0, 0, 0), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)])
 
 
