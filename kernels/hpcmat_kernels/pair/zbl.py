@@ -1,7 +1,7 @@
 """Screened nuclear repulsion of Ziegler, Biersack and Littmark, switched off smoothly between two radii.
 
-φ(r) = k z_i z_j / r · Σ_m c_m exp(-d_m r / a) + S(r), a = 0.4685 Å / (z_i^0.23 + z_j^0.23); "The stopping and range
-of ions in matter" (1985). S is the switch of LAMMPS' `pair zbl`: constant below the inner radius, then a polynomial that
+φ(r) = k z_i z_j Σ_m c_m exp(-d_m r / a) / r + S(r), a = 0.4685 Å / (z_i^0.23 + z_j^0.23); "The stopping and range of
+ions in matter" (1985). S is the switch of LAMMPS' `pair zbl`: constant below the inner radius, then a polynomial that
 takes φ, φ' and φ'' to zero at the outer one.
 """
 
