@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
 
-from hpcmat_kernels.ace import AceModel, Coefficients, kernel
+from hpcmat_kernels.ace import AceModel, Coefficients, kernel_of
 from hpcmat_kernels.lammps.build import FLAGS, NATIVE
 from hpcmat_kernels.lammps.cpp import number, stage_functions
 from hpcmat_kernels.lammps.elements import check_elements
@@ -34,7 +34,7 @@ def plugin_source(model: AceModel, coefficients: Coefficients, elements: Sequenc
     check_elements(model, elements)
     if not re.fullmatch("[a-z0-9]+(/[a-z0-9]+)*", style):
         raise ValueError(f"A style is lower-case words joined by /, not {style!r}: rename it.")
-    shape, parameters = kernel(model, coefficients)
+    shape, (_, parameters, _) = kernel_of(model, (coefficients,))
     functions = stage_functions(STAGES, shape, {"radii": ["cutoff", "inner", "core_start", "core_end"]})
     folder = Path(__file__).parent
     fields = _numbers(shape, model, coefficients) | {
@@ -60,6 +60,7 @@ def _numbers(shape: KernelShape, model: AceModel, coefficients: Coefficients) ->
         "constants": ", ".join(map(number, coefficients.constant)),
         "virial": str(shape.scratch.virial),
         "blocks": str(shape.scratch.blocks),
+        "gradient": str(shape.block.gradient),
         "block_size": str(shape.block.size),
     }
 
