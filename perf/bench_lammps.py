@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 from bench_ace import (
     CUTOFF,
+    STANDING,
     Crystal,
     best,
     crystal,
-    lammps_engine,
-    lammps_seconds,
     random_model,
     snap_seconds,
     start_clean,
+    step_seconds,
 )
+from lammps_peer import started
 from rows import Row, parser, publish, row
 
 from hpcmat_kernels.ace import AceModel, Coefficients, Evaluation, evaluate, split_coefficients
@@ -41,18 +42,20 @@ def kernel_answer(model: AceModel, coefficients: Coefficients, system: Crystal) 
 def plugin_seconds(library: Path, system: Crystal, expected: Evaluation) -> float:
     """Time per step and atom of the plugin, s; stops where its answer is wrong."""
     n = len(system.positions)
-    engine = lammps_engine(system, f"plugin load {library}\npair_style {STYLE}\npair_coeff * * Si")
-    engine.commands_string("compute e all pe/atom\ncompute sum all reduce sum c_e\nthermo_style custom pe c_sum\nrun 0")
-    forces = np.array(engine.gather_atoms("f", 1, 3)).reshape(n, 3)
-    energies = np.array(engine.gather("c_e", 1, 1))
+    style = f"plugin load {library}\npair_style {STYLE}\npair_coeff * * Si\n"
+    with started(system.positions, system.cell, np.zeros(n, dtype=int), style + STANDING) as engine:
+        engine.commands_string("compute e all pe/atom\ncompute sum all reduce sum c_e\nthermo_style custom pe c_sum")
+        engine.command("run 0")
+        forces = np.array(engine.gather_atoms("f", 1, 3)).reshape(n, 3)
+        energies = np.array(engine.gather("c_e", 1, 1))
+        mean = engine.get_thermo("pe") / n
+        engine.commands_string("thermo_style one\nuncompute sum\nuncompute e")
+        seconds = step_seconds(engine)
     errors = abs(energies - expected.site_energies).max(), abs(forces - expected.forces).max()
     print(f"{system.element}: plugin - kernel at most {errors[0]:.1e} eV per atom, {errors[1]:.1e} eV/Å")
     assert errors[0] < 1e-10
     assert errors[1] < 1e-9
-    assert abs(engine.get_thermo("pe") / n - expected.site_energies.mean()) < 1e-10
-    engine.commands_string("thermo_style one\nuncompute sum\nuncompute e\nrun 0")
-    seconds = lammps_seconds(engine)
-    engine.close()
+    assert abs(mean - expected.site_energies.mean()) < 1e-10
     return seconds
 
 

@@ -4,22 +4,16 @@ Usage: lammps_program.py JOBS RESULTS. Each job has the cell (lower triangle), p
 that define the pair style, and how many steps to run. A job that LAMMPS refuses has its message as result.
 """
 
-import ctypes
 import pickle
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-# The package finds MPI only where it is loaded already.
-(mpi,) = [file.locate() for file in metadata.files("mpich") if file.name == "libmpi.so.12"]
-ctypes.CDLL(str(mpi), mode=ctypes.RTLD_GLOBAL)
+sys.path.insert(0, str(Path(__file__).parents[2] / "perf"))
+from lammps_peer import BAR_PER_EV_ANG3, import_lammps
 
-import lammps  # noqa: E402 - see above
-
-EV_PER_BAR_ANG3 = 1 / 1.6021765e6
-"""LAMMPS' own factor of units metal."""
+lammps = import_lammps()
 
 
 def setup(job):
@@ -62,10 +56,10 @@ def run(job):
         "positions": np.array(engine.gather_atoms("x", 1, 3)).reshape(n, 3),
         "forces": np.array(engine.gather_atoms("f", 1, 3)).reshape(n, 3),
         "site_energies": np.array(engine.gather("c_e", 1, 1)),
-        "site_stress": np.array(engine.gather("c_s", 1, 6)).reshape(n, 6) * EV_PER_BAR_ANG3,
+        "site_stress": np.array(engine.gather("c_s", 1, 6)).reshape(n, 6) / BAR_PER_EV_ANG3,
         "energy": engine.get_thermo("pe"),
         "total": engine.get_thermo("etotal"),
-        "virial": -pressure[[0, 1, 2, 5, 4, 3]] * volume * EV_PER_BAR_ANG3,
+        "virial": -pressure[[0, 1, 2, 5, 4, 3]] * volume / BAR_PER_EV_ANG3,
         "ranks": engine.extract_setting("world_size"),
         "rank": engine.extract_setting("world_rank"),
         "local": engine.extract_setting("nlocal"),
