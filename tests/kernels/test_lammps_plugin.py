@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hpcmat_kernels import pair
 from hpcmat_kernels.ace import ace_model, evaluate, split_coefficients
 from hpcmat_kernels.design import design_rows
 from hpcmat_kernels.lammps import build
@@ -193,6 +194,49 @@ pair_style hybrid ace/hpcmat zero 4.0
 pair_coeff * * ace/hpcmat Si Ge NULL
 pair_coeff * 3 zero
 """
+
+
+def test_overlay_with_nuclear_repulsion(tmp_path):
+    """As production runs are set up: the model leaves its core to ZBL, which LAMMPS has itself."""
+    core = (1.5, 2.6)
+    model, coefficients = make_model(2, core=core)
+    job = job_of(make_plugin(tmp_path, model, coefficients), 2, pair=OVERLAY)
+    (answer,) = run_lammps(tmp_path, [job])
+    assert isinstance(answer, dict), answer
+    ours = kernel_answer(model, coefficients, job["positions"], job["cell"], job["types"])
+    repulsion = pair.evaluate(
+        pair.zbl([14, 32], *core), job["positions"], job["cell"], (True, True, True), job["types"]
+    )
+    np.testing.assert_allclose(answer["forces"], ours.forces + repulsion.forces, rtol=0, atol=1e-9)
+    total = ours.site_energies.sum() + repulsion.site_energies.sum()
+    assert answer["energy"] == pytest.approx(total, rel=0, abs=1e-9)
+    assert abs(repulsion.forces).max() > 1e-2
+
+
+OVERLAY = """
+pair_style hybrid/overlay ace/hpcmat zbl 1.5 2.6
+pair_coeff * * ace/hpcmat Si Ge
+pair_coeff 1 1 zbl 14 14
+pair_coeff 1 2 zbl 14 32
+pair_coeff 2 2 zbl 32 32
+"""
+
+
+def test_two_plugins_at_once(tmp_path):
+    libraries, expected = [], 0.0
+    job = job_of("", 1)
+    for style, n_radial in (("ace/one", 3), ("ace/two", 5)):
+        model, coefficients = make_model(1, n_radial=n_radial)
+        folder = tmp_path / style[4:]
+        folder.mkdir()
+        libraries.append(build_plugin(plugin_source(model, coefficients, ["Si"], style), folder))
+        expected += kernel_answer(model, coefficients, job["positions"], job["cell"], job["types"]).site_energies
+    job["plugin"] = f"{libraries[0]}\nplugin load {libraries[1]}"
+    job["pair"] = "pair_style hybrid/overlay ace/one ace/two\npair_coeff * * ace/one Si\npair_coeff * * ace/two Si\n"
+    (answer,) = run_lammps(tmp_path, [job])
+    assert isinstance(answer, dict), answer
+    np.testing.assert_allclose(answer["site_energies"], expected, rtol=0, atol=1e-10)
+
 
 REFUSALS = {
     "units": ({"units": "real"}, "set units metal"),
