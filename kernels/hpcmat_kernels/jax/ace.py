@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from hpcmat_kernels.ace import AceModel, Coefficients, check_species
 from hpcmat_kernels.harmonics import degree_of_index, normalisation
 from hpcmat_kernels.neighbors import NeighborList
+from hpcmat_kernels.radial import NO_CORE
 
 EnergyFunction = Callable[[ArrayLike, ArrayLike], jax.Array]
 
@@ -72,7 +73,12 @@ def _radial(model: AceModel, distance: jax.Array) -> jax.Array:
     polynomials = [jnp.ones_like(s), s]
     for _ in range(2, model.n_radial):
         polynomials.append(2 * s * polynomials[-1] - polynomials[-2])
-    return jnp.stack(polynomials, axis=1) * jnp.maximum(0.0, 1 - distance / model.cutoff)[:, None] ** 3
+    envelope = jnp.maximum(0.0, 1 - distance / model.cutoff) ** 3
+    if model.core != NO_CORE:
+        start, end = model.core
+        t = jnp.clip((distance - start) / (end - start), 0.0, 1.0)
+        envelope = envelope * t**3 * (10.0 + t * (6.0 * t - 15.0))
+    return jnp.stack(polynomials, axis=1) * envelope[:, None]
 
 
 def _harmonics(direction: jax.Array, l_max: int) -> jax.Array:

@@ -158,6 +158,10 @@ class Emitter:
         """Index times factor."""
         return self.builder.mul(index, ir.Constant(INDEX, factor), flags=("nsw",))
 
+    def plus(self, index: Any, other: Any) -> Any:
+        """Sum of two indices."""
+        return self.builder.add(index, other)
+
     def split(self, index: Any) -> tuple[Any, Any]:
         """Vector and lane of an element: index // 8, index % 8."""
         return self.builder.ashr(index, ir.Constant(INDEX, 3)), self.builder.and_(index, ir.Constant(INDEX, 7))

@@ -18,53 +18,63 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from numba.core import types
+from numba.core import cgutils, types
+from numba.core.types.containers import BaseTuple
 from numba.extending import intrinsic
 
 from hpcmat_kernels.harmonics import lm_index, recursion
 from hpcmat_kernels.simd.emitter import LANES, Emitter, Pointer, Sum, Vector
 from hpcmat_kernels.simd.layout import KernelShape
-from hpcmat_kernels.simd.products import emit_products
+from hpcmat_kernels.simd.products import emit_product_features, emit_products
 
 
 def stage(emit: Callable[..., Any]) -> Any:
-    """A function for Numba, (shape, arrays and numbers) -> float, from one that appends its code.
+    """A function for Numba, (shape, arrays, numbers and tuples) -> float, from one that appends its code.
 
-    `emit` gets the emitter, the shape, a `Pointer` for each array, and returns a scalar or None for 0.
+    `emit` gets the emitter, the shape, a `Pointer` for each array, a list for each tuple, and returns a scalar or
+    None for 0.
     """
 
     def define(_typing: Any, shape: Any, *arguments: Any) -> Any:
         def append(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            operands = [
-                Pointer(builder, context.make_array(kind)(context, builder, value).data)
-                if isinstance(kind, types.Array)
-                else value
-                for kind, value in zip(signature.args[1:], values[1:], strict=True)
-            ]
+            kinds = zip(signature.args[1:], values[1:], strict=True)
+            operands = [_operand(context, builder, kind, value) for kind, value in kinds]
             result = emit(Emitter(builder), shape.shape, *operands)
             return context.get_constant(types.float64, 0.0) if result is None else result
 
         return types.float64(shape, *arguments), append
 
     define.__name__ = emit.__name__
+    # For other back ends than Numba.
+    define.emit = emit  # type: ignore[attr-defined]
     # Numba matches arguments by name: the emitter's place is that of the typing context.
     define.__signature__ = inspect.signature(emit)  # type: ignore[attr-defined]
     return intrinsic(define)
 
 
+def _operand(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """What `emit` gets for an argument of type `kind`."""
+    if isinstance(kind, types.Array):
+        return Pointer(builder, context.make_array(kind)(context, builder, value).data)
+    return cgutils.unpack_tuple(builder, value) if isinstance(kind, BaseTuple) else value
+
+
 @stage
-def basis(e: Emitter, shape: KernelShape, scratch: Pointer, n_blocks: Any, cutoff: Any, inner: Any) -> None:
+def basis(e: Emitter, shape: KernelShape, scratch: Pointer, n_blocks: Any, radii: Any) -> None:
     """Replace each vector of the blocks by its direction; write distances, radial functions and harmonics."""
     rows = shape.block
-    outer, inside = e.splat(cutoff), e.splat(inner)
+    cutoff, inner, start, end = (e.splat(radius) for radius in radii)
     with e.loop(n_blocks) as index:
         block = _block(e, shape, scratch, index)
         x, y, z = (e.load(block + (rows.vector + LANES * a)) for a in range(3))
         distance = e.square_root(x * x + y * y + z * z)
         inverse = e.constant(1.0) / distance
         direction = [x * inverse, y * inverse, z * inverse]
-        _store_rows(e, block + rows.vector, [*direction, distance, inverse])
-        values, slopes = _radial(e, shape.n_radial, distance, outer, inside)
+        _store_rows(e, block + rows.vector, direction)
+        _store_rows(e, block + rows.distance, [distance, inverse])
+        values, slopes = _radial(e, shape.n_radial, distance, cutoff, inner)
+        if shape.core:
+            values, slopes = _switch_off(e, (values, slopes), distance, start, end)
         _store_rows(e, block + rows.radial, values)
         _store_rows(e, block + rows.slopes, slopes)
         _store_by_neighbour(e, shape, block, values)
@@ -79,7 +89,7 @@ def density(e: Emitter, shape: KernelShape, scratch: Pointer, z: Any, first: Any
         sums = e.sums(n_lm)
         with e.loop(count) as neighbour:
             index, lane = e.split(neighbour)
-            block = _block(e, shape, scratch, e.builder.add(first, index))
+            block = _block(e, shape, scratch, e.plus(first, index))
             radial = e.load(block + (rows.by_neighbour + part) + e.times(lane, shape.radial_row))
             harmonics = block + rows.harmonics + lane
             for lm in range(n_lm):
@@ -110,6 +120,12 @@ def products(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Point
 
 
 @stage
+def product_features(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer, features: Pointer) -> None:
+    """Products B (P, C') themselves."""
+    emit_product_features(e, shape, scratch, (parameters, features))
+
+
+@stage
 def unmix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer, centre: Any) -> Any:
     """Energy of the linear and pair terms; writes dE/dA, where dE/dA_c enters through the transpose of W."""
     parameters = _of_species(e, shape, parameters, centre)
@@ -134,21 +150,24 @@ def unmix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer,
 
 @stage
 def pair_gradients(e: Emitter, shape: KernelShape, scratch: Pointer, z: Any, first: Any, last: Any) -> None:
-    """Replace the directions in blocks first <= b < last, of species z, by dE_i/dr_ij; add to the virial."""
+    """Write dE_i/dr_ij of blocks first <= b < last, of species z; add to the virial.
+
+    The basis stays as it was, so that other coefficients can follow.
+    """
     adjoint = scratch + shape.scratch.adjoint + e.times(z, shape.radial_row)
     with e.loop(last, start=first) as index:
-        operands = (_block(e, shape, scratch, index), adjoint, scratch + shape.scratch.virial)
+        operands = (_block(e, shape, scratch, index), adjoint, scratch)
         e.call("pair_gradients", partial(_emit_gradients, shape), *operands)
 
 
-def _emit_gradients(shape: KernelShape, e: Emitter, block: Pointer, adjoint: Pointer, virial: Pointer) -> None:
+def _emit_gradients(shape: KernelShape, e: Emitter, block: Pointer, adjoint: Pointer, scratch: Pointer) -> None:
     direction = [e.load(block + (shape.block.vector + LANES * a)) for a in range(3)]
     distance = e.load(block + shape.block.distance)
-    gradient = _gradient(e, shape, block, adjoint)
+    gradient = _gradient(e, shape, (block, scratch + shape.scratch.across), adjoint)
     for component, term in enumerate(_virial([distance * d for d in direction], gradient)):
-        place = virial + LANES * component
+        place = scratch + (shape.scratch.virial + LANES * component)
         e.store(place, e.load(place) + term)
-    _store_rows(e, block + shape.block.vector, gradient)
+    _store_rows(e, block + shape.block.gradient, gradient)
 
 
 def _of_species(e: Emitter, shape: KernelShape, parameters: Pointer, centre: Any) -> Pointer:
@@ -190,6 +209,22 @@ def _radial(
     values = [u3] + [t * u3 for t in first[1:]]
     slopes = [du3] + [t * du3 + (float(k) * scaled) * second[k - 1] for k, t in enumerate(first) if k]
     return values, slopes
+
+
+def _switch_off(
+    e: Emitter, radial: tuple[list[Vector], list[Vector]], distance: Vector, start: Vector, end: Vector
+) -> tuple[list[Vector], list[Vector]]:
+    """Radial functions f g_k with their derivatives, f = 6 t^5 - 15 t^4 + 10 t^3."""
+    one = e.constant(1.0)
+    width = one / (end - start)
+    rest = e.positive_part(one - e.positive_part((distance - start) * width))
+    t = one - rest
+    square = t * t
+    step = square * t * (t * (6.0 * t - 15.0) + 10.0)
+    slope = 30.0 * (square * (rest * rest)) * width
+    values, slopes = radial
+    switched = [slope * g + step * dg for g, dg in zip(values, slopes, strict=True)]
+    return [step * g for g in values], switched
 
 
 def _legendre(e: Emitter, l_max: int, z: Vector) -> dict[tuple[int, int], Vector]:
@@ -239,52 +274,55 @@ def _contract(
                 sums[lm].add(e.load_splat(vectors + i + lm * n_inner) * factor)
 
 
-def _gradient(e: Emitter, shape: KernelShape, block: Pointer, adjoint: Pointer) -> list[Vector]:
-    """dE_i/dr_ij = r̂ (R - r̂·V / r) + V / r, with R along and V / r across the direction."""
-    rows = shape.block
-    radial = _project(e, shape, block, adjoint)
+def _gradient(e: Emitter, shape: KernelShape, places: tuple[Pointer, Pointer], adjoint: Pointer) -> list[Vector]:
+    """dE_i/dr_ij = r̂ (R - r̂·V / r) + V / r, with R along and V / r across the direction.
+
+    `places` are those of the block and of Q_lm.
+    """
+    rows, (block, across) = shape.block, places
+    radial = _project(e, shape, places, adjoint)
     x, y, z = direction = [e.load(block + (rows.vector + LANES * a)) for a in range(3)]
-    vx, vy, vz = _angular_gradient(e, shape, block, direction)
+    vx, vy, vz = _angular_gradient(e, shape.l_max, across, direction)
     inverse = e.load(block + rows.inverse)
     along = radial - inverse * (x * vx + y * vy + z * vz)
     return [inverse * vx + along * x, inverse * vy + along * y, inverse * vz + along * z]
 
 
-def _project(e: Emitter, shape: KernelShape, block: Pointer, adjoint: Pointer) -> Vector:
-    """R = Σ_k dg_k Σ_lm H_{k,lm} Y_lm; replaces the harmonics by Q_lm = Σ_k H_{k,lm} g_k."""
+def _project(e: Emitter, shape: KernelShape, places: tuple[Pointer, Pointer], adjoint: Pointer) -> Vector:
+    """R = Σ_k dg_k Σ_lm H_{k,lm} Y_lm; writes Q_lm = Σ_k H_{k,lm} g_k."""
+    block, across = places
     values = [e.load(block + (shape.block.radial + LANES * k)) for k in range(shape.n_radial)]
     sums = e.sums(shape.n_radial)
     with e.loop(shape.n_lm) as lm:
-        place = block + shape.block.harmonics + e.times(lm, LANES)
         row = adjoint + e.times(lm, shape.density_row)
-        harmonic, across = e.load(place), e.constant(0.0)
+        harmonic, total = e.load(block + shape.block.harmonics + e.times(lm, LANES)), e.constant(0.0)
         for k, value in enumerate(values):
             factor = e.load_splat(row + k)
-            across = across + factor * value
+            total = total + factor * value
             sums[k].add(factor * harmonic)
-        e.store(place, across)
+        e.store(across + e.times(lm, LANES), total)
     radial = e.constant(0.0)
-    for k, total in enumerate(sums):
-        radial = radial + total.total * e.load(block + (shape.block.slopes + LANES * k))
+    for k, sum_over_lm in enumerate(sums):
+        radial = radial + sum_over_lm.total * e.load(block + (shape.block.slopes + LANES * k))
     return radial
 
 
 def _angular_gradient(
-    e: Emitter, shape: KernelShape, block: Pointer, direction: list[Vector]
+    e: Emitter, l_max: int, across: Pointer, direction: list[Vector]
 ) -> tuple[Vector, Vector, Vector]:
     """V = Σ_lm Q_lm ∇Y_lm; terms of equal m and sign share the azimuthal factors of ∇Y."""
-    factors = recursion(shape.l_max)
+    factors = recursion(l_max)
     x, y, z = direction
-    legendre, powers = _legendre(e, shape.l_max, z), _azimuthal(e, shape.l_max, x, y)
+    legendre, powers = _legendre(e, l_max, z), _azimuthal(e, l_max, x, y)
     vx = vy = vz = e.constant(0.0)
-    for m, sign in [(0, 1)] + [(m, sign) for m in range(1, shape.l_max + 1) for sign in (1, -1)]:
+    for m, sign in [(0, 1)] + [(m, sign) for m in range(1, l_max + 1) for sign in (1, -1)]:
         ring = rise = e.constant(0.0)
-        for degree in range(m, shape.l_max + 1):
-            across = e.load(block + (shape.block.harmonics + LANES * lm_index(degree, sign * m)))
+        for degree in range(m, l_max + 1):
+            weight = e.load(across + LANES * lm_index(degree, sign * m))
             if m:
-                ring = ring + legendre[degree, m] * across
+                ring = ring + legendre[degree, m] * weight
             if degree > m:
-                rise = rise + factors[2, degree, m] * legendre[degree, m + 1] * across
+                rise = rise + factors[2, degree, m] * legendre[degree, m + 1] * weight
         cosine, sine = powers[m]
         vz = vz + rise * (cosine if sign > 0 else sine)
         if m:
