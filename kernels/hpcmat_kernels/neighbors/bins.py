@@ -19,9 +19,9 @@ lattice vectors span no volume; two atoms coincide."""
 
 PADDING = 8
 """Elements beyond the last that vector code may read or write."""
-COLUMN = 0.5
+COLUMN = 1.25
 """Width of a column, in units of the reach."""
-HEIGHT = 0.25
+HEIGHT = 0.0625
 """Height of a bin in a column, in units of the reach."""
 BINS_PER_POINT = 4.0
 SMALLEST_VOLUME = 1e-6
