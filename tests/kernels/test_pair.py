@@ -263,5 +263,8 @@ def test_refuses_structures_that_do_not_fit():
         evaluate(style, positions, cell, PERIODIC, 0 * species, threads=0)
     with pytest.raises(ValueError, match="longer list"):
         evaluate_list(style, verlet_list(positions, cell, PERIODIC, 4.0, 1.0), positions, cell, 0 * species)
+    with pytest.raises(ValueError, match="make the list again"):
+        bare = verlet_list(positions, cell, PERIODIC, 5.0, 0.0)
+        evaluate_list(style, bare, positions + 1e-6 * np.sin(positions), cell, 0 * species)
     with pytest.raises(ValueError, match="finite"):
         evaluate(style, np.where(np.arange(3) == 0, np.nan, positions), cell, PERIODIC, 0 * species)

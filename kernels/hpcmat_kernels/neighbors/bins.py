@@ -19,9 +19,9 @@ lattice vectors span no volume; two atoms coincide."""
 
 PADDING = 8
 """Elements beyond the last that vector code may read or write."""
-COLUMN = 0.5
+COLUMN = 1.25
 """Width of a column, in units of the reach."""
-HEIGHT = 0.25
+HEIGHT = 0.0625
 """Height of a bin in a column, in units of the reach."""
 BINS_PER_POINT = 4.0
 SMALLEST_VOLUME = 1e-6
@@ -98,7 +98,8 @@ def _points(inside: Any, cell: Any, owners: Any, shifts: Any) -> Any:
     """Positions of atoms and ghosts."""
     n, total = len(inside), len(inside) + len(owners)
     points = np.empty((total, 3))
-    points[:n] = inside
+    for i in range(n):
+        points[i, 0], points[i, 1], points[i, 2] = inside[i, 0], inside[i, 1], inside[i, 2]
     for g in range(len(owners)):
         i, x, y, z = owners[g], shifts[g, 0], shifts[g, 1], shifts[g, 2]
         for b in range(3):
@@ -112,8 +113,10 @@ def _grid(points: Any, reach: Any) -> Any:
     origin, edges = np.empty(3), np.array([COLUMN, COLUMN, HEIGHT]) * reach
     lengths, counts = np.empty(3), np.empty(3, dtype=np.int64)
     for a in range(3):
-        origin[a] = points[:, a].min()
-        lengths[a] = points[:, a].max() - origin[a]
+        low, high = points[0, a], points[0, a]
+        for p in range(len(points)):
+            low, high = min(low, points[p, a]), max(high, points[p, a])
+        origin[a], lengths[a] = low, high - low
     limit = BINS_PER_POINT * len(points) + 64.0
     while True:
         product = 1.0
@@ -181,6 +184,7 @@ def _sorted(status: Any, points: Any, images: Any, reach: Any) -> Any:
     owner_places, sorted_shifts = np.empty(total - n, dtype=np.int32), np.empty((total - n, 3), dtype=np.int32)
     for g in range(total - n):
         owner_places[g] = places[owners[ghosts[g]]]
-        sorted_shifts[g] = shifts[ghosts[g]]
+        for a in range(3):
+            sorted_shifts[g, a] = shifts[ghosts[g], a]
     sites = Sites(order, wraps, owner_places, sorted_shifts)
     return status, sites, Bins(x, y, z, ids, slots, starts, origin, edges, counts)

@@ -12,6 +12,7 @@ FARTHEST_ANG = 1e9
 FREE_POINTS = 1_000_000
 MOST_IMAGES_PER_ATOM = 64
 """Beyond both, a cutoff is not meant for its cell: the images would fill the memory."""
+TINY = 1e-300
 SLACK = 1e-9
 """Relative widening of searches, far above rounding: it costs nothing but a few useless tests."""
 
@@ -19,61 +20,63 @@ SLACK = 1e-9
 @njit(cache=True)
 def inverse_of(cell: Any) -> Any:
     """Inverse of a (3, 3) matrix, by cross products."""
-    inverse = np.empty((3, 3))
+    inverse, volume = np.empty((3, 3)), 0.0
     for a in range(3):
-        u, v = cell[(a + 1) % 3], cell[(a + 2) % 3]
+        u, v = (a + 1) % 3, (a + 2) % 3
         for b in range(3):
             c, d = (b + 1) % 3, (b + 2) % 3
-            inverse[b, a] = u[c] * v[d] - u[d] * v[c]
-    volume = cell[0, 0] * inverse[0, 0] + cell[0, 1] * inverse[1, 0] + cell[0, 2] * inverse[2, 0]
-    return inverse / volume
+            inverse[b, a] = cell[u, c] * cell[v, d] - cell[u, d] * cell[v, c]
+    for b in range(3):
+        volume += cell[0, b] * inverse[b, 0]
+    for a in range(3):
+        for b in range(3):
+            inverse[a, b] /= volume
+    return inverse
 
 
 @njit(cache=True)
 def completed(cell: Any, periodic: Any) -> Any:
-    """The cell with rows of axes without periodicity replaced by unit vectors orthogonal to the periodic ones.
-
-    Volume zero where the periodic rows are degenerate.
-    """
-    result = cell.copy()
+    """The cell with rows of axes without periodicity replaced by unit vectors orthogonal to the periodic ones."""
+    result = np.zeros((3, 3))
+    for a in range(3):
+        for b in range(3):
+            result[a, b] = cell[a, b] if periodic[a] else 0.0
     for a in range(3):
         if not periodic[a]:
-            result[a] = 0.0
-    for a in range(3):
-        if not periodic[a]:
-            result[a] = _normal(result)
+            _set_normal(result, a)
     return result
 
 
 @njit(cache=True)
-def _normal(rows: Any) -> Any:
-    """Unit vector orthogonal to the rows that are not zero (at most two)."""
-    best, largest = np.zeros(3), -1.0
-    for k in range(3):
-        trial = np.zeros(3)
-        trial[k] = 1.0
-        # Twice, since one pass leaves rounding errors of a nearly parallel trial.
-        for _ in range(2):
-            trial = _without_rows(trial, rows)
-        length = np.sqrt((trial * trial).sum())
-        if length > largest:
-            largest, best = length, trial / max(length, 1e-300)
-    return best
+def _set_normal(rows: Any, axis: Any) -> None:
+    """Make a row a unit vector orthogonal to the other two, of which one or both may be zero."""
+    u, v = (axis + 1) % 3, (axis + 2) % 3
+    first, second = _length(rows, u), _length(rows, v)
+    if first == 0.0 and second == 0.0:
+        rows[axis, axis] = 1.0
+        return
+    other = (rows[v, 0], rows[v, 1], rows[v, 2])
+    if first == 0.0:
+        u = v
+    if first == 0.0 or second == 0.0:
+        # The axis that makes the largest angle with the only row.
+        x, y, z = abs(rows[u, 0]), abs(rows[u, 1]), abs(rows[u, 2])
+        other = (
+            1.0 if x <= y and x <= z else 0.0,
+            1.0 if y < x and y <= z else 0.0,
+            1.0 if z < x and z < y else 0.0,
+        )
+    for a in range(3):
+        b, c = (a + 1) % 3, (a + 2) % 3
+        rows[axis, a] = rows[u, b] * other[c] - rows[u, c] * other[b]
+    length = _length(rows, axis)
+    for a in range(3):
+        rows[axis, a] /= max(length, TINY)
 
 
 @njit(cache=True)
-def _without_rows(vector: Any, rows: Any) -> Any:
-    """The vector less its projection on the span of the rows, by Gram-Schmidt."""
-    result, basis = vector.copy(), np.zeros((3, 3))
-    for a in range(3):
-        row = rows[a].copy()
-        for b in range(a):
-            row -= (row * basis[b]).sum() * basis[b]
-        length = np.sqrt((row * row).sum())
-        if length > 0.0:
-            basis[a] = row / length
-            result -= (result * basis[a]).sum() * basis[a]
-    return result
+def _length(rows: Any, a: Any) -> Any:
+    return np.sqrt(rows[a, 0] ** 2 + rows[a, 1] ** 2 + rows[a, 2] ** 2)
 
 
 @njit(cache=True)
@@ -107,7 +110,9 @@ def image_bounds(fractional: Any, lattice: Any, reach: float) -> Any:
     _, inverse, periodic = lattice
     bounds = np.empty((2, 3))
     for a in range(3):
-        low, high = fractional[:, a].min(), fractional[:, a].max()
+        low, high = fractional[0, a], fractional[0, a]
+        for i in range(len(fractional)):
+            low, high = min(low, fractional[i, a]), max(high, fractional[i, a])
         per_ang = np.sqrt(inverse[0, a] ** 2 + inverse[1, a] ** 2 + inverse[2, a] ** 2)
         margin = reach * (1.0 + SLACK) * per_ang + SLACK
         bounds[0, a], bounds[1, a] = (low - margin, high + margin) if periodic[a] else (-np.inf, np.inf)

@@ -129,7 +129,8 @@ def _pairs_per_atom(bins: Any, cutoff: Any) -> Any:
 @njit(cache=True)
 def _enlarged(neighbors: Any, used: Any, wanted: Any) -> Any:
     larger = np.empty(max(int(wanted), len(neighbors) + len(neighbors) // 4) + LEAST_ROOM, dtype=np.int32)
-    larger[:used] = neighbors[:used]
+    for p in range(used):
+        larger[p] = neighbors[p]
     return larger
 
 

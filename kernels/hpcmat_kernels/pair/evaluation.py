@@ -81,8 +81,7 @@ def evaluate_list(
     points = prepared.points(positions, cell, z)
     if z.min() < 0 or z.max() >= style.n_species:
         raise ValueError(f"Species must be 0 .. {style.n_species - 1}, not {z.min()} .. {z.max()}: map them first.")
-    # A list without skin was made for these very positions.
-    if verlet.skin > 0 and prepared.needs_rebuild(positions, cell):
+    if prepared.needs_rebuild(positions, cell):
         raise ValueError("The atoms have moved by more than half the skin: make the list again.")
     sums = empty_sums(len(z))
     style.rows(verlet, points, sums, partial(_in_parallel, n_chunks=len(sums[1]), threads=threads))
