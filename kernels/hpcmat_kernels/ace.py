@@ -10,6 +10,9 @@ where all θ belong to the species of atom i and B_p are the products of `coupli
 these steps, so one evaluation costs about two of the energy. Drautz, Phys. Rev. B 99 (2019) 014104; Darby et al.,
 Phys. Rev. Lett. 131 (2023) 028001 (coupled channels).
 
+With an inner core every g_k is switched off towards small distances (`radial`), and a site's energy tends to its θ0
+there: add a repulsive pair potential.
+
 Arrays: q = z K + k counts species and radial function together (Q of them), lm = l² + l + m.
 """
 
@@ -26,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from hpcmat_kernels.couplings import MonomialTable, ProductPath, monomial_table, product_paths
 from hpcmat_kernels.harmonics import degree_of_index, harmonics_into, recursion, scratch
 from hpcmat_kernels.neighbors import NeighborList
-from hpcmat_kernels.radial import check_radial, radial_into
+from hpcmat_kernels.radial import NO_CORE, check_radial, core_into, radial_into
 from hpcmat_kernels.simd.evaluation import evaluate_arrays
 from hpcmat_kernels.simd.layout import KernelShape, pack_parameters
 
@@ -52,6 +55,8 @@ class AceModel:
     """W, shape (n_species, l_max + 1, Q, C)."""
     paths: tuple[ProductPath, ...]
     table: MonomialTable
+    core: tuple[float, float] = NO_CORE
+    """Å; all radial functions vanish below core[0] and are whole beyond core[1] (`radial`)."""
 
     @property
     def n_density(self) -> int:
@@ -79,24 +84,29 @@ class AceModel:
         return self.n_species * self.n_features_per_species
 
 
-def ace_model(mixing: ArrayLike, cutoff: float, inner: float, degrees: tuple[int, int]) -> AceModel:
+def ace_model(
+    mixing: ArrayLike, cutoff: float, inner: float, degrees: tuple[int, int], core: tuple[float, float] = NO_CORE
+) -> AceModel:
     """Model with channel mixing W (n_species, l_max + 1, Q, C) and products up to `degrees` (ν = 3, ν = 4).
+
+    `core` = (r_0, r_1) Å switches the model off towards small distances.
 
     Raises
     ------
     ValueError
-        Where the shape of the mixing, the cutoffs or the degrees do not fit together.
+        Where the shape of the mixing, the cutoffs, the core or the degrees do not fit together.
     """
     w = np.array(mixing, dtype=np.float64, order="C")
     w.setflags(write=False)
     if w.ndim != 4 or w.shape[2] % w.shape[0] or not np.isfinite(w).all():
         raise ValueError(f"The mixing must be finite and (species, l + 1, species K, C), not {w.shape}: check it.")
     n_species, l_max, n_radial = w.shape[0], w.shape[1] - 1, w.shape[2] // w.shape[0]
-    check_radial(n_radial, cutoff, inner)
+    check_radial(n_radial, cutoff, inner, core)
     if max(degrees) > l_max:
         raise ValueError(f"Products up to degrees {degrees} need densities of that degree, not {l_max}: lower them.")
     paths = product_paths(*degrees)
-    return AceModel(n_species, n_radial, l_max, float(cutoff), float(inner), w, paths, monomial_table(paths))
+    radii = float(core[0]), float(core[1])
+    return AceModel(n_species, n_radial, l_max, float(cutoff), float(inner), w, paths, monomial_table(paths), radii)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,7 +186,7 @@ def evaluate(
     if threads < 1:
         raise ValueError(f"At least one thread is needed, not {threads}: correct the argument.")
     shape, parameters = _kernel(model, coefficients)
-    constants = (model.cutoff, model.inner, parameters, coefficients.constant)
+    constants = (radii_of(model), parameters, coefficients.constant)
     return Evaluation(*evaluate_arrays(shape, pairs_of(neighbors), z, constants, threads))
 
 
@@ -184,7 +194,8 @@ def evaluate(
 def _kernel(model: AceModel, coefficients: Coefficients) -> tuple[KernelShape, Floats]:
     """Shape of the compiled code and its parameters, kept for the models in use."""
     paths = tuple((path.degrees, path.intermediate) for path in model.paths)
-    shape = KernelShape(model.n_species, model.n_radial, model.l_max, model.n_channels, paths)
+    with_core = model.core != NO_CORE
+    shape = KernelShape(model.n_species, model.n_radial, model.l_max, model.n_channels, paths, with_core)
     return shape, pack_parameters(shape, model.mixing, coefficients.linear, coefficients.pair, coefficients.product)
 
 
@@ -210,9 +221,14 @@ def pairs_of(neighbors: NeighborList) -> tuple[Ints, Ints, Floats]:
     return neighbors.offsets, neighbors.second, neighbors.vectors
 
 
-def shape_of(model: AceModel) -> tuple[int, int, float, float]:
+def radii_of(model: AceModel) -> tuple[float, float, float, float]:
+    """Cutoff, inner radius and core, Å."""
+    return model.cutoff, model.inner, *model.core
+
+
+def shape_of(model: AceModel) -> tuple[int, int, tuple[float, float, float, float]]:
     """Numbers of a model in the order of the compiled loops."""
-    return model.n_species, model.n_radial, model.cutoff, model.inner
+    return model.n_species, model.n_radial, radii_of(model)
 
 
 def tables_of(model: AceModel) -> tuple[Any, ...]:
@@ -225,13 +241,15 @@ def tables_of(model: AceModel) -> tuple[Any, ...]:
 
 
 @njit(cache=True, fastmath=FAST)
-def neighbour_basis(vector: Any, cutoff: Any, inner: Any, legendre: Any, table: Any, row: Any) -> Any:
+def neighbour_basis(vector: Any, radii: Any, legendre: Any, table: Any, row: Any) -> Any:
     """Write radial functions and harmonics of one neighbour into `row` = (g, dg, Y, dY, direction); returns r."""
     values, slopes, angular, gradient, direction = row
     distance = np.sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2])
     for a in range(3):
         direction[a] = vector[a] / distance
+    cutoff, inner, start, end = radii
     radial_into(distance, cutoff, inner, values, slopes)
+    core_into(distance, (start, end), values, slopes)
     harmonics_into(direction, legendre, table, angular, gradient)
     return distance
 
@@ -257,7 +275,7 @@ def mix(density: Any, mixing: Any, degree: Any, channels: Any) -> None:
 @njit(cache=True, fastmath=FAST)
 def _all_densities(pairs: Any, species: Any, shape: Any, tables: Any) -> Any:
     offsets, second, vectors = pairs
-    n_species, n_radial, cutoff, inner = shape
+    n_species, n_radial, radii = shape
     legendre, degree = tables[0], tables[1]
     table = scratch(legendre)
     g, dg, y = np.empty(n_radial), np.empty(n_radial), np.empty(len(degree))
@@ -265,6 +283,6 @@ def _all_densities(pairs: Any, species: Any, shape: Any, tables: Any) -> Any:
     result = np.zeros((len(species), len(degree), n_species * n_radial))
     for i in range(len(species)):
         for p in range(offsets[i], offsets[i + 1]):
-            neighbour_basis(vectors[p], cutoff, inner, legendre, table, (g, dg, y, dy, direction))
+            neighbour_basis(vectors[p], radii, legendre, table, (g, dg, y, dy, direction))
             add_density(result[i], species[second[p]] * n_radial, g, y)
     return result

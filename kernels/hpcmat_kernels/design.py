@@ -161,7 +161,7 @@ def _scatter(slopes: Any, vector: Any, a: Any, forces: Any, virial: Any) -> None
 @njit(cache=True, fastmath=FAST)
 def _rows(pairs: Any, species: Any, shape: Any, tables: Any, used: Any) -> Any:
     offsets, second, vectors = pairs
-    n_species, n_radial, cutoff, inner = shape
+    n_species, n_radial, radii = shape
     legendre, degree, mixing, starts, factors, weights = tables
     n_lm, n_q, n_c, n_p = len(degree), n_species * n_radial, mixing.shape[3], len(starts) - 1
     end_pairs = 1 + n_q + legendre.shape[1] * (n_q * (n_q + 1) // 2)
@@ -180,7 +180,7 @@ def _rows(pairs: Any, species: Any, shape: Any, tables: Any, used: Any) -> Any:
         column = z * block
         density[:] = 0.0
         for p in range(offsets[i], offsets[i + 1]):
-            neighbour_basis(vectors[p], cutoff, inner, legendre, table, basis)
+            neighbour_basis(vectors[p], radii, legendre, table, basis)
             add_density(density, species[second[p]] * n_radial, basis[0], basis[2])
         mix(density, mixing[z], degree, channels)
         site[i, column] = 1.0
@@ -189,8 +189,8 @@ def _rows(pairs: Any, species: Any, shape: Any, tables: Any, used: Any) -> Any:
         _product_features(channels, starts, factors, weights, product, product_gradient)
         site[i, column + end_pairs : column + block] = product.ravel()
         for p in range(offsets[i], offsets[i + 1]):
-            distance = neighbour_basis(vectors[p], cutoff, inner, legendre, table, basis)
-            if distance >= cutoff:
+            distance = neighbour_basis(vectors[p], radii, legendre, table, basis)
+            if distance >= radii[0]:
                 continue
             start = species[second[p]] * n_radial
             _density_gradient(distance, basis, change)

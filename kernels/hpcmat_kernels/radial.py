@@ -2,8 +2,14 @@
 
     u = max(0, 1 - r / r_c),   s = (2 r - (r_c + r_in)) / (r_c - r_in),   g_k(r) = T_k(s) u^3,   k = 0 .. K-1.
 
-Their span (polynomials of degree <= K + 2 with a triple zero at r_c) does not depend on r_in, which only conditions
-the basis. Only polynomials: nothing in the hot loop calls the mathematical library.
+With an inner core (r_0, r_1) each g_k is also multiplied by the step
+
+    f(t) = 6 t^5 - 15 t^4 + 10 t^3,   t = min(1, max(0, (r - r_0) / (r_1 - r_0))),
+
+twice differentiable at both ends: below r_0, where no training data reach, a repulsive pair potential is left alone.
+
+Their span (without core, polynomials of degree <= K + 2 with a triple zero at r_c) does not depend on r_in, which only
+conditions the basis. Only polynomials: nothing in the hot loop calls the mathematical library.
 """
 
 from __future__ import annotations
@@ -13,6 +19,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
+
+NO_CORE = (0.0, 0.0)
+"""Value of `core` for radial functions that reach down to r = 0."""
 
 
 @njit(cache=True, inline="always")
@@ -33,33 +42,57 @@ def radial_into(distance: Any, cutoff: Any, inner: Any, values: Any, slopes: Any
         slopes[k] = t * du3 + d * stretch * u3
 
 
+@njit(cache=True, inline="always")
+def core_into(distance: Any, core: Any, values: Any, slopes: Any) -> None:
+    """Multiply g_k by the step f of an inner core, and correct dg_k/dr; nothing without core."""
+    start, end = core
+    if end == 0.0:
+        return
+    t = min(1.0, max(0.0, (distance - start) / (end - start)))
+    step = t * t * t * (10.0 + t * (6.0 * t - 15.0))
+    slope = 30.0 * t * t * (1.0 - t) * (1.0 - t) / (end - start)
+    for k in range(len(values)):
+        slopes[k] = slopes[k] * step + values[k] * slope
+        values[k] *= step
+
+
 @njit(cache=True)
-def _radial_table(distances: Any, n_radial: int, cutoff: float, inner: float) -> Any:
+def _radial_table(distances: Any, n_radial: int, cutoff: float, inner: float, core: Any) -> Any:
     values = np.empty((len(distances), n_radial))
     slopes = np.empty((len(distances), n_radial))
     for p in range(len(distances)):
         radial_into(distances[p], cutoff, inner, values[p], slopes[p])
+        core_into(distances[p], core, values[p], slopes[p])
     return values, slopes
 
 
 def radial_functions(
-    distances: ArrayLike, n_radial: int, cutoff: float, inner: float
+    distances: ArrayLike, n_radial: int, cutoff: float, inner: float, core: tuple[float, float] = NO_CORE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Values (p, K) and derivatives (p, K) 1/Å of the radial functions at `distances` (p,) Å.
 
     Raises
     ------
     ValueError
-        Where K < 2, or not 0 <= inner < cutoff.
+        Where K < 2, not 0 <= inner < cutoff, or not 0 <= r_0 < r_1 < cutoff for a core other than `NO_CORE`.
     """
-    check_radial(n_radial, cutoff, inner)
-    values, slopes = _radial_table(np.ascontiguousarray(distances, dtype=np.float64), n_radial, cutoff, inner)
+    check_radial(n_radial, cutoff, inner, core)
+    r = np.ascontiguousarray(distances, dtype=np.float64)
+    values, slopes = _radial_table(r, n_radial, cutoff, inner, (float(core[0]), float(core[1])))
     return values, slopes
 
 
-def check_radial(n_radial: int, cutoff: float, inner: float) -> None:
+def check_radial(n_radial: int, cutoff: float, inner: float, core: tuple[float, float] = NO_CORE) -> None:
     """Refuse radial settings that give no basis."""
     if n_radial < 2:
         raise ValueError(f"At least 2 radial functions are needed, not {n_radial}: correct the settings.")
     if not (np.isfinite(cutoff) and np.isfinite(inner) and 0 <= inner < cutoff):
         raise ValueError(f"0 <= inner ({inner} Å) < cutoff ({cutoff} Å) must hold: correct the settings.")
+    if len(core) != 2:
+        raise ValueError(f"A core is two radii (r_0, r_1) in Å, not {core}: correct the settings.")
+    start, end = core
+    if (start, end) != NO_CORE and not (np.isfinite(end) and 0 <= start < end < cutoff):
+        raise ValueError(
+            f"0 <= r_0 ({start} Å) < r_1 ({end} Å) < cutoff ({cutoff} Å) must hold for the core: "
+            "correct the settings, or leave the core out."
+        )

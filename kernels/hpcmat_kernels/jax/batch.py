@@ -150,9 +150,10 @@ def pad_dataset(
 
 def check_precision(dtype: DTypeLike) -> None:
     """Refuse numbers that JAX would silently round or does not have."""
-    if np.dtype(dtype) not in (np.dtype(np.float64), np.dtype(np.float32)):
-        raise ValueError(f"Numbers are float64 or float32, not {np.dtype(dtype)}: choose one of them.")
-    if np.dtype(dtype) == np.float64 and not jax.config.jax_enable_x64:
+    chosen = np.dtype(dtype)
+    if chosen not in (np.dtype(np.float64), np.dtype(np.float32)):
+        raise ValueError(f"Numbers are float64 or float32, not {chosen}: choose one of them.")
+    if jax.dtypes.canonicalize_dtype(chosen) != chosen:
         raise ValueError(
             'JAX would round float64 to float32: call jax.config.update("jax_enable_x64", True) first, '
             "work within jax.enable_x64(True), or ask for float32."
@@ -165,8 +166,9 @@ def _checked(model: AceModel, structures: Sequence[Structure]) -> tuple[BatchSiz
         raise ValueError("A batch needs at least one structure: give some.")
     checked = [(pairs, check_species(model, pairs, species)) for pairs, species in structures]
     # Rounding may keep a pair at the cutoff in one direction alone.
-    largest = max(max(np.diff(pairs.offsets).max(), np.bincount(pairs.second, minlength=1).max()) for pairs, _ in checked)
-    return BatchSize(len(checked), sum(len(z) for _, z in checked), int(largest)), checked
+    ends = [end for pairs, _ in checked for end in (pairs.first, pairs.second)]
+    largest = max(int(np.bincount(end, minlength=1).max()) for end in ends)
+    return BatchSize(len(checked), sum(len(z) for _, z in checked), largest), checked
 
 
 def _places(counts: Ints) -> tuple[Ints, Ints]:

@@ -6,17 +6,17 @@ to energies or derivatives, and no derivative by a parameter scatters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from hpcmat_kernels.ace import AceModel
 from hpcmat_kernels.harmonics import lm_index, recursion
-from hpcmat_kernels.simd.plan import Component, PathDegrees, coupled_pairs, factors_of, pair_terms
+from hpcmat_kernels.jax.products import product_energies
+from hpcmat_kernels.radial import NO_CORE
+from hpcmat_kernels.simd.plan import PathDegrees
 
 EXACT = jax.lax.Precision.HIGHEST
 """Else an accelerator multiplies float32 matrices in 10 bits."""
@@ -34,15 +34,16 @@ class AceShape:
     """Å"""
     inner: float
     """Å"""
+    core: tuple[float, float]
+    """Å"""
     paths: tuple[PathDegrees, ...]
 
     @classmethod
     def of(cls, model: AceModel) -> AceShape:
         """Shape of a model."""
         paths = tuple((path.degrees, path.intermediate) for path in model.paths)
-        return cls(
-            model.n_species, model.n_radial, model.l_max, model.n_channels, model.cutoff, model.inner, paths
-        )  # fmt: skip
+        sizes = (model.n_species, model.n_radial, model.l_max, model.n_channels)
+        return cls(*sizes, model.cutoff, model.inner, model.core, paths)
 
 
 class Weights(NamedTuple):
@@ -76,8 +77,10 @@ def site_energies(
         channels.append(jnp.einsum("anzq,zqc->anc", own[rows], weights.mixing[:, degree], precision=EXACT))
         other = jnp.einsum("anzq,zqp->anp", own[rows], weights.pair[:, degree], precision=EXACT)
         energies += (other * density[rows]).sum(axis=(0, 2))
+    if not shape.paths:
+        return energies
     theta = jnp.einsum("nz,zpc->pnc", centre, weights.product, precision=EXACT)
-    return energies + _products(shape.paths, jnp.concatenate(channels), theta)
+    return energies + product_energies(shape.paths, jnp.concatenate(channels), theta)
 
 
 def _density(shape: AceShape, vectors: jax.Array, kinds: jax.Array) -> jax.Array:
@@ -98,8 +101,12 @@ def _radial(shape: AceShape, distance: jax.Array) -> list[jax.Array]:
     polynomials = [jnp.ones_like(s), s]
     for _ in range(2, shape.n_radial):
         polynomials.append(2 * s * polynomials[-1] - polynomials[-2])
-    decay = jnp.maximum(0, 1 - distance / shape.cutoff) ** 3
-    return [polynomial * decay for polynomial in polynomials]
+    envelope = jnp.maximum(0, 1 - distance / shape.cutoff) ** 3
+    if shape.core != NO_CORE:
+        start, end = shape.core
+        t = jnp.clip((distance - start) / (end - start), 0, 1)
+        envelope *= t**3 * (10 + t * (6 * t - 15))
+    return [polynomial * envelope for polynomial in polynomials]
 
 
 def _harmonics(l_max: int, x: jax.Array, y: jax.Array, z: jax.Array) -> list[jax.Array]:
@@ -116,37 +123,3 @@ def _harmonics(l_max: int, x: jax.Array, y: jax.Array, z: jax.Array) -> list[jax
             values[lm_index(degree, m)] = legendre * cosine
         cosine, sine = x * cosine - y * sine, x * sine + y * cosine
     return [values[lm] for lm in sorted(values)]
-
-
-def _products(paths: tuple[PathDegrees, ...], channels: jax.Array, theta: jax.Array) -> jax.Array:
-    """Σ_p Σ_c θ_pc B_p(A_c) (n,) from channels (lm, n, C) and θ (P, n, C).
-
-    Written out term by term: XLA fuses that into few loops, which on a processor run 2.4 times as fast as products of
-    matrices with the Gaunt tensors, and 6 times as fast as the table of monomials, at the price of seconds to compile.
-    """
-    rows = list(channels)
-    components = _coupled(paths, rows)
-    total = jnp.zeros_like(rows[0])
-    for path, weight in zip(paths, theta, strict=True):
-        left, right = (
-            rows[degree**2 : (degree + 1) ** 2]
-            if pair is None
-            else [components[(pair, degree), m] for m in range(2 * degree + 1)]
-            for pair, degree in factors_of(path)
-        )
-        total += weight * sum((u * v for u, v in zip(left, right, strict=True)), jnp.zeros_like(total))
-    return total.sum(axis=1)
-
-
-def _coupled(paths: tuple[PathDegrees, ...], rows: Sequence[jax.Array]) -> dict[Component, jax.Array]:
-    """Components of the coupled pairs that the products share."""
-    components: dict[Component, jax.Array] = {}
-    for pair, degrees in coupled_pairs(paths).items():
-        for a, b, weights in pair_terms(pair, degrees):
-            product = rows[a] * rows[b]
-            for component, weight in weights:
-                term = weight * product
-                components[component] = components[component] + term if component in components else term
-    return components
-
-

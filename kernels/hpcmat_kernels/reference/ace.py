@@ -70,7 +70,15 @@ def real_harmonic(degree: int, order: int, vector: Floats) -> float:
 def _radial(model: AceModel, distance: float) -> Floats:
     s = (2 * distance - model.cutoff - model.inner) / (model.cutoff - model.inner)
     values: Floats = chebyshev.chebvander(np.array([s]), model.n_radial - 1)[0]
-    return values * (1 - distance / model.cutoff) ** 3
+    return values * (1 - distance / model.cutoff) ** 3 * _core(model, distance)
+
+
+def _core(model: AceModel, distance: float) -> float:
+    start, end = model.core
+    if distance >= end:
+        return 1.0
+    t = (distance - start) / (end - start)
+    return 6 * t**5 - 15 * t**4 + 10 * t**3 if t > 0 else 0.0
 
 
 def _density(model: AceModel, neighbours: list[tuple[int, Floats]], species: NDArray[np.int64]) -> list[Floats]:

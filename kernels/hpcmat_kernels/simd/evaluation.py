@@ -17,8 +17,8 @@ from hpcmat_kernels.simd.sites import arriving_pairs, evaluate_sites, gather_for
 Ints = NDArray[np.int64]
 Pairs = tuple[Ints, Ints, Floats]
 """Offsets, second atoms and vectors of a neighbour list."""
-Constants = tuple[float, float, Floats, Floats]
-"""Cutoff, inner radius, parameter vectors, energy of the lone atom of each species."""
+Constants = tuple[tuple[float, float, float, float], Floats, Floats]
+"""Radii (cutoff, inner, core), parameter vectors, energy of the lone atom of each species."""
 
 
 def evaluate_arrays(

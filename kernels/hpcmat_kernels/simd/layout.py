@@ -33,6 +33,8 @@ class KernelShape:
     l_max: int
     n_channels: int
     paths: tuple[PathDegrees, ...]
+    core: bool = False
+    """Whether the radial functions are switched off at small distances."""
 
     @property
     def n_lm(self) -> int:

@@ -85,17 +85,18 @@ def write_virial(scratch: Any, start: Any, virials: Any, i: Any) -> None:
 def evaluate_sites(pairs: Any, species: Any, model: Any, work: Any, results: Any, atoms: Any) -> None:
     """Energies, virials and pair gradients of the atoms atoms[0] <= i < atoms[1].
 
-    `model` = (shape, cutoff, inner, parameters, constants); `work` as in `evaluation.workspace`; `results` =
-    (energies, virials, gradients). Arrays are passed whole, since Numba counts references to slices atom by atom.
+    `model` = (shape, (cutoff, inner, core start, core end), parameters, constants); `work` as in
+    `evaluation.workspace`; `results` = (energies, virials, gradients). Arrays are passed whole, since Numba counts
+    references to slices atom by atom.
     """
     offsets = pairs[0]
-    shape, cutoff, inner, parameters, constants = model
+    shape, radii, parameters, constants = model
     scratch, (_, _, virial), first, counts, _ = work
     energies, virials, gradients = results
     for i in range(atoms[0], atoms[1]):
         ends, centre = (offsets[i], offsets[i + 1]), species[i]
-        fill_blocks(pairs, ends, species, cutoff, work)
-        basis(shape, scratch, first[len(counts)], cutoff, inner)
+        fill_blocks(pairs, ends, species, radii[0], work)
+        basis(shape, scratch, first[len(counts)], radii)
         for kind in range(len(counts)):
             density(shape, scratch, kind, first[kind], counts[kind])
         mix(shape, scratch, parameters, centre)

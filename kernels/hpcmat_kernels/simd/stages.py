@@ -18,7 +18,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from numba.core import types
+from numba.core import cgutils, types
+from numba.core.types.containers import BaseTuple
 from numba.extending import intrinsic
 
 from hpcmat_kernels.harmonics import lm_index, recursion
@@ -28,19 +29,16 @@ from hpcmat_kernels.simd.products import emit_products
 
 
 def stage(emit: Callable[..., Any]) -> Any:
-    """A function for Numba, (shape, arrays and numbers) -> float, from one that appends its code.
+    """A function for Numba, (shape, arrays, numbers and tuples) -> float, from one that appends its code.
 
-    `emit` gets the emitter, the shape, a `Pointer` for each array, and returns a scalar or None for 0.
+    `emit` gets the emitter, the shape, a `Pointer` for each array, a list for each tuple, and returns a scalar or
+    None for 0.
     """
 
     def define(_typing: Any, shape: Any, *arguments: Any) -> Any:
         def append(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            operands = [
-                Pointer(builder, context.make_array(kind)(context, builder, value).data)
-                if isinstance(kind, types.Array)
-                else value
-                for kind, value in zip(signature.args[1:], values[1:], strict=True)
-            ]
+            kinds = zip(signature.args[1:], values[1:], strict=True)
+            operands = [_operand(context, builder, kind, value) for kind, value in kinds]
             result = emit(Emitter(builder), shape.shape, *operands)
             return context.get_constant(types.float64, 0.0) if result is None else result
 
@@ -52,11 +50,18 @@ def stage(emit: Callable[..., Any]) -> Any:
     return intrinsic(define)
 
 
+def _operand(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """What `emit` gets for an argument of type `kind`."""
+    if isinstance(kind, types.Array):
+        return Pointer(builder, context.make_array(kind)(context, builder, value).data)
+    return cgutils.unpack_tuple(builder, value) if isinstance(kind, BaseTuple) else value
+
+
 @stage
-def basis(e: Emitter, shape: KernelShape, scratch: Pointer, n_blocks: Any, cutoff: Any, inner: Any) -> None:
+def basis(e: Emitter, shape: KernelShape, scratch: Pointer, n_blocks: Any, radii: Any) -> None:
     """Replace each vector of the blocks by its direction; write distances, radial functions and harmonics."""
     rows = shape.block
-    outer, inside = e.splat(cutoff), e.splat(inner)
+    cutoff, inner, start, end = (e.splat(radius) for radius in radii)
     with e.loop(n_blocks) as index:
         block = _block(e, shape, scratch, index)
         x, y, z = (e.load(block + (rows.vector + LANES * a)) for a in range(3))
@@ -64,7 +69,9 @@ def basis(e: Emitter, shape: KernelShape, scratch: Pointer, n_blocks: Any, cutof
         inverse = e.constant(1.0) / distance
         direction = [x * inverse, y * inverse, z * inverse]
         _store_rows(e, block + rows.vector, [*direction, distance, inverse])
-        values, slopes = _radial(e, shape.n_radial, distance, outer, inside)
+        values, slopes = _radial(e, shape.n_radial, distance, cutoff, inner)
+        if shape.core:
+            values, slopes = _switch_off(e, (values, slopes), distance, start, end)
         _store_rows(e, block + rows.radial, values)
         _store_rows(e, block + rows.slopes, slopes)
         _store_by_neighbour(e, shape, block, values)
@@ -190,6 +197,22 @@ def _radial(
     values = [u3] + [t * u3 for t in first[1:]]
     slopes = [du3] + [t * du3 + (float(k) * scaled) * second[k - 1] for k, t in enumerate(first) if k]
     return values, slopes
+
+
+def _switch_off(
+    e: Emitter, radial: tuple[list[Vector], list[Vector]], distance: Vector, start: Vector, end: Vector
+) -> tuple[list[Vector], list[Vector]]:
+    """Radial functions f g_k with their derivatives, f = 6 t^5 - 15 t^4 + 10 t^3."""
+    one = e.constant(1.0)
+    width = one / (end - start)
+    rest = e.positive_part(one - e.positive_part((distance - start) * width))
+    t = one - rest
+    square = t * t
+    step = square * t * (t * (6.0 * t - 15.0) + 10.0)
+    slope = 30.0 * (square * (rest * rest)) * width
+    values, slopes = radial
+    switched = [slope * g + step * dg for g, dg in zip(values, slopes, strict=True)]
+    return [step * g for g in values], switched
 
 
 def _legendre(e: Emitter, l_max: int, z: Vector) -> dict[tuple[int, int], Vector]:
