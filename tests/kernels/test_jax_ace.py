@@ -26,8 +26,8 @@ def float64():
         yield
 
 
-def make_model(n_species=2, degrees=(3, 2), core=(0.0, 0.0)):
-    mixing = np.random.default_rng(0).normal(size=(n_species, 4, n_species * 4, 3))
+def make_model(n_species=2, degrees=(1, 1), core=(0.0, 0.0)):
+    mixing = np.random.default_rng(0).normal(size=(n_species, max(degrees) + 2, n_species * 3, 2))
     return ace_model(mixing, CUTOFF, 1.0, degrees, core)
 
 
@@ -83,8 +83,10 @@ def errors(result, expected):
     return [abs(np.asarray(value) - other).max() / abs(other).max() for value, other in sets]
 
 
-@pytest.mark.parametrize("core", [(0.0, 0.0), (1.1, 2.6)])
-@pytest.mark.parametrize(("n_species", "degrees"), [(1, (3, 2)), (2, (3, 2)), (3, (2, -1)), (2, (-1, -1))])
+@pytest.mark.parametrize(
+    ("n_species", "degrees", "core"),
+    [(1, (3, 2), (0.0, 0.0)), (2, (2, 1), (1.1, 2.6)), (3, (2, -1), (0.0, 0.0)), (2, (-1, -1), (0.0, 2.0))],
+)
 def test_unequal_structures_in_one_batch_equal_the_kernel(n_species, degrees, core):
     model, systems = make_model(n_species, degrees, core), unequal(n_species)
     vector = make_vector(model)
@@ -116,7 +118,7 @@ def test_single_precision_keeps_its_digits():
     assert max(found) > 1e-9
 
 
-@pytest.mark.parametrize("atoms_at_once", [1, 4, 1000])
+@pytest.mark.parametrize("atoms_at_once", [4, 1000])
 def test_parts_change_nothing(atoms_at_once):
     model, systems = make_model(), unequal()
     vector = make_vector(model)
@@ -196,8 +198,7 @@ def test_buckets_are_powers_of_two_and_half_as_much_again():
 
 @pytest.fixture
 def traces(monkeypatch):
-    """Counts how often an evaluation is traced."""
-    jax.clear_caches()
+    """Counts how often an evaluation is traced; tests take models that no other test has compiled."""
     counts, weights = Counter(), jax_ace._weights
 
     def counted(parameters, shape):
@@ -210,12 +211,12 @@ def traces(monkeypatch):
 
 def dataset():
     rng = np.random.default_rng(0)
-    sizes, scales = rng.integers(1, 9, size=24), rng.choice([0.8, 0.9, 1.0, 1.2, 1.3], size=24)
+    sizes, scales = rng.integers(1, 9, size=24), rng.choice([0.9, 1.0, 1.3], size=24)
     return [structure(n, seed=seed, cell=CELL * a) for seed, (n, a) in enumerate(zip(sizes, scales, strict=True))]
 
 
 def test_dataset_compiles_once_for_each_bucket_of_neighbours(traces):
-    model, systems = make_model(), dataset()
+    model, systems = make_model(degrees=(1, -1), core=(0.1, 0.2)), dataset()
     vector = make_vector(model)
     batches = pad_dataset(model, [pairs(system) for system in systems], atoms=16)
     widths = {batch.kinds.shape[1] for _, batch in batches}
@@ -230,11 +231,11 @@ def test_dataset_compiles_once_for_each_bucket_of_neighbours(traces):
 
 
 def test_count_of_traces_notices_shapes_of_their_own(traces):
-    model = make_model()
-    for n in (1, 2, 3):
+    model = make_model(degrees=(1, -1), core=(0.1, 0.3))
+    for n in (1, 2):
         batch = pad_batch(model, [pairs(structure(n))], size=BatchSize(1, n, 96))
         energies_forces(ace_parameters(model, make_vector(model)), AceShape.of(model), batch)
-    assert sum(traces.values()) == 3
+    assert sum(traces.values()) == 2
 
 
 def good():
@@ -258,7 +259,7 @@ def good():
         ),
         (
             lambda m, s: energies(
-                ace_parameters(m, make_vector(m)), AceShape.of(make_model(degrees=(2, 1))), pad_batch(m, s)
+                ace_parameters(m, make_vector(m)), AceShape.of(make_model(degrees=(3, 2))), pad_batch(m, s)
             ),
             "one model",
         ),
