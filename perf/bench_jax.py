@@ -1,4 +1,4 @@
-"""Energy, forces and virial of the cluster expansion in JAX: time per atom of large crystals and of batches of small ones.
+"""Energy, forces and virial of the cluster expansion in JAX: time per atom of large crystals, of batches of small ones.
 
 The peer is the Numba kernel on one core, on the same structures in the same run; on a processor CPU time is counted,
 on an accelerator the time that passes. The last rows are derivatives by all parameters of a sum of squares of energies

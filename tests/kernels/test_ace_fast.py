@@ -1,13 +1,8 @@
-"""The vector code of the cluster expansion: sizes, threads, full-width instructions, code kept on disk."""
+"""The vector code of the cluster expansion: sizes, threads, full-width instructions."""
 
-import json
-import os
 import platform
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -15,7 +10,6 @@ import pytest
 from llvmlite import ir
 from numba import float64, int64, njit
 
-import hpcmat_kernels
 from hpcmat_kernels.ace import ace_model, evaluate, split_coefficients
 from hpcmat_kernels.design import design_rows
 from hpcmat_kernels.neighbors import neighbor_list
@@ -100,22 +94,6 @@ def test_equals_design_rows_times_coefficients(n_species, size):
     np.testing.assert_allclose(result.forces, expected, rtol=1e-10, atol=1e-10 * scale)
     np.testing.assert_allclose(result.virial, rows.virial @ vector, rtol=1e-10, atol=1e-10 * scale)
     assert abs(result.forces + expected).max() > 1e-2 * scale
-
-
-def test_forces_are_minus_the_gradient():
-    model, crystal = make_model(2, **MEDIUM), Crystal.make(2)
-    vector = make_vector(model)
-    direction = np.random.default_rng(7).normal(size=crystal.positions.shape)
-
-    def energy(step):
-        moved = Crystal(crystal.positions + step * direction, crystal.cell, crystal.species)
-        return run(model, vector, moved).site_energies.sum()
-
-    h = 1e-3
-    numeric = -(8 * (energy(h) - energy(-h)) - (energy(2 * h) - energy(-2 * h))) / (12 * h)
-    analytic = float((run(model, vector, crystal).forces * direction).sum())
-    assert analytic == pytest.approx(numeric, rel=1e-6)
-    assert analytic != pytest.approx(-numeric, rel=1e-2)
 
 
 def test_bits_do_not_depend_on_the_number_of_threads():
@@ -207,33 +185,3 @@ def sve_fmas(processor):
 def test_a64fx_gets_scalable_vector_instructions():
     assert sve_fmas("a64fx") > 600
     assert sve_fmas("generic") == 0
-
-
-PROGRAM = """
-import json, sys
-sys.path.insert(0, {folder!r})
-import numpy as np
-from hpcmat_kernels.ace import ace_model, evaluate, split_coefficients
-from hpcmat_kernels.neighbors import neighbor_list
-from hpcmat_kernels.simd.sites import evaluate_sites
-model = ace_model(np.ones((1, 2, 2, {channels})), 4.0, 1.0, (1, 1))
-pairs = neighbor_list(np.array([[0.0, 0, 0], [1, 1, 2]]), np.zeros((3, 3)), (False,) * 3, 4.0)
-result = evaluate(model, split_coefficients(model, np.ones(model.n_features)), pairs, [0, 0])
-stats = evaluate_sites.stats
-print(json.dumps([sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), result.site_energies.tolist()]))
-"""
-
-
-def run_program(folder: Path, channels: int):
-    source = PROGRAM.format(folder=str(Path(hpcmat_kernels.__file__).parents[1]), channels=channels)
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(folder)}
-    done = subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
-
-
-def test_second_process_finds_the_code_on_disk(tmp_path):
-    first, second, other_shape = (run_program(tmp_path, channels) for channels in (1, 1, 9))
-    assert first[:2] == [0, 1]
-    assert second[:2] == [1, 0]
-    assert second[2] == first[2]
-    assert other_shape[:2] == [0, 1]
