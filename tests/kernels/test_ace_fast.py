@@ -138,6 +138,14 @@ def test_stages_use_full_width_fused_multiply_adds():
     def gradients(shape, scratch, blocks):
         return stages.pair_gradients(shape, scratch, 0, 0, blocks)
 
+    @njit(float64(shape_type(shape), float64[::1], float64[:, ::1]))
+    def mixing(shape, scratch, parameters):
+        return stages.mix(shape, scratch, parameters, 0)
+
+    @njit(float64(shape_type(shape), float64[::1], float64[:, ::1]))
+    def unmixing(shape, scratch, parameters):
+        return stages.unmix(shape, scratch, parameters, 0)
+
     @njit(float64(float64[::1], float64))
     def one_by_one(values, factor):
         total = 0.0
@@ -149,6 +157,8 @@ def test_stages_use_full_width_fused_multiply_adds():
     assert full_width_fmas(products) > 600
     assert full_width_fmas(density) >= shape.n_lm
     assert full_width_fmas(gradients) > 2 * shape.n_radial + 3 * shape.n_lm // 2
+    assert full_width_fmas(mixing) >= shape.n_lm
+    assert full_width_fmas(unmixing) >= 2 * shape.n_lm
     assert full_width_fmas(one_by_one) == 0
 
 
@@ -164,16 +174,23 @@ def test_count_of_full_width_instructions_notices_narrow_code():
     assert full_width_fmas(function) == 0
 
 
-def sve_fmas(processor):
-    """Scalable-vector multiply-adds in the code of the products, compiled for an A64FX as for `processor`."""
+def emit_all_products(e, shape, *operands):
+    return emit_products(e, shape, *operands[:2])
+
+
+def emit_pair_gradients(e, shape, *operands):
+    stages._emit_gradients(shape, e, *operands)
+    return ir.Constant(ir.DoubleType(), 0.0)
+
+
+def sve_fmas(emit, processor):
+    """Scalable-vector multiply-adds in the code of a stage, compiled for an A64FX as for `processor`."""
     paths = tuple((path.degrees, path.intermediate) for path in make_model(1, **MEDIUM).paths)
     shape = KernelShape(1, 8, 4, 16, paths)
     module = ir.Module()
-    pointer = ir.DoubleType().as_pointer()
-    function = ir.Function(module, ir.FunctionType(ir.DoubleType(), [pointer, pointer]), "products")
+    function = ir.Function(module, ir.FunctionType(ir.DoubleType(), [ir.DoubleType().as_pointer()] * 3), "stage")
     builder = ir.IRBuilder(function.append_basic_block())
-    scratch, parameters = (Pointer(builder, argument) for argument in function.args)
-    builder.ret(emit_products(Emitter(builder, processor), shape, scratch, parameters))
+    builder.ret(emit(Emitter(builder, processor), shape, *(Pointer(builder, argument) for argument in function.args)))
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     target = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(cpu="a64fx", opt=3)
@@ -182,6 +199,7 @@ def sve_fmas(processor):
     return len(re.findall(r"\bf(?:n?mla|mad|nmls|msb)\s+z\d+\.d", assembly))
 
 
-def test_a64fx_gets_scalable_vector_instructions():
-    assert sve_fmas("a64fx") > 600
-    assert sve_fmas("generic") == 0
+@pytest.mark.parametrize(("emit", "least"), [(emit_all_products, 600), (emit_pair_gradients, 50)])
+def test_a64fx_gets_scalable_vector_instructions(emit, least):
+    assert sve_fmas(emit, "a64fx") > least
+    assert sve_fmas(emit, "generic") == 0
