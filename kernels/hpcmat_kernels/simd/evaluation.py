@@ -12,27 +12,30 @@ from numpy.typing import NDArray
 
 from hpcmat_kernels.simd.emitter import LANES
 from hpcmat_kernels.simd.layout import Floats, KernelShape, aligned
-from hpcmat_kernels.simd.sites import arriving_pairs, evaluate_sites, gather_forces
+from hpcmat_kernels.simd.sites import arriving_pairs, evaluate_sites, gather_forces, write_features
 
 Ints = NDArray[np.int64]
-Pairs = tuple[Ints, Ints, Floats]
+Pairs = tuple[Ints, NDArray[np.int32], Floats]
 """Offsets, second atoms and vectors of a neighbour list."""
 Constants = tuple[tuple[float, float, float, float], Floats, Floats]
-"""Radii (cutoff, inner, core), parameter vectors, energy of the lone atom of each species."""
+"""Radii (cutoff, inner, core), parameter vectors (M, species, size), energies of the lone atoms (M, species)."""
 
 
 def evaluate_arrays(
     shape: KernelShape, pairs: Pairs, species: Ints, constants: Constants, threads: int
 ) -> tuple[Floats, Floats, Floats]:
-    """Site energies (n,), forces (n, 3) and virial (6,).
+    """Site energies (M, n), forces (M, n, 3) and virials (M, 6) of the M members of a committee.
 
     Each atom is computed by one thread and each force summed by one, in the order of the list: the bits do not
     depend on the number of threads. The threads live as long as the call, which a later fork survives.
     """
     offsets, second, _ = pairs
-    n = len(species)
-    energies, virials, gradients, forces = np.empty(n), np.empty((n, 6)), np.empty((len(second), 3)), np.empty((n, 3))
-    model = (shape, *constants)
+    radii, parameters, lone = constants
+    n, m = len(species), len(lone)
+    energies, virials, forces = np.empty((m, n)), np.empty((m, n, 6)), np.empty((m, n, 3))
+    gradients = np.empty((m, len(second), 3))
+    # One row per member and species, so that the loop needs no slice of this array.
+    model = (shape, radii, parameters.reshape(-1, parameters.shape[2]), lone)
     largest = int(np.diff(offsets).max())
 
     def sites(atoms: tuple[int, int]) -> None:
@@ -44,7 +47,24 @@ def evaluate_arrays(
     _in_parallel(sites, n, threads)
     arriving = arriving_pairs(second, n)
     _in_parallel(gather, n, threads)
-    return energies, forces, virials.sum(axis=0)
+    return energies, forces, virials.sum(axis=1)
+
+
+def features_of_sites(shape: KernelShape, pairs: Pairs, species: Ints, constants: Constants, threads: int) -> Floats:
+    """Features (n, F / species) of each atom, of the block of its own species; needs no coefficients."""
+    radii, parameters, _ = constants
+    n_features = 1 + shape.n_density + (shape.l_max + 1) * (shape.n_density * (shape.n_density + 1) // 2)
+    features = np.empty((len(species), n_features + len(shape.paths) * shape.n_channels))
+    largest = int(np.diff(pairs[0]).max())
+
+    def sites(atoms: tuple[int, int]) -> None:
+        products = aligned((max(len(shape.paths), 1), shape.channel_row))
+        work = (*workspace(shape, largest), products)
+        write_features(pairs, species, (shape, radii, parameters[0], numbers), work, features, atoms)
+
+    numbers = (shape.n_radial, shape.radial_row, shape.l_max, shape.n_channels, len(shape.paths))
+    _in_parallel(sites, len(species), threads)
+    return features
 
 
 def workspace(shape: KernelShape, largest: int) -> tuple[Any, ...]:

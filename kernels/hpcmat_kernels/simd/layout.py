@@ -42,6 +42,11 @@ class KernelShape:
         return (self.l_max + 1) ** 2
 
     @property
+    def n_density(self) -> int:
+        """Q."""
+        return self.n_species * self.n_radial
+
+    @property
     def radial_row(self) -> int:
         """K'."""
         return padded(self.n_radial)
@@ -98,13 +103,15 @@ class Scratch:
     """(8) partial sums over channels"""
     virial: int
     """(6, 8) partial sums over neighbours"""
+    across: int
+    """Q (lm, 8) of the block at hand: what the harmonics of its neighbours are multiplied by"""
     blocks: int
 
     @classmethod
     def of(cls, shape: KernelShape) -> Scratch:
         """Places for one shape."""
         density, channels = shape.n_lm * shape.density_row, shape.n_lm * shape.channel_row
-        return cls(*_places(density, density, channels, channels, LANES, 6 * LANES))
+        return cls(*_places(density, density, channels, channels, LANES, 6 * LANES, LANES * shape.n_lm))
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,9 @@ class Block:
     """Block of eight neighbours: rows with one lane per neighbour, but `by_neighbour` has one row per neighbour."""
 
     vector: int
-    """(3, 8): first r_ij, then its direction, then dE_i/dr_ij"""
+    """(3, 8): first r_ij, then its direction"""
+    gradient: int
+    """(3, 8): dE_i/dr_ij"""
     distance: int
     inverse: int
     radial: int
@@ -129,7 +138,7 @@ class Block:
     def of(cls, shape: KernelShape) -> Block:
         """Places for one shape."""
         k, lm = shape.n_radial, shape.n_lm
-        return cls(*(LANES * place for place in _places(3, 1, 1, k, k, lm, shape.radial_row)))
+        return cls(*(LANES * place for place in _places(3, 3, 1, 1, k, k, lm, shape.radial_row)))
 
 
 @dataclass(frozen=True)
@@ -158,17 +167,18 @@ class Parameters:
         return cls(*_places(n_l * q * c, n_l * c * q, n_l * q * q, q, len(shape.paths) * c, padded(n_weights)))
 
 
-def pack_parameters(shape: KernelShape, mixing: Floats, linear: Floats, pair: Floats, product: Floats) -> Floats:
-    """Parameter vectors (species, size) from W (z, l, Q, C), theta_1 (z, Q), theta_2 (z, l, Q, Q), theta (z, P, C)."""
+def pack_parameters(
+    shape: KernelShape, mixing: Floats, coefficients: tuple[Floats, Floats, Floats], packed: Floats
+) -> None:
+    """Write parameter vectors (species, size) from W (z, l, Q, C) and theta_1 (z, Q), theta_2 (z, l, Q, Q), theta."""
+    linear, pair, product = coefficients
     w = _pad_channels(shape, _pad_density(shape, mixing, 2))
     two = 2.0 * _pad_density(shape, _pad_density(shape, pair, 2), 3)
     weights = weights_in_order(shape.paths)
     weights = np.pad(weights, (0, padded(len(weights)) - len(weights)))
     everywhere = np.tile(weights, (shape.n_species, 1))
     pieces = (w, w.swapaxes(2, 3), two, _pad_density(shape, linear, 1), _pad_channels(shape, product), everywhere)
-    packed = aligned((shape.n_species, shape.parameters.size))
     np.concatenate([piece.reshape(shape.n_species, -1) for piece in pieces], axis=1, out=packed)
-    return packed
 
 
 def _pad_density(shape: KernelShape, array: Floats, axis: int) -> Floats:

@@ -61,6 +61,15 @@ class Tape:
             if a != b:
                 self._pull(b, product * self._densities[a])
 
+    def product(self, path: PathDegrees) -> Vector:
+        """B of one product."""
+        left, right = factors_of(path)
+        terms = [self.value(left, m) * self.value(right, m) for m in range(2 * left[1] + 1)]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total
+
     def multiply(self, path: PathDegrees, theta: Vector) -> Vector:
         """Energy θ B of one product; pulls θ times the other factor into the adjoint of each."""
         left, right = factors_of(path)
@@ -88,6 +97,31 @@ def emit_products(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: 
             e.call("products", partial(_emit_step, shape, step), *operands)
         weights = weights + len(step.weights)
     return e.horizontal_sum(e.load(scratch + places.energy))
+
+
+def emit_product_features(e: Emitter, shape: KernelShape, scratch: Pointer, tables: tuple[Pointer, Pointer]) -> None:
+    """Append the code of `stages.product_features`; `tables` = parameters, place of the features (P, C')."""
+    parameters, features = tables
+    weights = parameters + shape.parameters.weights
+    for step in steps_of(shape.paths):
+        with e.loop(shape.channel_row // LANES) as part:
+            column = e.times(part, LANES)
+            operands = (scratch + column, features + column, weights)
+            e.call("features", partial(_emit_features, shape, step), *operands)
+        weights = weights + len(step.weights)
+
+
+def _emit_features(shape: KernelShape, step: Step, e: Emitter, *operands: Pointer) -> None:
+    """Write the products of one step for eight channels; operands as in `_emit_step`."""
+    shifted, features, weights = operands
+    row, places = shape.channel_row, itertools.count()
+    channels = shifted + shape.scratch.channels
+    used = {lm: e.load(channels + lm * row) for lm in step.densities}
+    tape = Tape(used, lambda: e.load_splat(weights + next(places)))
+    for terms in step.pairs:
+        tape.couple(terms)
+    for number in step.paths:
+        e.store(features + number * row, tape.product(shape.paths[number]))
 
 
 def _clear(e: Emitter, start: Pointer, length: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from hpcmat_kernels.simd.stages import basis, density, mix, pair_gradients, products, unmix
+from hpcmat_kernels.simd.stages import basis, density, mix, pair_gradients, product_features, products, unmix
 
 
 @njit(cache=True, nogil=True)
@@ -55,39 +55,40 @@ def fill_blocks(pairs: Any, ends: Any, species: Any, cutoff: Any, work: Any) -> 
 
 
 @njit(cache=True, nogil=True)
-def write_gradients(ends: Any, work: Any, gradients: Any) -> None:
+def write_gradients(ends: Any, work: Any, gradients: Any, member: Any) -> None:
     """Gradients of the pairs of one atom, from the blocks; zero beyond the cutoff."""
     scratch, (start, size, _), first, counts, chosen = work
     for p in range(ends[0], ends[1]):
-        gradients[p, 0], gradients[p, 1], gradients[p, 2] = 0.0, 0.0, 0.0
+        gradients[member, p, 0], gradients[member, p, 1], gradients[member, p, 2] = 0.0, 0.0, 0.0
     total = 0
     for kind in range(len(counts)):
-        begin = start + first[kind] * size
+        # Gradients follow the three rows of the vectors.
+        begin = start + first[kind] * size + 24
         for slot in range(counts[kind]):
             p, source = chosen[total + slot], place(slot, begin, size)
-            gradients[p, 0], gradients[p, 1] = scratch[source], scratch[source + 8]
-            gradients[p, 2] = scratch[source + 16]
+            gradients[member, p, 0], gradients[member, p, 1] = scratch[source], scratch[source + 8]
+            gradients[member, p, 2] = scratch[source + 16]
         total += counts[kind]
 
 
 @njit(cache=True, nogil=True)
-def write_virial(scratch: Any, start: Any, virials: Any, i: Any) -> None:
+def write_virial(scratch: Any, start: Any, virials: Any, member: Any, i: Any) -> None:
     """Virial of atom i from its six partial sums over eight lanes; clears them."""
     for component in range(6):
         total = 0.0
         for lane in range(start + 8 * component, start + 8 * component + 8):
             total += scratch[lane]
             scratch[lane] = 0.0
-        virials[i, component] = total
+        virials[member, i, component] = total
 
 
 @njit(cache=True, nogil=True)
 def evaluate_sites(pairs: Any, species: Any, model: Any, work: Any, results: Any, atoms: Any) -> None:
-    """Energies, virials and pair gradients of the atoms atoms[0] <= i < atoms[1].
+    """Energies, virials and pair gradients of the atoms atoms[0] <= i < atoms[1], for each member of a committee.
 
-    `model` = (shape, (cutoff, inner, core start, core end), parameters, constants); `work` as in
-    `evaluation.workspace`; `results` = (energies, virials, gradients). Arrays are passed whole, since Numba counts
-    references to slices atom by atom.
+    `model` = (shape, (cutoff, inner, core start, core end), parameters (members * species, size), constants (members,
+    species)); `work` as in `evaluation.workspace`; `results` = (energies, virials, gradients), members first. Arrays
+    are passed whole, since Numba counts references to slices atom by atom.
     """
     offsets = pairs[0]
     shape, radii, parameters, constants = model
@@ -100,12 +101,61 @@ def evaluate_sites(pairs: Any, species: Any, model: Any, work: Any, results: Any
         for kind in range(len(counts)):
             density(shape, scratch, kind, first[kind], counts[kind])
         mix(shape, scratch, parameters, centre)
-        energy = products(shape, scratch, parameters, centre) + unmix(shape, scratch, parameters, centre)
-        energies[i] = constants[centre] + energy
+        for member in range(len(constants)):
+            row = member * len(counts) + centre
+            energy = products(shape, scratch, parameters, row) + unmix(shape, scratch, parameters, row)
+            energies[member, i] = constants[member, centre] + energy
+            for kind in range(len(counts)):
+                pair_gradients(shape, scratch, kind, first[kind], first[kind + 1])
+            write_gradients(ends, work, gradients, member)
+            write_virial(scratch, virial, virials, member, i)
+
+
+@njit(cache=True, nogil=True)
+def write_features(pairs: Any, species: Any, model: Any, work: Any, features: Any, atoms: Any) -> None:
+    """Features of the atoms atoms[0] <= i < atoms[1], in the order of `ace.split_coefficients`.
+
+    `model` = (shape, radii, parameters (species, size), (K, K', largest degree, C, P)); `work` as in
+    `evaluation.workspace`, followed by room for the products (P, C').
+    """
+    shape, radii, parameters, (n_radial, row, l_max, n_channels, n_paths) = model
+    scratch, places, first, counts, chosen, products_of_site = work
+    for i in range(atoms[0], atoms[1]):
+        ends = (pairs[0][i], pairs[0][i + 1])
+        fill_blocks(pairs, ends, species, radii[0], (scratch, places, first, counts, chosen))
+        basis(shape, scratch, first[len(counts)], radii)
         for kind in range(len(counts)):
-            pair_gradients(shape, scratch, kind, first[kind], first[kind + 1])
-        write_gradients(ends, work, gradients)
-        write_virial(scratch, virial, virials, i)
+            density(shape, scratch, kind, first[kind], counts[kind])
+        mix(shape, scratch, parameters, species[i])
+        product_features(shape, scratch, parameters, products_of_site)
+        features[i, 0] = 1.0
+        f = 1
+        for q in range(len(counts) * n_radial):
+            features[i, f] = scratch[q // n_radial * row + q % n_radial]
+            f += 1
+        f = write_pair_features(scratch, (len(counts), n_radial, row, l_max), features, i, f)
+        for p in range(n_paths):
+            for c in range(n_channels):
+                features[i, f] = products_of_site[p, c]
+                f += 1
+
+
+@njit(cache=True, nogil=True)
+def write_pair_features(scratch: Any, sizes: Any, features: Any, i: Any, f: Any) -> Any:
+    """Sums over m of A_q A_q', q <= q', off-diagonal ones twice, from column f on; returns the column after them."""
+    n_species, n_radial, row, l_max = sizes
+    n_q = n_species * n_radial
+    for degree in range(l_max + 1):
+        for q in range(n_q):
+            left = q // n_radial * row + q % n_radial
+            for other in range(q, n_q):
+                right = other // n_radial * row + other % n_radial
+                total = 0.0
+                for lm in range(degree * degree, (degree + 1) * (degree + 1)):
+                    total += scratch[lm * n_species * row + left] * scratch[lm * n_species * row + right]
+                features[i, f] = total if other == q else 2.0 * total
+                f += 1
+    return f
 
 
 @njit(cache=True)
@@ -128,11 +178,12 @@ def arriving_pairs(second: Any, n: Any) -> Any:
 def gather_forces(offsets: Any, arriving: Any, gradients: Any, forces: Any, atoms: Any) -> None:
     """Forces F_i = sum of gradients of the pairs that leave i, minus those that arrive, always in the same order."""
     starts, pairs = arriving
-    for i in range(atoms[0], atoms[1]):
-        x, y, z = 0.0, 0.0, 0.0
-        for p in range(offsets[i], offsets[i + 1]):
-            x, y, z = x + gradients[p, 0], y + gradients[p, 1], z + gradients[p, 2]
-        for q in range(starts[i], starts[i + 1]):
-            p = pairs[q]
-            x, y, z = x - gradients[p, 0], y - gradients[p, 1], z - gradients[p, 2]
-        forces[i, 0], forces[i, 1], forces[i, 2] = x, y, z
+    for member in range(len(gradients)):
+        for i in range(atoms[0], atoms[1]):
+            x, y, z = 0.0, 0.0, 0.0
+            for p in range(offsets[i], offsets[i + 1]):
+                x, y, z = x + gradients[member, p, 0], y + gradients[member, p, 1], z + gradients[member, p, 2]
+            for q in range(starts[i], starts[i + 1]):
+                p = pairs[q]
+                x, y, z = x - gradients[member, p, 0], y - gradients[member, p, 1], z - gradients[member, p, 2]
+            forces[member, i, 0], forces[member, i, 1], forces[member, i, 2] = x, y, z

@@ -25,7 +25,7 @@ from numba.extending import intrinsic
 from hpcmat_kernels.harmonics import lm_index, recursion
 from hpcmat_kernels.simd.emitter import LANES, Emitter, Pointer, Sum, Vector
 from hpcmat_kernels.simd.layout import KernelShape
-from hpcmat_kernels.simd.products import emit_products
+from hpcmat_kernels.simd.products import emit_product_features, emit_products
 
 
 def stage(emit: Callable[..., Any]) -> Any:
@@ -68,7 +68,8 @@ def basis(e: Emitter, shape: KernelShape, scratch: Pointer, n_blocks: Any, radii
         distance = e.square_root(x * x + y * y + z * z)
         inverse = e.constant(1.0) / distance
         direction = [x * inverse, y * inverse, z * inverse]
-        _store_rows(e, block + rows.vector, [*direction, distance, inverse])
+        _store_rows(e, block + rows.vector, direction)
+        _store_rows(e, block + rows.distance, [distance, inverse])
         values, slopes = _radial(e, shape.n_radial, distance, cutoff, inner)
         if shape.core:
             values, slopes = _switch_off(e, (values, slopes), distance, start, end)
@@ -117,6 +118,12 @@ def products(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Point
 
 
 @stage
+def product_features(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer, features: Pointer) -> None:
+    """Products B (P, C') themselves."""
+    emit_product_features(e, shape, scratch, (parameters, features))
+
+
+@stage
 def unmix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer, centre: Any) -> Any:
     """Energy of the linear and pair terms; writes dE/dA, where dE/dA_c enters through the transpose of W."""
     parameters = _of_species(e, shape, parameters, centre)
@@ -141,21 +148,24 @@ def unmix(e: Emitter, shape: KernelShape, scratch: Pointer, parameters: Pointer,
 
 @stage
 def pair_gradients(e: Emitter, shape: KernelShape, scratch: Pointer, z: Any, first: Any, last: Any) -> None:
-    """Replace the directions in blocks first <= b < last, of species z, by dE_i/dr_ij; add to the virial."""
+    """Write dE_i/dr_ij of blocks first <= b < last, of species z; add to the virial.
+
+    The basis stays as it was, so that other coefficients can follow.
+    """
     adjoint = scratch + shape.scratch.adjoint + e.times(z, shape.radial_row)
     with e.loop(last, start=first) as index:
-        operands = (_block(e, shape, scratch, index), adjoint, scratch + shape.scratch.virial)
+        operands = (_block(e, shape, scratch, index), adjoint, scratch)
         e.call("pair_gradients", partial(_emit_gradients, shape), *operands)
 
 
-def _emit_gradients(shape: KernelShape, e: Emitter, block: Pointer, adjoint: Pointer, virial: Pointer) -> None:
+def _emit_gradients(shape: KernelShape, e: Emitter, block: Pointer, adjoint: Pointer, scratch: Pointer) -> None:
     direction = [e.load(block + (shape.block.vector + LANES * a)) for a in range(3)]
     distance = e.load(block + shape.block.distance)
-    gradient = _gradient(e, shape, block, adjoint)
+    gradient = _gradient(e, shape, (block, scratch + shape.scratch.across), adjoint)
     for component, term in enumerate(_virial([distance * d for d in direction], gradient)):
-        place = virial + LANES * component
+        place = scratch + (shape.scratch.virial + LANES * component)
         e.store(place, e.load(place) + term)
-    _store_rows(e, block + shape.block.vector, gradient)
+    _store_rows(e, block + shape.block.gradient, gradient)
 
 
 def _of_species(e: Emitter, shape: KernelShape, parameters: Pointer, centre: Any) -> Pointer:
@@ -262,52 +272,55 @@ def _contract(
                 sums[lm].add(e.load_splat(vectors + i + lm * n_inner) * factor)
 
 
-def _gradient(e: Emitter, shape: KernelShape, block: Pointer, adjoint: Pointer) -> list[Vector]:
-    """dE_i/dr_ij = r̂ (R - r̂·V / r) + V / r, with R along and V / r across the direction."""
-    rows = shape.block
-    radial = _project(e, shape, block, adjoint)
+def _gradient(e: Emitter, shape: KernelShape, places: tuple[Pointer, Pointer], adjoint: Pointer) -> list[Vector]:
+    """dE_i/dr_ij = r̂ (R - r̂·V / r) + V / r, with R along and V / r across the direction.
+
+    `places` are those of the block and of Q_lm.
+    """
+    rows, (block, across) = shape.block, places
+    radial = _project(e, shape, places, adjoint)
     x, y, z = direction = [e.load(block + (rows.vector + LANES * a)) for a in range(3)]
-    vx, vy, vz = _angular_gradient(e, shape, block, direction)
+    vx, vy, vz = _angular_gradient(e, shape.l_max, across, direction)
     inverse = e.load(block + rows.inverse)
     along = radial - inverse * (x * vx + y * vy + z * vz)
     return [inverse * vx + along * x, inverse * vy + along * y, inverse * vz + along * z]
 
 
-def _project(e: Emitter, shape: KernelShape, block: Pointer, adjoint: Pointer) -> Vector:
-    """R = Σ_k dg_k Σ_lm H_{k,lm} Y_lm; replaces the harmonics by Q_lm = Σ_k H_{k,lm} g_k."""
+def _project(e: Emitter, shape: KernelShape, places: tuple[Pointer, Pointer], adjoint: Pointer) -> Vector:
+    """R = Σ_k dg_k Σ_lm H_{k,lm} Y_lm; writes Q_lm = Σ_k H_{k,lm} g_k."""
+    block, across = places
     values = [e.load(block + (shape.block.radial + LANES * k)) for k in range(shape.n_radial)]
     sums = e.sums(shape.n_radial)
     with e.loop(shape.n_lm) as lm:
-        place = block + shape.block.harmonics + e.times(lm, LANES)
         row = adjoint + e.times(lm, shape.density_row)
-        harmonic, across = e.load(place), e.constant(0.0)
+        harmonic, total = e.load(block + shape.block.harmonics + e.times(lm, LANES)), e.constant(0.0)
         for k, value in enumerate(values):
             factor = e.load_splat(row + k)
-            across = across + factor * value
+            total = total + factor * value
             sums[k].add(factor * harmonic)
-        e.store(place, across)
+        e.store(across + e.times(lm, LANES), total)
     radial = e.constant(0.0)
-    for k, total in enumerate(sums):
-        radial = radial + total.total * e.load(block + (shape.block.slopes + LANES * k))
+    for k, sum_over_lm in enumerate(sums):
+        radial = radial + sum_over_lm.total * e.load(block + (shape.block.slopes + LANES * k))
     return radial
 
 
 def _angular_gradient(
-    e: Emitter, shape: KernelShape, block: Pointer, direction: list[Vector]
+    e: Emitter, l_max: int, across: Pointer, direction: list[Vector]
 ) -> tuple[Vector, Vector, Vector]:
     """V = Σ_lm Q_lm ∇Y_lm; terms of equal m and sign share the azimuthal factors of ∇Y."""
-    factors = recursion(shape.l_max)
+    factors = recursion(l_max)
     x, y, z = direction
-    legendre, powers = _legendre(e, shape.l_max, z), _azimuthal(e, shape.l_max, x, y)
+    legendre, powers = _legendre(e, l_max, z), _azimuthal(e, l_max, x, y)
     vx = vy = vz = e.constant(0.0)
-    for m, sign in [(0, 1)] + [(m, sign) for m in range(1, shape.l_max + 1) for sign in (1, -1)]:
+    for m, sign in [(0, 1)] + [(m, sign) for m in range(1, l_max + 1) for sign in (1, -1)]:
         ring = rise = e.constant(0.0)
-        for degree in range(m, shape.l_max + 1):
-            across = e.load(block + (shape.block.harmonics + LANES * lm_index(degree, sign * m)))
+        for degree in range(m, l_max + 1):
+            weight = e.load(across + LANES * lm_index(degree, sign * m))
             if m:
-                ring = ring + legendre[degree, m] * across
+                ring = ring + legendre[degree, m] * weight
             if degree > m:
-                rise = rise + factors[2, degree, m] * legendre[degree, m + 1] * across
+                rise = rise + factors[2, degree, m] * legendre[degree, m + 1] * weight
         cosine, sine = powers[m]
         vz = vz + rise * (cosine if sign > 0 else sine)
         if m:

@@ -1,0 +1,127 @@
+"""Screened nuclear repulsion of Ziegler, Biersack and Littmark, switched off smoothly between two radii.
+
+φ(r) = k z_i z_j Σ_m c_m exp(-d_m r / a) / r + S(r), a = 0.4685 Å / (z_i^0.23 + z_j^0.23); "The stopping and range of
+ions in matter" (1985). S is the switch of LAMMPS' `pair zbl`: constant below the inner radius, then a polynomial that
+takes φ, φ' and φ'' to zero at the outer one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from hpcmat_kernels.pair.blocks import CHUNK
+from hpcmat_kernels.pair.evaluation import Parallel
+from hpcmat_kernels.verlet import VerletList
+
+Floats = NDArray[np.float64]
+COULOMB_EV_ANG = 14.399645
+"""e²/(4πε0), as LAMMPS' metal units have it."""
+AMPLITUDES = np.array([0.18175, 0.50986, 0.28022, 0.02817])
+DECAYS = np.array([3.19980, 0.94229, 0.40290, 0.20162])
+SCREENING_ANG, EXPONENT = 0.46850, 0.23
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ZBL:
+    """Parameters as the compiled loops take them."""
+
+    table: Floats
+    """(species, species, 8): k z z, four decays per Å, then the coefficients of the switch: t³, t⁴, constant."""
+    inner: float
+    """Å"""
+    cutoff: float
+    """Å, the outer radius."""
+
+    @property
+    def n_species(self) -> int:
+        """Number of species."""
+        return len(self.table)
+
+    def rows(self, verlet: VerletList, points: Floats, sums: tuple[Floats, Floats], parallel: Parallel) -> None:
+        """As `evaluation.PairStyle`."""
+        arrays = (points, verlet.offsets, verlet.neighbors, self.table, *sums)
+        parallel(partial(zbl_sites, arrays, (self.inner, self.cutoff)))
+
+
+def zbl(atomic_numbers: ArrayLike, inner: float, outer: float) -> ZBL:
+    """Repulsion between species with these atomic numbers (species,), switched off from `inner` to `outer` Å.
+
+    Raises
+    ------
+    ValueError
+        Where an atomic number is below 1 or the radii are not 0 < inner < outer.
+    """
+    z = np.atleast_1d(np.asarray(atomic_numbers, dtype=np.float64))
+    if z.ndim != 1 or not len(z) or not (np.isfinite(z).all() and z.min() >= 1):
+        raise ValueError(f"Atomic numbers must be 1 or more, one per species, not {z.tolist()}: correct them.")
+    if not (np.isfinite(outer) and 0 < inner < outer):
+        raise ValueError(f"The radii must be 0 < inner < outer in Å, not {inner} and {outer}: correct the settings.")
+    table = np.empty((len(z), len(z), 8))
+    table[:, :, 0] = COULOMB_EV_ANG * z[:, None] * z
+    table[:, :, 1:5] = DECAYS * ((z[:, None] ** EXPONENT + z**EXPONENT) / SCREENING_ANG)[:, :, None]
+    table[:, :, 5:] = _switch(table, outer, outer - inner)
+    table.setflags(write=False)
+    return ZBL(table, float(inner), float(outer))
+
+
+def _switch(table: Floats, outer: float, width: float) -> Floats:
+    """Coefficients with which value, slope and curvature vanish at the outer radius."""
+    strength, decays = table[:, :, 0], table[:, :, 1:5]
+    terms = AMPLITUDES * np.exp(-decays * outer)
+    f, f1, f2 = terms.sum(axis=2), (-decays * terms).sum(axis=2), (decays**2 * terms).sum(axis=2)
+    value = strength * f / outer
+    slope = strength * (f1 - f / outer) / outer
+    curvature = strength * (f2 - 2.0 * f1 / outer + 2.0 * f / outer**2) / outer
+    cubic = (width * curvature - 3.0 * slope) / (3.0 * width**2)
+    quartic = (2.0 * slope - width * curvature) / (4.0 * width**3)
+    constant = -value + width * slope / 2.0 - width**2 * curvature / 12.0
+    return np.stack([cubic, quartic, constant], axis=-1)
+
+
+@njit(cache=True, nogil=True)
+def _pair(r: Any, parameters: Any, inner: Any) -> Any:
+    """Energy and its slope at distance r."""
+    energy, slope = 0.0, 0.0
+    for m in range(4):
+        term = AMPLITUDES[m] * np.exp(-parameters[1 + m] * r)
+        energy += term
+        slope -= parameters[1 + m] * term
+    scale, t = parameters[0] / r, max(r - inner, 0.0)
+    slope = scale * (slope - energy / r) + t * t * (3.0 * parameters[5] + 4.0 * parameters[6] * t)
+    return scale * energy + parameters[7] + t * t * t * (parameters[5] + parameters[6] * t), slope
+
+
+@njit(cache=True, nogil=True)
+def zbl_sites(arrays: Any, radii: Any, chunks: Any) -> None:
+    """Rows and virials of the atoms of chunks chunks[0] <= c < chunks[1]: few pairs are this close, hence a branch."""
+    points, offsets, neighbors, table, results, virials = arrays
+    inner, outer = radii
+    for k in range(chunks[0] * CHUNK, min(len(results), chunks[1] * CHUNK)):
+        virial = virials[k // CHUNK]
+        if k % CHUNK == 0:
+            virial[:] = 0.0
+        results[k] = 0.0
+        for q in range(offsets[k], offsets[k + 1]):
+            e = neighbors[q]
+            x, y, z = points[e, 0] - points[k, 0], points[e, 1] - points[k, 1], points[e, 2] - points[k, 2]
+            square = x * x + y * y + z * z
+            if square < outer * outer:
+                r = np.sqrt(square)
+                energy, slope = _pair(r, table[int(points[k, 3]), int(points[e, 3])], inner)
+                fx, fy, fz = slope * x / r, slope * y / r, slope * z / r
+                results[k, 0] += fx
+                results[k, 1] += fy
+                results[k, 2] += fz
+                results[k, 3] += energy
+                virial[0, 0] += x * fx
+                virial[1, 0] += y * fy
+                virial[2, 0] += z * fz
+                virial[3, 0] += y * fz
+                virial[4, 0] += x * fz
+                virial[5, 0] += x * fy
