@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-from bench_ace import Crystal, best, crystal, random_model, start_clean
+from bench_ace import CUTOFF, random_model
+from common import Crystal, best, crystal, start_clean
 from rows import Row, parser, publish, row
 
 from hpcmat_kernels.ace import AceModel, Evaluation, evaluate, split_coefficients
@@ -44,7 +45,7 @@ class Case:
 
 def make_case(model: AceModel, vector: np.ndarray, name: str, systems: list[Crystal]) -> Case:
     """Evaluate and time the kernel."""
-    pairs, coefficients = [system.neighbors() for system in systems], split_coefficients(model, vector)
+    pairs, coefficients = [system.neighbors(CUTOFF) for system in systems], split_coefficients(model, vector)
 
     def work() -> list[Evaluation]:
         return [evaluate(model, coefficients, one, np.zeros(len(one.offsets) - 1, dtype=int)) for one in pairs]
