@@ -8,12 +8,12 @@ import pytest
 
 from hpcmat_kernels.ace import ace_model, evaluate, split_coefficients
 from hpcmat_kernels.design import design_rows
-from hpcmat_kernels.jax.ace import energy_function
+from hpcmat_kernels.jax.ace import ace_parameters, energies_forces
+from hpcmat_kernels.jax.batch import pad_batch
+from hpcmat_kernels.jax.sites import AceShape
 from hpcmat_kernels.neighbors import neighbor_list
 from hpcmat_kernels.radial import NO_CORE, radial_functions
 from hpcmat_kernels.reference.ace import site_energies
-
-jax.config.update("jax_enable_x64", True)
 
 PERIODIC = (True, True, True)
 CUTOFF = 4.0
@@ -128,10 +128,12 @@ def test_all_evaluators_agree():
     np.testing.assert_allclose(rows.site @ VECTOR, expected, rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose((rows.forces @ VECTOR).reshape(-1, 3), result.forces, rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(rows.virial @ VECTOR, result.virial, rtol=1e-10, atol=1e-10)
-    energy = energy_function(model, coefficients, pairs, CELL, SPECIES)
-    value, gradient = jax.value_and_grad(energy)(POSITIONS, np.zeros((3, 3)))
-    assert float(value) == pytest.approx(expected.sum(), rel=1e-10)
-    np.testing.assert_allclose(-np.asarray(gradient), result.forces, rtol=1e-10, atol=1e-10)
+    with jax.enable_x64(True):
+        batch = pad_batch(model, [(pairs, SPECIES)])
+        traced = energies_forces(ace_parameters(model, VECTOR), AceShape.of(model), batch)
+    assert float(traced.energies[0]) == pytest.approx(expected.sum(), rel=1e-10)
+    np.testing.assert_allclose(traced.forces[:5], result.forces, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(traced.virials[0], result.virial, rtol=1e-10, atol=1e-10)
     assert abs(run(make_model(NO_CORE)).site_energies - expected).max() > 1e-2
 
 
