@@ -12,7 +12,10 @@ from numba import float64, int32, int64, njit, types
 
 from hpcmat_kernels.neighbors import neighbor_list
 from hpcmat_kernels.pair import embedded_atom, evaluate, evaluate_list, lennard_jones, read_setfl, zbl
-from hpcmat_kernels.pair.lj_kernel import lj_sites
+from hpcmat_kernels.pair.eam_kernel import eam_rows
+from hpcmat_kernels.pair.evaluation import empty_sums
+from hpcmat_kernels.pair.lj_kernel import lj_rows, lj_sites
+from hpcmat_kernels.pair.repulsion import zbl_rows
 from hpcmat_kernels.verlet import verlet_list
 
 PERIODIC = (True, True, True)
@@ -187,6 +190,25 @@ def test_a_list_with_skin_gives_the_same(name):
         evaluate_list(style, prepared, positions + 0.5 * np.sin(positions), cell, species)
 
 
+@pytest.mark.parametrize(("name", "rows"), [("lj", lj_rows), ("eam", eam_rows), ("zbl", zbl_rows)])
+def test_compiled_loops_get_the_same(name, rows):
+    style, (positions, cell, species) = STYLES[name](), alloy()
+    expected = evaluate(style, positions, cell, PERIODIC, species)
+    prepared = verlet_list(positions, cell, PERIODIC, style.cutoff, 0.0)
+    points, sums = prepared.points(positions, cell, species), empty_sums(len(positions))
+
+    @njit
+    def twice(verlet, points, parameters, sums):
+        for _ in range(2):
+            rows(verlet, points, parameters, sums)
+
+    twice(prepared.arrays, points, style.parameters, sums)
+    order = prepared.arrays.order
+    assert sums[0][:, :3].tobytes() == expected.forces[order].tobytes()
+    assert (0.5 * sums[0][:, 3]).tobytes() == expected.site_energies[order].tobytes()
+    np.testing.assert_allclose(0.5 * sums[1].sum(axis=(0, 2)), expected.virial, rtol=1e-12, atol=1e-12)
+
+
 def test_embedding_goes_on_as_a_straight_line():
     tables = read_setfl(potential_file("Cu_mishin1.eam.alloy"))
     short = replace(tables, embedding=tables.embedding[:, :3000])
@@ -207,6 +229,8 @@ def test_vectors_are_full_width():
     (assembly,) = njit(types.void(arrays, types.UniTuple(int64, 2)))(lj_sites.py_func).inspect_asm().values()
     assert len(re.findall(rf"vfn?m(?:add|sub)\w+pd\b.*%{register}", assembly)) >= 20
     assert "vgather" not in assembly
+    (one_by_one,) = njit(float64(numbers))(lambda values: values[0] * values[1] + values[2]).inspect_asm().values()
+    assert not re.search(rf"vfn?m(?:add|sub)\w+pd\b.*%{register}", one_by_one)
 
 
 GOOD = "comment\n" * 3 + "1 Cu\n5 0.1 5 0.5 2.0\n29 63.5 3.6 fcc\n" + "0.0 " * 5 + "\n" + "0.1 " * 5 + "\n" + "0.2 " * 5

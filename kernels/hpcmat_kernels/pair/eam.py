@@ -45,6 +45,11 @@ class EmbeddedAtom:
         """Number of species."""
         return len(self.elements)
 
+    @property
+    def parameters(self) -> tuple[Floats, Floats, tuple[Floats, float]]:
+        """What `eam_kernel.eam_rows` takes."""
+        return self.pairs, self.numbers, (self.embedding, self.density_step)
+
     def rows(self, verlet: VerletList, points: Floats, sums: tuple[Floats, Floats], parallel: Parallel) -> None:
         """As `evaluation.PairStyle`."""
         n = len(verlet.order)

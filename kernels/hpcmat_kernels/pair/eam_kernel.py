@@ -207,3 +207,15 @@ def embed(owners: Any, atoms: Any, functions: Any, charged: Any) -> Any:
         charged[g, 0], charged[g, 1], charged[g, 2] = points[g, 0], points[g, 1], points[g, 2]
         charged[g, 3] = charged[owners[m], 3]
     return energies
+
+
+@njit(cache=True, nogil=True)
+def eam_rows(verlet: Any, points: Any, parameters: Any, sums: Any) -> None:
+    """All atoms, for compiled loops: writes `sums` as `evaluation.PairStyle`; `parameters` as `EmbeddedAtom`."""
+    pairs, numbers, functions = parameters
+    n, chunks = len(verlet.order), (0, len(sums[1]))
+    kept, ends = np.empty(len(verlet.neighbors) + LANES * n, dtype=np.int32), np.empty(n, dtype=np.int64)
+    density, charged = np.empty(n), np.empty_like(points)
+    density_sites((points, verlet.offsets, verlet.neighbors, pairs, numbers, kept, ends), density, chunks)
+    energies = embed(verlet.owners, (points, density), functions, charged)
+    force_sites((charged, verlet.offsets, points, pairs, numbers, kept, ends), (energies, *sums), chunks)

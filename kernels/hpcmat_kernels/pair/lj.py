@@ -29,10 +29,14 @@ class LennardJones:
     cutoff: float
     """Å, the longest."""
 
+    @property
+    def parameters(self) -> tuple[Floats, Floats]:
+        """What `lj_kernel.lj_rows` takes."""
+        return self.table, np.array([float(self.n_species)])
+
     def rows(self, verlet: VerletList, points: Floats, sums: tuple[Floats, Floats], parallel: Parallel) -> None:
         """As `evaluation.PairStyle`."""
-        size = np.array([float(self.n_species)])
-        arrays = (points, verlet.offsets, verlet.neighbors, self.table, size, *sums)
+        arrays = (points, verlet.offsets, verlet.neighbors, *self.parameters, *sums)
         parallel(partial(lj_sites, arrays))
 
 

@@ -76,3 +76,9 @@ def lj_sites(arrays: Any, chunks: Any) -> None:
             _lj_many(arrays, first, end)
         else:
             _lj_one(arrays, first, end)
+
+
+@njit(cache=True, nogil=True)
+def lj_rows(verlet: Any, points: Any, parameters: Any, sums: Any) -> None:
+    """All atoms, for compiled loops: writes `sums` as `evaluation.PairStyle`; `parameters` as `LennardJones`."""
+    lj_sites((points, verlet.offsets, verlet.neighbors, *parameters, *sums), (0, len(sums[1])))

@@ -43,6 +43,11 @@ class ZBL:
         """Number of species."""
         return len(self.table)
 
+    @property
+    def parameters(self) -> tuple[Floats, tuple[float, float]]:
+        """What `zbl_rows` takes."""
+        return self.table, (self.inner, self.cutoff)
+
     def rows(self, verlet: VerletList, points: Floats, sums: tuple[Floats, Floats], parallel: Parallel) -> None:
         """As `evaluation.PairStyle`."""
         arrays = (points, verlet.offsets, verlet.neighbors, self.table, *sums)
@@ -125,3 +130,10 @@ def zbl_sites(arrays: Any, radii: Any, chunks: Any) -> None:
                 virial[3, 0] += y * fz
                 virial[4, 0] += x * fz
                 virial[5, 0] += x * fy
+
+
+@njit(cache=True, nogil=True)
+def zbl_rows(verlet: Any, points: Any, parameters: Any, sums: Any) -> None:
+    """All atoms, for compiled loops: writes `sums` as `evaluation.PairStyle`; `parameters` as `ZBL`."""
+    arrays = (points, verlet.offsets, verlet.neighbors, parameters[0], *sums)
+    _zbl_sites(arrays, parameters[1], (0, len(sums[1])))
