@@ -12,7 +12,7 @@ from hpcmat_kernels.md.forces import add_forces, is_kind, largest_spread, prepar
 from hpcmat_kernels.pair.blocks import CHUNK, ROW
 from hpcmat_kernels.pair.eam_kernel import density_sites, embed, force_sites
 from hpcmat_kernels.pair.lj_kernel import lj_sites
-from hpcmat_kernels.pair.zbl import zbl_sites
+from hpcmat_kernels.pair.repulsion import zbl_sites
 from hpcmat_kernels.simd.emitter import LANES
 
 
@@ -33,7 +33,7 @@ class EmbeddedAtomArrays(NamedTuple):
 
 
 class ZBLArrays(NamedTuple):
-    """Of `pair.zbl.ZBL`."""
+    """Of `pair.repulsion.ZBL`."""
 
     table: Any
     radii: Any

@@ -16,7 +16,7 @@ from hpcmat_kernels.md.ace_forces import AceArrays
 from hpcmat_kernels.md.pair_forces import EmbeddedAtomArrays, LennardJonesArrays, SumArrays, ZBLArrays
 from hpcmat_kernels.pair.eam import EmbeddedAtom
 from hpcmat_kernels.pair.lj import LennardJones
-from hpcmat_kernels.pair.zbl import ZBL
+from hpcmat_kernels.pair.repulsion import ZBL
 
 
 class Potential(Protocol):
