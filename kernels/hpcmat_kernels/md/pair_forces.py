@@ -9,34 +9,29 @@ from numba import njit
 from numba.extending import overload
 
 from hpcmat_kernels.md.forces import add_forces, is_kind, largest_spread, prepare
-from hpcmat_kernels.pair.blocks import CHUNK, ROW
-from hpcmat_kernels.pair.eam_kernel import density_sites, embed, force_sites
-from hpcmat_kernels.pair.lj_kernel import lj_sites
-from hpcmat_kernels.pair.repulsion import zbl_sites
+from hpcmat_kernels.pair.blocks import CHUNK, ROW, VIRIAL
+from hpcmat_kernels.pair.eam_kernel import eam_rows
+from hpcmat_kernels.pair.lj_kernel import lj_rows
+from hpcmat_kernels.pair.repulsion import zbl_rows
 from hpcmat_kernels.simd.emitter import LANES
 
 
 class LennardJonesArrays(NamedTuple):
     """Of `pair.lj.LennardJones`."""
 
-    table: Any
-    size: Any
+    parameters: Any
 
 
 class EmbeddedAtomArrays(NamedTuple):
     """Of `pair.eam.EmbeddedAtom`."""
 
-    pairs: Any
-    numbers: Any
-    embedding: Any
-    """Cubics and step of the density."""
+    parameters: Any
 
 
 class ZBLArrays(NamedTuple):
     """Of `pair.repulsion.ZBL`."""
 
-    table: Any
-    radii: Any
+    parameters: Any
 
 
 class SumArrays(NamedTuple):
@@ -46,30 +41,10 @@ class SumArrays(NamedTuple):
     second: Any
 
 
-class EmbeddedAtomWork(NamedTuple):
-    """Rows and virials, and what the densities leave behind for the forces."""
-
-    rows: Any
-    virials: Any
-    kept: Any
-    ends: Any
-    density: Any
-    charged: Any
-
-
 @njit(cache=True)
 def _prepare_rows(potential: Any, verlet: Any, species: Any) -> Any:
     n = len(verlet.order)
-    return np.empty((n, ROW)), np.zeros(((n + CHUNK - 1) // CHUNK, 6, LANES))
-
-
-@njit(cache=True)
-def _prepare_embedded(potential: Any, verlet: Any, species: Any) -> Any:
-    n = len(verlet.order)
-    rows, virials = _prepare_rows(potential, verlet, species)
-    kept = np.empty(len(verlet.neighbors) + LANES * n, dtype=np.int32)
-    charged = np.empty((n + len(verlet.owners), ROW))
-    return EmbeddedAtomWork(rows, virials, kept, np.empty(n, dtype=np.int64), np.empty(n), charged)
+    return np.empty((n, ROW)), np.zeros(((n + CHUNK - 1) // CHUNK, len(VIRIAL), LANES))
 
 
 @njit(cache=True)
@@ -90,30 +65,20 @@ def _collect(rows: Any, virials: Any, results: Any) -> Any:
 
 @njit(cache=True)
 def _add_lennard_jones(potential: Any, work: Any, verlet: Any, points: Any, results: Any) -> Any:
-    rows, virials = work
-    arrays = (points, verlet.offsets, verlet.neighbors, potential.table, potential.size, rows, virials)
-    lj_sites(arrays, (0, len(virials)))
-    return _collect(rows, virials, results)
+    lj_rows(verlet, points, potential.parameters, work)
+    return _collect(work[0], work[1], results)
 
 
 @njit(cache=True)
 def _add_zbl(potential: Any, work: Any, verlet: Any, points: Any, results: Any) -> Any:
-    rows, virials = work
-    arrays = (points, verlet.offsets, verlet.neighbors, potential.table, rows, virials)
-    zbl_sites(arrays, potential.radii, (0, len(virials)))
-    return _collect(rows, virials, results)
+    zbl_rows(verlet, points, potential.parameters, work)
+    return _collect(work[0], work[1], results)
 
 
 @njit(cache=True)
 def _add_embedded(potential: Any, work: Any, verlet: Any, points: Any, results: Any) -> Any:
-    chunks = (0, len(work.virials))
-    kept, ends = work.kept, work.ends
-    arrays = (points, verlet.offsets, verlet.neighbors, potential.pairs, potential.numbers, kept, ends)
-    density_sites(arrays, work.density, chunks)
-    energies = embed(verlet.owners, (points, work.density), potential.embedding, work.charged)
-    charged = (work.charged, verlet.offsets, points, potential.pairs, potential.numbers, kept, ends)
-    force_sites(charged, (energies, work.rows, work.virials), chunks)
-    return _collect(work.rows, work.virials, results)
+    eam_rows(verlet, points, potential.parameters, work)
+    return _collect(work[0], work[1], results)
 
 
 @njit(cache=True)
@@ -121,17 +86,12 @@ def _no_spread(potential: Any, work: Any, verlet: Any, points: Any) -> Any:
     return 0.0
 
 
-SINGLE = {
-    LennardJonesArrays: (_prepare_rows, _add_lennard_jones),
-    ZBLArrays: (_prepare_rows, _add_zbl),
-    EmbeddedAtomArrays: (_prepare_embedded, _add_embedded),
-}
-"""Functions of each kind: work arrays, forces."""
+FORCES = {LennardJonesArrays: _add_lennard_jones, ZBLArrays: _add_zbl, EmbeddedAtomArrays: _add_embedded}
 
 
-def _functions_of(potential: Any) -> Any:
-    """Entry of `SINGLE` for a type, or None."""
-    return next((functions for kind, functions in SINGLE.items() if is_kind(potential, kind)), None)
+def _forces_of(potential: Any) -> Any:
+    """Entry of `FORCES` for a type, or None."""
+    return next((forces for kind, forces in FORCES.items() if is_kind(potential, kind)), None)
 
 
 @overload(prepare, strict=False)
@@ -140,8 +100,7 @@ def _overload_prepare(potential: Any, verlet: Any, species: Any) -> Any:
         return lambda potential, verlet, species: (
             prepare(potential.first, verlet, species), prepare(potential.second, verlet, species),
         )  # fmt: skip
-    functions = _functions_of(potential)
-    return functions and functions[0].py_func
+    return _prepare_rows.py_func if _forces_of(potential) else None
 
 
 @overload(add_forces, strict=False)
@@ -151,12 +110,12 @@ def _overload_add_forces(potential: Any, work: Any, verlet: Any, points: Any, re
             add_forces(potential.first, work[0], verlet, points, results)
             + add_forces(potential.second, work[1], verlet, points, results)
         )
-    functions = _functions_of(potential)
-    return functions and functions[1].py_func
+    forces = _forces_of(potential)
+    return forces and forces.py_func
 
 
 @overload(largest_spread, strict=False)
 def _overload_largest_spread(potential: Any, work: Any, verlet: Any, points: Any) -> Any:
     if is_kind(potential, SumArrays):
         return lambda potential, work, verlet, points: largest_spread(potential.first, work[0], verlet, points)
-    return _no_spread.py_func if _functions_of(potential) else None
+    return _no_spread.py_func if _forces_of(potential) else None

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
 from hpcmat_kernels.ace import AceModel, Coefficients, kernel_of
 from hpcmat_kernels.md.ace_forces import AceArrays
 from hpcmat_kernels.md.pair_forces import EmbeddedAtomArrays, LennardJonesArrays, SumArrays, ZBLArrays
@@ -99,10 +97,8 @@ class Pair:
         """Tables for the compiled loop."""
         style = self.style
         if isinstance(style, LennardJones):
-            return LennardJonesArrays(style.table, np.array([float(style.n_species)]))
-        if isinstance(style, ZBL):
-            return ZBLArrays(style.table, (style.inner, style.cutoff))
-        return EmbeddedAtomArrays(style.pairs, style.numbers, (style.embedding, style.density_step))
+            return LennardJonesArrays(style.parameters)
+        return ZBLArrays(style.parameters) if isinstance(style, ZBL) else EmbeddedAtomArrays(style.parameters)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -51,7 +51,7 @@ class ZBL:
     def rows(self, verlet: VerletList, points: Floats, sums: tuple[Floats, Floats], parallel: Parallel) -> None:
         """As `evaluation.PairStyle`."""
         arrays = (points, verlet.offsets, verlet.neighbors, self.table, *sums)
-        parallel(partial(zbl_sites, arrays, (self.inner, self.cutoff)))
+        parallel(partial(_zbl_sites, arrays, (self.inner, self.cutoff)))
 
 
 def zbl(atomic_numbers: ArrayLike, inner: float, outer: float) -> ZBL:
@@ -103,7 +103,7 @@ def _pair(r: Any, parameters: Any, inner: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def zbl_sites(arrays: Any, radii: Any, chunks: Any) -> None:
+def _zbl_sites(arrays: Any, radii: Any, chunks: Any) -> None:
     """Rows and virials of the atoms of chunks chunks[0] <= c < chunks[1]: few pairs are this close, hence a branch."""
     points, offsets, neighbors, table, results, virials = arrays
     inner, outer = radii
