@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hpcmat.records import Structure
 from hpcmat.surrogates.ace import AceBasis, AceSettings, Design, cell_volume
 from hpcmat.surrogates.model_file import ModelArrays, ModelMetadata, read_model, write_model
-from hpcmat_kernels.ace import Coefficients, evaluate, split_coefficients
+from hpcmat_kernels.ace import Coefficients, evaluate, evaluate_committee, split_coefficients
 
 Floats = NDArray[np.float64]
 
@@ -139,7 +139,7 @@ class Potential:
         """
         basis = self.basis
         neighbors, species = basis.neighbors(structure), basis.species(structure.symbols)
-        return np.stack([evaluate(basis.model, member, neighbors, species).forces for member in self._committee])
+        return evaluate_committee(basis.model, self._committee, neighbors, species)[1]
 
     @cached_property
     def _kernel_coefficients(self) -> Coefficients:

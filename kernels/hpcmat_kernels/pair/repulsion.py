@@ -136,4 +136,4 @@ def _zbl_sites(arrays: Any, radii: Any, chunks: Any) -> None:
 def zbl_rows(verlet: Any, points: Any, parameters: Any, sums: Any) -> None:
     """All atoms, for compiled loops: writes `sums` as `evaluation.PairStyle`; `parameters` as `ZBL`."""
     arrays = (points, verlet.offsets, verlet.neighbors, parameters[0], *sums)
-    zbl_sites(arrays, parameters[1], (0, len(sums[1])))
+    _zbl_sites(arrays, parameters[1], (0, len(sums[1])))
