@@ -1,6 +1,12 @@
-"""Numerical kernels: neighbour lists, radial functions, harmonics and the atomic cluster expansion.
+"""Numerical kernels: neighbor lists, pair styles, the atomic cluster expansion, molecular dynamics.
 
-They need numpy and numba alone; `hpcmat_kernels.jax` holds the same energy in JAX, `hpcmat_kernels.reference`
-a slow and obvious one. Importing costs no compilation: each kernel compiles on first use and is cached on disk.
-Lengths are Å and energies eV throughout.
+    neighbors   lists for any cell                     verlet      lists with skin, for compiled loops
+    ace         energies, forces, virial               design      rows for fitting
+    uncertainty per atom, for every tenth step         pair        Lennard-Jones, embedded atom, ZBL
+    md          dynamics in one compiled loop          lammps      fitted models in LAMMPS
+    jax         batches with derivatives               reference   slow and obvious versions
+    simd        what `ace` runs, in vector code
+
+They need numpy and numba alone (`jax` also JAX). Importing costs no compilation: each kernel compiles on first use and
+is cached on disk. Lengths are Å and energies eV throughout.
 """
