@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol
 
@@ -16,6 +14,7 @@ from hpcmat_kernels.ace import Evaluation
 from hpcmat_kernels.neighbors.lists import Periodicity
 from hpcmat_kernels.pair.blocks import CHUNK, ROW, VIRIAL
 from hpcmat_kernels.simd.emitter import LANES
+from hpcmat_kernels.threads import in_parallel
 from hpcmat_kernels.verlet import SkinList, VerletList, verlet_list
 
 Floats = NDArray[np.float64]
@@ -84,7 +83,7 @@ def evaluate_list(
     if prepared.needs_rebuild(positions, cell):
         raise ValueError("The atoms have moved by more than half the skin: make the list again.")
     sums = empty_sums(len(z))
-    style.rows(verlet, points, sums, partial(_in_parallel, n_chunks=len(sums[1]), threads=threads))
+    style.rows(verlet, points, sums, partial(in_parallel, n=len(sums[1]), threads=threads))
     return Evaluation(*_finished(verlet.order, *sums))
 
 
@@ -107,14 +106,3 @@ def _finished(order: Any, rows: Any, virials: Any) -> Any:
             for lane in range(virials.shape[2]):
                 virial[component] += 0.5 * virials[chunk, component, lane]
     return energies, forces, virial
-
-
-def _in_parallel(work: Callable[[tuple[int, int]], None], n_chunks: int, threads: int) -> None:
-    """Share chunks among threads."""
-    bounds = np.linspace(0, n_chunks, threads + 1).astype(int).tolist()
-    ranges = list(itertools.pairwise(bounds))
-    if threads == 1:
-        work(ranges[0])
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, ranges))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,6 +10,7 @@ from numpy.typing import NDArray
 from hpcmat_kernels.simd.emitter import LANES
 from hpcmat_kernels.simd.layout import Floats, KernelShape, aligned
 from hpcmat_kernels.simd.sites import arriving_pairs, evaluate_sites, gather_forces, write_features
+from hpcmat_kernels.threads import in_parallel
 
 Ints = NDArray[np.int64]
 Pairs = tuple[Ints, NDArray[np.int32], Floats]
@@ -44,9 +42,9 @@ def evaluate_arrays(
     def gather(atoms: tuple[int, int]) -> None:
         gather_forces(offsets, arriving, gradients, forces, atoms)
 
-    _in_parallel(sites, n, threads)
+    in_parallel(sites, n, threads)
     arriving = arriving_pairs(second, n)
-    _in_parallel(gather, n, threads)
+    in_parallel(gather, n, threads)
     return energies, forces, virials.sum(axis=1)
 
 
@@ -63,7 +61,7 @@ def features_of_sites(shape: KernelShape, pairs: Pairs, species: Ints, constants
         write_features(pairs, species, (shape, radii, parameters[0], numbers), work, features, atoms)
 
     numbers = (shape.n_radial, shape.radial_row, shape.l_max, shape.n_channels, len(shape.paths))
-    _in_parallel(sites, len(species), threads)
+    in_parallel(sites, len(species), threads)
     return features
 
 
@@ -77,14 +75,3 @@ def workspace(shape: KernelShape, largest: int) -> tuple[Any, ...]:
     scratch = aligned((places.blocks + (largest // LANES + shape.n_species) * size,))
     first, counts = np.zeros(shape.n_species + 1, dtype=np.int64), np.zeros(shape.n_species, dtype=np.int64)
     return scratch, (places.blocks, size, places.virial), first, counts, np.zeros(largest + 1, dtype=np.int64)
-
-
-def _in_parallel(work: Callable[[tuple[int, int]], None], n: int, threads: int) -> None:
-    """Share n atoms among threads."""
-    bounds = np.linspace(0, n, threads + 1).astype(int).tolist()
-    ranges = list(itertools.pairwise(bounds))
-    if threads == 1:
-        work(ranges[0])
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, ranges))
