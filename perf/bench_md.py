@@ -2,7 +2,8 @@
 
 Energy conservation over the timed steps is checked first; for Lennard-Jones and the embedded-atom method the first
 forces are those of LAMMPS. Potentials of machine learning are different ones of similar size, hence of SNAP only the
-speed is compared. The cluster expansion has random coefficients, small enough to leave the crystal as it is.
+speed is compared. The cluster expansion is a soft repulsion with all other coefficients random and tiny, since random
+ones of full size let atoms fall into each other.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def cases(element: str) -> list[Case]:
     """Potentials for one element."""
     model, vector = random_model("medium")
     snap = f"{element}_Zuo_JPCA2020"
-    coefficients = split_coefficients(model, 1e-6 * vector)
+    soft = 1e-9 * vector
+    soft[1] = 5.0
+    coefficients = split_coefficients(model, soft)
     ace = Case(
         f"ACE ({model.n_features} features)", Ace(model, coefficients),
         f"pair_style snap\npair_coeff * * {potential_file(snap + '.snapcoeff')} "
@@ -62,7 +65,8 @@ def cases(element: str) -> list[Case]:
     return [
         ace,
         Case(
-            "LJ 5.0 Å", Pair(lennard_jones(0.4, 2.3, 5.0)), "pair_style lj/cut 5.0\npair_coeff 1 1 0.4 2.3", True, 100
+            "LJ 5.0 Å", Pair(lennard_jones(0.4, 2.3, 5.0, shift=True)),
+            "pair_style lj/cut 5.0\npair_coeff 1 1 0.4 2.3\npair_modify shift yes", True, 100,
         ),
         Case(
             "EAM Cu Mishin", Pair(embedded_atom(file, ["Cu"])), f"pair_style eam/alloy\npair_coeff * * {file} Cu",
