@@ -22,10 +22,10 @@ unexport PYTHONPATH
 
 .PHONY: quickstart test clean
 
-quickstart: $(VENV)/.installed-run-$(MPI)
+quickstart: $(VENV)/.installed-run-$(MPI) $(VENV)/.kernels-current
 	$(bin)/hpcmat run jobs/campaigns/si-quickstart.toml --out campaign
 
-test: $(VENV)/.installed-test-$(MPI)
+test: $(VENV)/.installed-test-$(MPI) $(VENV)/.kernels-current
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
@@ -38,6 +38,11 @@ clean:
 $(bin)/python:
 	$(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "no venv module: apt-get install python3-venv, or set PYTHON=" >&2; exit 1; }
+
+# Compiled kernels on disk know only their own source file: a change in one that they call would go unnoticed.
+$(VENV)/.kernels-current: $(shell find kernels -name '*.py') | $(bin)/python
+	find kernels -name '*.nb[ci]' -delete
+	touch $@
 
 # GPAW compiles C++ but calls gcc unless told otherwise.
 $(VENV)/.installed-run-$(MPI): pyproject.toml | $(bin)/python
