@@ -9,6 +9,7 @@ import pytest
 from ase.calculators.lj import LennardJones as AseLennardJones
 from ase.md.verlet import VelocityVerlet
 from crystal_model import CUTOFF, MASS, PERIODIC, fcc, fitted
+from lammps_peer import potential_file
 
 from hpcmat_kernels.ace import evaluate, evaluate_committee
 from hpcmat_kernels.md.driver import FlownApartError, run
@@ -17,11 +18,12 @@ from hpcmat_kernels.md.settings import CellRescaling, Langevin, Settings, Uncert
 from hpcmat_kernels.md.state import make_state, thermal_velocities
 from hpcmat_kernels.md.units import BOLTZMANN_EV_PER_K, FEMTOSECOND
 from hpcmat_kernels.neighbors import neighbor_list
+from hpcmat_kernels.pair import embedded_atom, lennard_jones, zbl
 from hpcmat_kernels.pair import evaluate as evaluate_pair
-from hpcmat_kernels.pair import lennard_jones, zbl
 from hpcmat_kernels.uncertainty import force_spread
 
 LJ = Pair(lennard_jones(0.4, 2.28, 5.2, shift=True))
+EAM = Pair(embedded_atom(potential_file("Cu_mishin1.eam.alloy"), ["Cu"]))
 STEPS = 20_000
 
 
@@ -53,7 +55,7 @@ def mean_and_error(series, blocks=20):
     return means.mean(), means.std(ddof=1) / np.sqrt(blocks)
 
 
-@pytest.mark.parametrize("potential", [ace(), LJ], ids=["ace", "lj"])
+@pytest.mark.parametrize("potential", [ace(), LJ, EAM], ids=["ace", "lj", "eam"])
 def test_energy_is_conserved(potential):
     settings = Settings(1.0, sample_every=20)
     trajectory = run(potential, warm(), settings, STEPS)
