@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hpcmat_kernels.simd.emitter import LANES
 from hpcmat_kernels.simd.layout import Floats, KernelShape, aligned
-from hpcmat_kernels.simd.sites import arriving_pairs, evaluate_sites, gather_forces, write_features
+from hpcmat_kernels.simd.sites import arrive_into, evaluate_sites, gather_forces, write_features
 from hpcmat_kernels.threads import in_parallel
 
 Ints = NDArray[np.int64]
@@ -37,13 +37,20 @@ def evaluate_arrays(
     largest = int(np.diff(offsets).max())
 
     def sites(atoms: tuple[int, int]) -> None:
-        evaluate_sites(pairs, species, model, workspace(shape, largest), (energies, virials, gradients), atoms)
+        work = free.pop()
+        evaluate_sites(pairs, species, model, work, (energies, virials, gradients), atoms)
+        free.append(work)
+
+    def arrivals() -> None:
+        arrive_into(second, *arriving)
 
     def gather(atoms: tuple[int, int]) -> None:
         gather_forces(offsets, arriving, gradients, forces, atoms)
 
-    in_parallel(sites, n, threads)
-    arriving = arriving_pairs(second, n)
+    # Made here, since memory that a young thread asks for is new to the machine.
+    free = [workspace(shape, largest) for _ in range(threads)]
+    arriving = np.zeros(n + 1, dtype=np.int64), np.empty(len(second), dtype=np.int64)
+    in_parallel(sites, n, threads, arrivals)
     in_parallel(gather, n, threads)
     return energies, forces, virials.sum(axis=1)
 

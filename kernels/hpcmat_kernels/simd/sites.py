@@ -158,19 +158,26 @@ def write_pair_features(scratch: Any, sizes: Any, features: Any, i: Any, f: Any)
     return f
 
 
-@njit(cache=True)
-def arriving_pairs(second: Any, n: Any) -> Any:
-    """Pairs sorted by their second atom, in the order of the list: (starts (n + 1,), pairs)."""
-    starts = np.zeros(n + 1, dtype=np.int64)
+@njit(cache=True, nogil=True)
+def arrive_into(second: Any, starts: Any, arriving: Any) -> None:
+    """Pairs sorted by their second atom, in the order of the list, into `arriving`; `starts` (n + 1,) are zero."""
+    n = len(starts) - 1
     for p in range(len(second)):
         starts[second[p] + 1] += 1
     for i in range(n):
         starts[i + 1] += starts[i]
-    place, arriving = starts[:-1].copy(), np.empty(len(second), dtype=np.int64)
+    place = starts[:-1].copy()
     for p in range(len(second)):
         j = second[p]
         arriving[place[j]] = p
         place[j] += 1
+
+
+@njit(cache=True)
+def arriving_pairs(second: Any, n: Any) -> Any:
+    """`arrive_into` new arrays: (starts (n + 1,), pairs)."""
+    starts, arriving = np.zeros(n + 1, dtype=np.int64), np.empty(len(second), dtype=np.int64)
+    arrive_into(second, starts, arriving)
     return starts, arriving
 
 
