@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,20 @@ def reference_seconds(model: AceModel, coefficients: Coefficients, system: Cryst
     return best(lambda: site_energies(*arguments)) / n
 
 
+def in_turns(work: Callable[[int], object], threads: int) -> tuple[float, float]:
+    """Median wall times of `work` on one and on several threads, s.
+
+    They take turns, so that both have the same clock rate, of 30 calls, so that both find their own caches.
+    """
+    spent: dict[int, list[float]] = {1: [], threads: []}
+    for count, times in [*spent.items()] * 12:
+        for _ in range(30):
+            start = time.perf_counter()
+            work(count)
+            times.append(time.perf_counter() - start)
+    return float(np.median(spent[1])), float(np.median(spent[threads]))
+
+
 def measure(size: str, system: Crystal, peak: float, peer: tuple[str, float] | None, threads: int) -> list[Row]:
     """Time one model on one crystal; `peer` = name and seconds per atom."""
     model, vector = random_model(size)
@@ -136,10 +151,7 @@ def measure(size: str, system: Crystal, peak: float, peer: tuple[str, float] | N
         row(case, "rate in plain operations", rate / 1e9, "GFLOP/s", ("FMA peak", peak / 1e9)),
     ]
     if threads > 1:
-        one, many = (
-            best(lambda t=t: evaluate(model, coefficients, pairs, species, threads=t), time.perf_counter) / n
-            for t in (1, threads)
-        )
+        one, many = (s / n for s in in_turns(lambda t: evaluate(model, coefficients, pairs, species, t), threads))
         rows.append(row(case, f"atoms per s, {threads} threads", 1e-6 / many, "M/s", ("one thread", 1e-6 / one)))
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,16 @@ from numpy.typing import NDArray
 
 from hpcmat_kernels.simd.emitter import LANES
 from hpcmat_kernels.simd.layout import Floats, KernelShape, aligned
-from hpcmat_kernels.simd.sites import arrive_into, evaluate_sites, gather_forces, write_features
-from hpcmat_kernels.threads import in_parallel
+from hpcmat_kernels.simd.sites import PIECE, evaluate_shared, write_features
+from hpcmat_kernels.threads import in_parallel, with_helpers
+from hpcmat_kernels.tickets import TICKET_ROW
 
 Ints = NDArray[np.int64]
 Pairs = tuple[Ints, NDArray[np.int32], Floats]
 """Offsets, second atoms and vectors of a neighbour list."""
 Constants = tuple[tuple[float, float, float, float], Floats, Floats]
 """Radii (cutoff, inner, core), parameter vectors (M, species, size), energies of the lone atoms (M, species)."""
+_of_thread = threading.local()
 
 
 def evaluate_arrays(
@@ -25,34 +28,25 @@ def evaluate_arrays(
     """Site energies (M, n), forces (M, n, 3) and virials (M, 6) of the M members of a committee.
 
     Each atom is computed by one thread and each force summed by one, in the order of the list: the bits do not
-    depend on the number of threads. The threads live as long as the call, which a later fork survives.
+    depend on the number of threads.
     """
-    offsets, second, _ = pairs
     radii, parameters, lone = constants
-    n, m = len(species), len(lone)
-    energies, virials, forces = np.empty((m, n)), np.empty((m, n, 6)), np.empty((m, n, 3))
-    gradients = np.empty((m, len(second), 3))
+    n, m, n_pairs = len(species), len(lone), len(pairs[1])
+    energies, forces, totals = np.empty((m, n)), np.empty((m, n, 3)), np.empty((m, -(-n // PIECE), 6))
+    arriving = np.zeros(n + 1, dtype=np.int64), np.empty(n_pairs, dtype=np.int64)
+    results = energies, totals, np.empty((m, n, 6)), np.empty((m, n_pairs, 3)), forces, arriving
     # One row per member and species, so that the loop needs no slice of this array.
-    model = (shape, radii, parameters.reshape(-1, parameters.shape[2]), lone)
-    largest = int(np.diff(offsets).max())
+    model = radii, parameters.reshape(-1, parameters.shape[2]), lone
+    largest = int(np.diff(pairs[0]).max())
+    numbers = iter(range(threads))
+    tickets = np.zeros((2 * threads + 3, TICKET_ROW), dtype=np.int64)
 
-    def sites(atoms: tuple[int, int]) -> None:
-        work = free.pop()
-        evaluate_sites(pairs, species, model, work, (energies, virials, gradients), atoms)
-        free.append(work)
+    def share() -> None:
+        sharing = tickets, next(numbers), threads
+        evaluate_shared(shape, (pairs, species), model, _own_workspace(shape, largest), results, sharing)
 
-    def arrivals() -> None:
-        arrive_into(second, *arriving)
-
-    def gather(atoms: tuple[int, int]) -> None:
-        gather_forces(offsets, arriving, gradients, forces, atoms)
-
-    # Made here, since memory that a young thread asks for is new to the machine.
-    free = [workspace(shape, largest) for _ in range(threads)]
-    arriving = np.zeros(n + 1, dtype=np.int64), np.empty(len(second), dtype=np.int64)
-    in_parallel(sites, n, threads, arrivals)
-    in_parallel(gather, n, threads)
-    return energies, forces, virials.sum(axis=1)
+    with_helpers(share, threads)
+    return energies, forces, totals.sum(axis=1)
 
 
 def features_of_sites(shape: KernelShape, pairs: Pairs, species: Ints, constants: Constants, threads: int) -> Floats:
@@ -72,6 +66,14 @@ def features_of_sites(shape: KernelShape, pairs: Pairs, species: Ints, constants
     return features
 
 
+def _own_workspace(shape: KernelShape, largest: int) -> tuple[Any, ...]:
+    """The workspace of this thread, made anew where the one of its last call does not fit."""
+    kept: tuple[KernelShape, int, tuple[Any, ...]] | None = getattr(_of_thread, "kept", None)
+    if kept is None or kept[0] is not shape or kept[1] < largest:
+        kept = _of_thread.kept = shape, largest, workspace(shape, largest)
+    return kept[2]
+
+
 def workspace(shape: KernelShape, largest: int) -> tuple[Any, ...]:
     """Memory of one thread for atoms with up to `largest` neighbours.
 
@@ -80,5 +82,7 @@ def workspace(shape: KernelShape, largest: int) -> tuple[Any, ...]:
     """
     places, size = shape.scratch, shape.block.size
     scratch = aligned((places.blocks + (largest // LANES + shape.n_species) * size,))
-    first, counts = np.zeros(shape.n_species + 1, dtype=np.int64), np.zeros(shape.n_species, dtype=np.int64)
-    return scratch, (places.blocks, size, places.virial), first, counts, np.zeros(largest + 1, dtype=np.int64)
+    # A line of the cache is free on both sides: two threads that write to one line hold each other up.
+    integers = aligned((2 * shape.n_species + largest + 2 + 2 * LANES,)).view(np.int64)
+    first, counts, kept = np.split(integers[LANES:-LANES], np.cumsum([shape.n_species + 1, shape.n_species]))
+    return scratch, (places.blocks, size, places.virial), first, counts, kept

@@ -8,6 +8,10 @@ import numpy as np
 from numba import njit
 
 from hpcmat_kernels.simd.stages import basis, density, mix, pair_gradients, product_features, products, unmix
+from hpcmat_kernels.tickets import draw, next_piece, wait_for
+
+PIECE = 32
+"""Atoms of one piece of work: some 0.05 ms, so that threads end together and tickets cost nothing."""
 
 
 @njit(cache=True, nogil=True)
@@ -109,6 +113,51 @@ def evaluate_sites(pairs: Any, species: Any, model: Any, work: Any, results: Any
                 pair_gradients(shape, scratch, kind, first[kind], first[kind + 1])
             write_gradients(ends, work, gradients, member)
             write_virial(scratch, virial, virials, member, i)
+
+
+@njit(cache=True, nogil=True)
+def evaluate_shared(shape: Any, system: Any, numbers: Any, work: Any, results: Any, sharing: Any) -> None:
+    """One thread's part of all energies, virials and forces; returns when every part is done, whoever did it.
+
+    `system` = (pairs, species) and (shape, *`numbers`) = model as in `evaluate_sites`: Numba finds the type of a shape
+    faster outside a tuple. `results` = (energies, virials of the pieces (M, pieces, 6), virials of the sites,
+    gradients, forces, (starts, pairs) of `arrive_into`); `sharing` = (tickets (2 threads + 3, TICKET_ROW) common to
+    the threads, number of this thread, of all threads).
+    """
+    pairs, species = system
+    model = (shape, numbers[0], numbers[1], numbers[2])
+    energies, totals, virials, gradients, forces, arriving = results
+    tickets, own, threads = sharing
+    n, n_pieces = len(species), totals.shape[1]
+    sorting, sites_done, forces_done = range(2 * threads, 2 * threads + 3)
+    if draw(tickets, sorting) == 0:
+        arrive_into(pairs[1], arriving[0], arriving[1])
+        draw(tickets, sites_done)
+    piece = next_piece(tickets, (0, own, threads), n_pieces)
+    while piece >= 0:
+        atoms = (piece * PIECE, min((piece + 1) * PIECE, n))
+        evaluate_sites(pairs, species, model, work, (energies, virials, gradients), atoms)
+        add_virials(virials, atoms, totals, piece)
+        draw(tickets, sites_done)
+        piece = next_piece(tickets, (0, own, threads), n_pieces)
+    wait_for(tickets, sites_done, n_pieces + 1)
+    piece = next_piece(tickets, (threads, own, threads), n_pieces)
+    while piece >= 0:
+        gather_forces(pairs[0], arriving, gradients, forces, (piece * PIECE, min((piece + 1) * PIECE, n)))
+        draw(tickets, forces_done)
+        piece = next_piece(tickets, (threads, own, threads), n_pieces)
+    wait_for(tickets, forces_done, n_pieces)
+
+
+@njit(cache=True, nogil=True)
+def add_virials(virials: Any, atoms: Any, totals: Any, piece: Any) -> None:
+    """totals[member, piece] = sum of the virials of some atoms."""
+    for member in range(len(virials)):
+        for component in range(6):
+            total = 0.0
+            for i in range(atoms[0], atoms[1]):
+                total += virials[member, i, component]
+            totals[member, piece, component] = total
 
 
 @njit(cache=True, nogil=True)
