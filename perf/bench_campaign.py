@@ -1,7 +1,7 @@
 """Utilisation and makespan of a whole campaign whose labels take log-normal times, against a barrier per round.
 
 Both campaigns run in the same call, on the same number of workers, with the same teacher standing in for first
-principles, the same durations per structure, the same budget of labels and one fit per so many labels. The peer waits
+principles, the same sequence of durations, the same budget of labels and one fit per so many labels. The peer waits
 for all labels of a round before it fits, and for the fit before it explores, as most active-learning codes do.
 """
 
@@ -33,7 +33,11 @@ reference = {{ points = 0 }}
 name = "teacher"
 calculator = "stillinger-weber"
 ledger = "{ledger}"
-duration = {{ median_s = {median}, sigma = {sigma} }}
+duration = {{ median_s = {median}, sigma = {sigma}, drawn_by = "order" }}
+[explore]
+# The target is out of reach, so that the budget decides; its usual place as this threshold would end every
+# exploration at its first frame.
+sigma_stop_ev_per_ang = 0.1
 [steering]
 schedule = "{schedule}"
 batch_size = {batch}

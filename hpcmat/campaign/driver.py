@@ -213,6 +213,7 @@ class Driver:
         return replace(decided, request=encode(request))
 
     def _wait(self) -> None:
+        self._planner.foresee(self.state)
         if self._futures:
             wait(self._futures, timeout=_POLL_S, return_when=FIRST_COMPLETED)
         else:

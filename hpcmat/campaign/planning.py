@@ -36,6 +36,8 @@ class Planner:
         self._seeds = created.seeds
         self._evidence = evidence
         self._store = created.store
+        self._last_ranking: tuple[tuple[object, ...], tuple[float, tuple[tuple[int, float], ...]]] | None = None
+        """What the last ranking rests on, and the ranking."""
         self._settings = AceSettings(
             elements=campaign.system.elements,
             cutoff_ang=campaign.surrogate.cutoff_ang,
@@ -58,6 +60,14 @@ class Planner:
             case Action.FIT:
                 return self._fit(state)
 
+    def foresee(self, state: CampaignState) -> None:
+        """Compute what the next choice among candidates will rest on, if nothing changes: for idle moments."""
+        number, budget = len(state.of_purpose("train")), self.campaign.budget.labels
+        pool = self._pool(state)
+        labels_left = number + len(state.of_purpose("validation")) < budget
+        if state.model and pool and labels_left and state.stopping is None and not self._at_random(number):
+            self._ranking(state, pool)
+
     def _reference(self, state: CampaignState) -> Decision:
         number = len(state.of_purpose("reference"))
         fraction = f"{number + 1} of {len(self.references)}"
@@ -74,8 +84,7 @@ class Planner:
         return self._label(state, draft, self._evidence.structure(candidate), candidate.key)
 
     def _train(self, state: CampaignState) -> Decision:
-        pool = [c for c in state.pool if not c.reserved]
-        draft = self._choose(state, pool[-self.campaign.steering.pool_max :])
+        draft = self._choose(state, self._pool(state))
         assert draft.candidate is not None, "every rule names a candidate"
         return self._label(state, draft, self._evidence.structure(draft.candidate), draft.candidate.key)
 
@@ -85,8 +94,7 @@ class Planner:
         draft = Decision("", "train", "cold-start", "", _NO_TASK, candidate=pool[0], pool_size=len(pool))
         if model is None:
             return replace(draft, reason="rattled and strained seed: there is no potential yet")
-        steering = self.campaign.steering
-        if steering.acquisition == "random" or self._chance("rule", number) < steering.random_fraction:
+        if self._at_random(number):
             # The pool is in the order of exploration; within one exploration the draw depends on names alone.
             first = [c for c in pool if c.exploration == pool[0].exploration]
             chosen = min(first, key=lambda c: self._chance("train", c.exploration, c.frame))
@@ -95,12 +103,7 @@ class Planner:
         return self._most_informative(state, pool, replace(draft, rule="i-optimal", model=model.key))
 
     def _most_informative(self, state: CampaignState, pool: list[Candidate], draft: Decision) -> Decision:
-        model = state.model
-        assert model is not None, "informativeness is judged on a posterior"
-        covariance = self._evidence.covariance(state, model)
-        reference = self._evidence.reference(state)
-        before = float((covariance * reference).sum())
-        ranked = rank_by_gain(covariance, [self._evidence.rows(c, model) for c in pool], reference)
+        before, ranked = self._ranking(state, pool)
         best, gain = ranked[0]
         in_flight = sum(task.open for task in state.of_purpose("train"))
         reason = (
@@ -109,6 +112,28 @@ class Planner:
         )
         passed = tuple((pool[index].id, score / before) for index, score in ranked[1 : 1 + _LISTED])
         return replace(draft, candidate=pool[best], reason=reason, score=gain / before, passed_over=passed)
+
+    def _ranking(self, state: CampaignState, pool: list[Candidate]) -> tuple[float, tuple[tuple[int, float], ...]]:
+        """Mean force variance on what is explored, and by how much each candidate lowers it, best first."""
+        model = state.model
+        assert model is not None, "informativeness is judged on a posterior"
+        train = (task.key for task in state.of_purpose("train") if task.status != "failed")
+        explored = (task.key for task in state.done("explore"))
+        basis = (model.key, tuple(c.id for c in pool), tuple(train), tuple(explored))
+        if self._last_ranking is None or self._last_ranking[0] != basis:
+            covariance, reference = self._evidence.covariance(state, model), self._evidence.reference(state)
+            ranked = rank_by_gain(covariance, [self._evidence.rows(c, model) for c in pool], reference)
+            self._last_ranking = basis, (float((covariance * reference).sum()), ranked)
+        return self._last_ranking[1]
+
+    def _pool(self, state: CampaignState) -> list[Candidate]:
+        """The newest candidates for training."""
+        return [c for c in state.pool if not c.reserved][-self.campaign.steering.pool_max :]
+
+    def _at_random(self, number: int) -> bool:
+        """Whether this training label is drawn, not chosen."""
+        steering = self.campaign.steering
+        return steering.acquisition == "random" or self._chance("rule", number) < steering.random_fraction
 
     def _label(self, state: CampaignState, draft: Decision, structure: Structure, key: str) -> Decision:
         return self._with_task(state, draft, key, encode(LabelRequest(structure, self.campaign.engine)))

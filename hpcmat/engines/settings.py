@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -58,6 +58,10 @@ class DurationSettings(StrictModel):
 
     median_s: NonNegative = 0.0
     sigma: NonNegative = 0.0
+    drawn_by: Literal["structure", "order"] = Field(
+        default="structure",
+        description="Each structure has its own duration, or the n-th execution in the ledger has the n-th one.",
+    )
 
 
 class TeacherSettings(StrictModel):
@@ -72,6 +76,12 @@ class TeacherSettings(StrictModel):
     ledger: str | None = Field(
         default=None, description="File to which each execution appends one line when it starts and one when it ends."
     )
+
+    @model_validator(mode="after")
+    def _order_needs_a_ledger(self) -> TeacherSettings:
+        if self.duration.drawn_by == "order" and self.ledger is None:
+            raise ValueError('duration.drawn_by = "order" needs a ledger, in which executions are counted; name a file')
+        return self
 
 
 EngineSettings = Annotated[GpawSettings | TeacherSettings, Field(discriminator="name")]

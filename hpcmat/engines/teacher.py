@@ -2,7 +2,8 @@
 
 It behaves as an external code does: it takes its time, writes an output file in the work folder, may fail in every
 way a code fails, and the label is what can be read back from the file. Durations and faults are drawn from the
-content key, so that a campaign repeated meets the same ones.
+content key, so that a campaign repeated meets the same ones; or durations from the number of the execution, so that
+campaigns that label different structures spend the same time on them.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class TeacherEngine:
             Not converged or corrupt output. Crashes and hangs are real: the process dies or never returns.
         """
         key = key_of(structure, self.method(structure.symbols))
-        self._note("start", key, job)
+        number = self._note("start", key, job)
+        time.sleep(self._duration_s(key, number))
         try:
             output = self._execute(structure, key, job)
         finally:
@@ -83,7 +85,6 @@ class TeacherEngine:
 
     def _execute(self, structure: Structure, key: str, job: Job) -> Output:
         path = job.folder / OUTPUT_NAME
-        time.sleep(duration_s(self.settings, key))
         fault = drawn_fault(self.settings, key, job.attempt)
         if fault == "crash":
             _crash(path)
@@ -113,16 +114,22 @@ class TeacherEngine:
         centred: NDArray[np.float64] = self.settings.noise_ev_per_ang * (noise - noise.mean(axis=0))
         return centred
 
-    def _note(self, event: str, key: str, job: Job) -> None:
+    def _duration_s(self, key: str, number: int) -> float:
+        by_order = self.settings.duration.drawn_by == "order"
+        return duration_s(self.settings, f"execution {number}" if by_order else key)
+
+    def _note(self, event: str, key: str, job: Job) -> int:
+        """Write a line into the ledger; returns how many lines of its kind there were before."""
         if self.settings.ledger is None:
-            return
+            return 0
         line = f"{event} {key} {job.attempt} {os.getpid()}\n".encode()
-        descriptor = os.open(self.settings.ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(descriptor, line)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with open(self.settings.ledger, "ab+", buffering=0) as ledger:
+            ledger.write(line)
+            end = ledger.tell()
+            os.fsync(ledger.fileno())
+            ledger.seek(0)
+            before = ledger.read(end - len(line))
+        return sum(entry.startswith(f"{event} ".encode()) for entry in before.splitlines())
 
 
 def duration_s(settings: TeacherSettings, key: str) -> float:

@@ -52,9 +52,11 @@ def variance_reductions(covariance: Array, candidates: Array, reference: Array) 
     -------
     (C,), (eV/Å)²
     """
-    projected = candidates @ covariance
-    inner = projected @ candidates.transpose(0, 2, 1) + np.eye(candidates.shape[1])
-    weighted = projected @ reference @ projected.transpose(0, 2, 1)
+    # All rows in one product; a stack of matrices would be multiplied one by one.
+    size = candidates.shape
+    projected = (candidates.reshape(-1, size[2]) @ covariance).reshape(size)
+    inner = projected @ candidates.transpose(0, 2, 1) + np.eye(size[1])
+    weighted = (projected.reshape(-1, size[2]) @ reference).reshape(size) @ projected.transpose(0, 2, 1)
     gains: Array = np.trace(np.linalg.solve(inner, weighted), axis1=1, axis2=2)
     return gains
 

@@ -1,6 +1,7 @@
 """Work shared among threads: all of it, once, errors come back, and a fork does no harm."""
 
-import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -42,25 +43,30 @@ def test_helpers_outlive_an_error():
             with_helpers(fail, 3)
 
 
-def both_are_there():
-    """Whether two threads meet."""
-    barrier, met = threading.Barrier(2), []
+FORKING = """
+import os, threading
+from hpcmat_kernels.threads import with_helpers
 
+def two_threads_meet():
+    barrier, met = threading.Barrier(2), []
     def work():
         met.append(barrier.wait())
         barrier.wait()
-
     with_helpers(work, 2)
     return sorted(met) == [0, 1]
 
+assert two_threads_meet()
+child = os.fork()
+if child == 0:
+    os._exit(0 if two_threads_meet() else 1)
+assert two_threads_meet()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
 
 def test_forked_child_starts_threads_of_its_own_and_the_parent_goes_on():
-    assert both_are_there()
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if both_are_there() else 1)
-    assert both_are_there()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    # In a process of its own, which has no threads of other libraries.
+    subprocess.run([sys.executable, "-W", "error", "-c", FORKING], check=True, timeout=120)
 
 
 @njit(nogil=True)
