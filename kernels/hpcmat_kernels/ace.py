@@ -262,7 +262,7 @@ def tables_of(model: AceModel) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST)
 def neighbour_basis(vector: Any, radii: Any, legendre: Any, table: Any, row: Any) -> Any:
     """Write radial functions and harmonics of one neighbour into `row` = (g, dg, Y, dY, direction); returns r."""
     values, slopes, angular, gradient, direction = row
@@ -276,7 +276,7 @@ def neighbour_basis(vector: Any, radii: Any, legendre: Any, table: Any, row: Any
     return distance
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST)
 def add_density(density: Any, start: Any, radial: Any, angular: Any) -> None:
     """density[lm, start + k] += Y_lm g_k."""
     for lm in range(len(angular)):
@@ -284,7 +284,7 @@ def add_density(density: Any, start: Any, radial: Any, angular: Any) -> None:
             density[lm, start + k] += angular[lm] * radial[k]
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST)
 def mix(density: Any, mixing: Any, degree: Any, channels: Any) -> None:
     """channels[lm, c] = Σ_q W[l, q, c] density[lm, q]."""
     channels[:] = 0.0
@@ -294,7 +294,7 @@ def mix(density: Any, mixing: Any, degree: Any, channels: Any) -> None:
                 channels[lm, c] += mixing[degree[lm], q, c] * density[lm, q]
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST)
 def _all_densities(pairs: Any, species: Any, shape: Any, tables: Any) -> Any:
     offsets, second, vectors = pairs
     n_species, n_radial, radii = shape

@@ -51,7 +51,7 @@ def design_rows(model: AceModel, neighbors: NeighborList, species: ArrayLike) ->
     return DesignRows(site, forces.reshape(-1, model.n_features), virial)
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST)
 def _pair_features(density: Any, degree: Any, features: Any) -> None:
     """(Σ_m A_q A_q') for q <= q', off-diagonal ones twice, l-major."""
     features[:] = 0.0
@@ -66,7 +66,7 @@ def _pair_features(density: Any, degree: Any, features: Any) -> None:
             f += n_q - q
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST)
 def _product_features(channels: Any, starts: Any, factors: Any, weights: Any, features: Any, gradient: Any) -> None:
     """B_p(A_c) into features[p, c] and dB_p/dA_lm into gradient[p, lm, c]."""
     features[:] = 0.0
@@ -85,8 +85,8 @@ def _product_features(channels: Any, starts: Any, factors: Any, weights: Any, fe
                         features[p, c] += rest * channels[factors[m, 0], c]
 
 
-@njit(cache=True, fastmath=FAST)
-def _density_gradient(distance: Any, row: Any, gradient: Any) -> None:
+@njit(cache=True, nogil=True, fastmath=FAST)
+def density_gradient(distance: Any, row: Any, gradient: Any) -> None:
     """d(g_k Y_lm)/dr_a into gradient[a, lm, k]."""
     values, slopes, angular, angular_gradient, direction = row
     for lm in range(len(angular)):
@@ -99,7 +99,7 @@ def _density_gradient(distance: Any, row: Any, gradient: Any) -> None:
                 gradient[a, lm, k] = slopes[k] * direction[a] * angular[lm] + values[k] * across
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST)
 def _pair_slopes(density: Any, change: Any, start: Any, degree: Any, features: Any) -> None:
     """Change of the pair features when the columns `start` .. of the density change by `change`[lm, k]."""
     features[:] = 0.0
@@ -118,7 +118,7 @@ def _pair_slopes(density: Any, change: Any, start: Any, degree: Any, features: A
                 features[f + other - q] += d * density[lm, other]
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST)
 def _product_slopes(gradient: Any, change: Any, mixing: Any, start: Any, indices: Any, work: Any) -> None:
     """Change of B_p(A_c) into work[0][p, c]; work[1] is scratch for the change of the channels."""
     features, channel_change = work
@@ -136,8 +136,8 @@ def _product_slopes(gradient: Any, change: Any, mixing: Any, start: Any, indices
                 features[p, c] += gradient[p, lm, c] * channel_change[lm, c]
 
 
-@njit(cache=True, fastmath=FAST)
-def _scatter(slopes: Any, vector: Any, a: Any, forces: Any, virial: Any) -> None:
+@njit(cache=True, nogil=True, fastmath=FAST)
+def scatter_row(slopes: Any, vector: Any, a: Any, forces: Any, virial: Any) -> None:
     """Add dx/dr_a of one pair to the rows `forces` = (of i, of j) and to the virial."""
     of_i, of_j = forces
     x, y, z = vector[0], vector[1], vector[2]
@@ -158,7 +158,7 @@ def _scatter(slopes: Any, vector: Any, a: Any, forces: Any, virial: Any) -> None
             virial[4, f] += 0.5 * x * s
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST)
 def _rows(pairs: Any, species: Any, shape: Any, tables: Any, used: Any) -> Any:
     offsets, second, vectors = pairs
     n_species, n_radial, radii = shape
@@ -193,7 +193,7 @@ def _rows(pairs: Any, species: Any, shape: Any, tables: Any, used: Any) -> Any:
             if distance >= radii[0]:
                 continue
             start = species[second[p]] * n_radial
-            _density_gradient(distance, basis, change)
+            density_gradient(distance, basis, change)
             for a in range(3):
                 slopes[1 : 1 + n_q] = 0.0
                 slopes[1 + start : 1 + start + n_radial] = change[a, 0]
@@ -203,5 +203,5 @@ def _rows(pairs: Any, species: Any, shape: Any, tables: Any, used: Any) -> Any:
                 )
                 slopes[end_pairs:] = product.ravel()
                 rows = (forces[i, a, column : column + block], forces[second[p], a, column : column + block])
-                _scatter(slopes, vectors[p], a, rows, virial[:, column : column + block])
+                scatter_row(slopes, vectors[p], a, rows, virial[:, column : column + block])
     return site, forces, virial
