@@ -30,6 +30,10 @@ class LeftOut:
     structure: int
     residual: Floats
     """(m,) label minus prediction"""
+    fitted: Floats
+    """(m,) the same under the posterior with it; equal to the above where it was not fitted."""
+    expected: Floats
+    """(m,) prediction, without the energy baseline"""
     variance: Floats
     """(m,) epistemic"""
     sigma: Floats
@@ -56,12 +60,9 @@ def left_out(block: Observations, structure: int, fit: tuple[Floats, Floats, flo
     """One structure under the fit (mean, factor, β) without it; the factor is upper triangular."""
     mean, factor, beta = fit
     x, y = weighted(block)
-    residual, z = y - x @ mean, blas.dtrmm(1.0, factor, x, side=1)
-    if included:
-        residual, variance = _without(z, residual, beta)
-    else:
-        variance = np.einsum("rf,rf->r", z, z)
-    return LeftOut(structure, residual, variance, block.sigma, block.kind)
+    fitted, z = y - x @ mean, blas.dtrmm(1.0, factor, x, side=1)
+    residual, variance = _without(z, fitted, beta) if included else (fitted, np.einsum("rf,rf->r", z, z))
+    return LeftOut(structure, residual, fitted, y - residual, variance, block.sigma, block.kind)
 
 
 def _without(z: Floats, residual: Floats, beta: float) -> tuple[Floats, Floats]:

@@ -158,7 +158,7 @@ def _scatter(slopes: Any, vector: Any, a: Any, forces: Any, virial: Any) -> None
             virial[4, f] += 0.5 * x * s
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST, nogil=True)
 def _rows(pairs: Any, species: Any, shape: Any, tables: Any, used: Any) -> Any:
     offsets, second, vectors = pairs
     n_species, n_radial, radii = shape
