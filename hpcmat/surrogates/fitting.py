@@ -12,16 +12,17 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcmat.errors import InputError
 from hpcmat.records import Label
-from hpcmat.surrogates.ace import AceBasis, AceSettings, Design, basis_for, unit_stress_offset
+from hpcmat.surrogates.ace import AceSettings, basis_for
+from hpcmat.surrogates.communicator import SERIAL, Communicator
+from hpcmat.surrogates.evidence import Prior
+from hpcmat.surrogates.label_rows import LabelRows
 from hpcmat.surrogates.model_file import ModelMetadata
-from hpcmat.surrogates.posterior import Observations, Posterior, fit_posterior
+from hpcmat.surrogates.outliers import fit_sound
+from hpcmat.surrogates.posterior import Posterior
 from hpcmat.surrogates.potential import Potential
-
-Floats = NDArray[np.float64]
 
 TARGET_ENERGY = 0.001
 """eV/atom: error at which an energy weighs as much as one force component at its own target."""
@@ -31,8 +32,6 @@ TARGET_STRESS = 0.003
 """eV/Å³ (0.5 GPa)"""
 PULAY_PRIOR_PRECISION = 100.0
 """Relative prior precision of the stress offset per eV/atom: loose, because the labels determine it well."""
-BASELINE_RIDGE = 1e-6
-"""Keeps the baseline defined where all labels have one composition."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,43 +40,54 @@ class Fit:
 
     potential: Potential
     posterior: Posterior
+    dropped: tuple[int, ...] = ()
+    """Indices of labels that were left out because they contradict all others."""
+    reasons: tuple[str, ...] = ()
+    """One sentence for each of them."""
 
 
-def fit_potential(labels: tuple[Label, ...], settings: AceSettings, metadata: ModelMetadata | None = None) -> Fit:
-    """Fit the potential of `settings` to labels.
+def fit_potential(
+    labels: tuple[Label, ...],
+    settings: AceSettings,
+    metadata: ModelMetadata | None = None,
+    communicator: Communicator = SERIAL,
+    threads: int = 1,
+) -> Fit:
+    """Fit the potential of `settings` to labels; ranks that give the same labels share the work and get the same fit.
 
     Raises
     ------
     InputError
         No labels, an element that is not in the settings, or a label that is not finite.
     """
-    if not labels:
-        raise InputError("there is nothing to fit; give at least one label")
+    _check(labels)
     basis = basis_for(settings)
-    baseline = _energy_baseline(labels, basis)
-    observations = _observations(labels, basis, baseline)
-    prior = np.append(basis.prior_precision, PULAY_PRIOR_PRECISION)
-    full = fit_posterior(observations, prior, np.append(basis.orders - 1, 0))
-    posterior = _without_last(full)
-    metadata = metadata or ModelMetadata(software=software_versions())
+    targets = np.array([TARGET_ENERGY, TARGET_FORCES, TARGET_STRESS])
+    source = LabelRows(labels, basis, targets, threads)
+    # Column 0 is the stress offset.
+    prior = Prior(np.append(PULAY_PRIOR_PRECISION, basis.prior_precision), np.append(0, basis.orders - 1))
+    source, full, dropped = fit_sound(source, prior, communicator)
+    posterior = replace(full, mean=full.mean[1:], factor=np.ascontiguousarray(full.factor[1:, 1:]))
     coefficients = posterior.mean.copy()
-    coefficients[basis.constant_columns] += baseline
+    coefficients[basis.constant_columns] += source.baseline
+    metadata = replace(metadata or ModelMetadata(software=software_versions()), stress_offset_ev=float(full.mean[0]))
     potential = Potential(
         settings=settings,
         mixing=basis.model.mixing,
         coefficients=coefficients,
         covariance_factor=posterior.factor,
         noise=posterior.noise,
-        metadata=replace(metadata, stress_offset_ev=float(full.mean[-1])),
+        metadata=metadata,
     )
-    return Fit(potential, posterior)
+    return Fit(potential, posterior, tuple(d.label for d in dropped), tuple(d.reason for d in dropped))
 
 
-def _without_last(posterior: Posterior) -> Posterior:
-    """The posterior of all coefficients but the last, whatever its value."""
-    # S = R Rᵀ keeps its leading block when R loses a row; the QR factor makes R square again.
-    triangle = np.linalg.qr(posterior.factor[:-1].T)[1]
-    return replace(posterior, mean=posterior.mean[:-1], factor=triangle.T)
+def _check(labels: tuple[Label, ...]) -> None:
+    if not labels:
+        raise InputError("there is nothing to fit; give at least one label")
+    for number, label in enumerate(labels):
+        if not (np.isfinite(label.energy) and np.isfinite(label.forces).all() and np.isfinite(label.stress).all()):
+            raise InputError(f"rows or labels are not finite (label {number}); remove the damaged label")
 
 
 def software_versions() -> tuple[tuple[str, str], ...]:
@@ -85,53 +95,3 @@ def software_versions() -> tuple[tuple[str, str], ...]:
     from hpcmat import __version__
 
     return (("hpcmat", __version__), *((name, version(name)) for name in ("numpy", "scipy", "numba", "ase")))
-
-
-def _energy_baseline(labels: tuple[Label, ...], basis: AceBasis) -> Floats:
-    """Energy per atom of each element (species,) eV by least squares.
-
-    Total energies of thousands of eV per atom are taken off before the fit: the features then see only differences,
-    and the sums of squares keep their digits.
-    """
-    counts = np.array([_counts(label, basis) for label in labels])
-    energies = np.array([label.energy for label in labels])
-    # The ridge pulls towards one energy per atom for all elements, not towards zero.
-    mean = energies.sum() / counts.sum()
-    rest = energies - counts @ np.full(counts.shape[1], mean)
-    gram = counts.T @ counts + BASELINE_RIDGE * np.eye(counts.shape[1])
-    baseline: Floats = mean + np.linalg.solve(gram, counts.T @ rest)
-    return baseline
-
-
-def _counts(label: Label, basis: AceBasis) -> Floats:
-    return np.bincount(basis.species(label.structure.symbols), minlength=basis.model.n_species).astype(float)
-
-
-def _observations(labels: tuple[Label, ...], basis: AceBasis, baseline: Floats) -> Observations:
-    blocks = [_block(label, basis.design(label.structure), float(_counts(label, basis) @ baseline)) for label in labels]
-    rows, targets, kinds = (list(column) for column in zip(*blocks, strict=True))
-    kind = np.concatenate(kinds)
-    return Observations(
-        rows=np.concatenate(rows),
-        targets=np.concatenate(targets),
-        sigma=np.array([TARGET_ENERGY, TARGET_FORCES, TARGET_STRESS])[kind],
-        kind=kind,
-        structure=np.repeat(np.arange(len(labels)), [len(targets_of) for targets_of in targets]),
-    )
-
-
-def _block(label: Label, design: Design, baseline: float) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """Rows, targets and kinds of one label: energy per atom, forces, stress where there is one.
-
-    The last column is that of the stress offset.
-    """
-    n = len(label.structure)
-    rows = [design.energy[None] / n, design.forces]
-    targets = [np.array([(label.energy - baseline) / n]), np.ravel(label.forces)]
-    if len(label.stress) and len(design.stress):
-        rows.append(design.stress)
-        targets.append(label.stress)
-    kinds = np.repeat(np.arange(len(targets)), [len(part) for part in targets])
-    offset = np.zeros((len(kinds), 1))
-    offset[kinds == 2, 0] = unit_stress_offset(label.structure)[: np.count_nonzero(kinds == 2)]
-    return np.hstack([np.concatenate(rows), offset]), np.concatenate(targets), kinds

@@ -1,0 +1,167 @@
+r"""Scales of prior and noise that make the labels most probable, from the triangle of the weighted rows.
+
+With RᵀR = [X y]ᵀ[X y] and coefficients of unit prior precision, X → X D, D = (α_g p)^-1/2, all that is needed is in the
+triangle of
+
+    [ 1   0 ]        [ T  q ]
+    [ √β R D' ]   →  [ 0  s ]        D' = diag(D, 1)
+
+TᵀT = 1 + β D XᵀX D is the posterior precision, t = T⁻¹ q the posterior mean, s² = β |y - X D t|² + |t|². No product
+XᵀX is formed, so that a condition of XᵀX up to the square of 1e16 does no harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh, lapack
+
+from hpcmat.surrogates.tsqr import join
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MAX_ITERATIONS = 200
+TOLERANCE = 1e-4
+"""Relative change of α and β at which the evidence has converged."""
+MAX_GROUP_ITERATIONS = 40
+GROUP_TOLERANCE = 0.02
+"""The same for several groups, whose fixed point is approached slowly and need not be sharp."""
+GROUP_RANGE = 1e4
+"""Factor by which the α of a group may differ from the common one: an idle group is damped, never cut off."""
+LARGEST_CONDITION = 1e13
+"""The common prior precision is kept above (largest eigenvalue) / this."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prior:
+    """What is believed of the coefficients before any label."""
+
+    precision: Floats
+    """(F,) relative prior precision p of each."""
+    groups: Ints
+    """(F,) group 0 .. of each; each group has its own α."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Root:
+    """The weighted rows and targets as far as the coefficients are concerned."""
+
+    triangle: Floats
+    """(F + 1, F + 1) R with RᵀR = [X y]ᵀ[X y]"""
+    n: int
+    """Number of rows."""
+
+    def scaled(self, scale: Floats) -> Floats:
+        """The triangle for coefficients that are multiplied by `scale` (F,) to give the true ones."""
+        return self.triangle * np.append(scale, 1.0)
+
+    def residual(self, coefficients: Floats) -> float:
+        """Sum of squared weighted residuals."""
+        last = len(coefficients)
+        rest = self.triangle[:last, last] - self.triangle[:last, :last] @ coefficients
+        return float(rest @ rest + self.triangle[last, last] ** 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The posterior at given scales, in coefficients of unit prior precision."""
+
+    scale: Floats
+    """(F,) D = (α_g p)^-1/2: true coefficients over those here."""
+    beta: float
+    n: int
+    triangle: Floats
+    """(F + 1, F + 1) [T q; 0 s]"""
+
+    @cached_property
+    def inverse(self) -> Floats:
+        """T⁻¹ (F, F), upper triangular; the covariance is T⁻¹ T⁻ᵀ."""
+        inverse: Floats = lapack.dtrtri(self.triangle[:-1, :-1])[0]
+        return inverse
+
+    @cached_property
+    def mean(self) -> Floats:
+        """t (F,)"""
+        mean: Floats = lapack.dtrtrs(self.triangle[:-1, :-1], self.triangle[:-1, -1])[0]
+        return mean
+
+    @cached_property
+    def determined(self) -> Floats:
+        """1 - S_ff (F,): how far the data determine each coefficient; its sum is γ."""
+        return np.maximum(1.0 - np.einsum("fg,fg->f", self.inverse, self.inverse), 0.0)
+
+    @property
+    def log_evidence(self) -> float:
+        """Log density of the weighted targets, marginal over the coefficients."""
+        misfit = float(self.triangle[-1, -1]) ** 2
+        half_log_determinant = float(np.sum(np.log(np.abs(np.diag(self.triangle)[:-1]))))
+        return 0.5 * (self.n * float(np.log(self.beta / (2 * np.pi))) - misfit) - half_log_determinant
+
+
+def solve(root: Root, prior: Prior, alpha: Floats, beta: float) -> Solution:
+    """The posterior at given scales: α (groups,) and β."""
+    scale = 1.0 / np.sqrt(alpha[prior.groups] * prior.precision)
+    unit = np.zeros(root.triangle.shape, order="F")
+    np.fill_diagonal(unit[:-1, :-1], 1.0)
+    rows = np.asfortranarray(root.scaled(scale))
+    rows *= np.sqrt(beta)
+    return Solution(scale, beta, root.n, join(unit, rows))
+
+
+def maximise_evidence(root: Root, prior: Prior) -> tuple[Floats, float]:
+    """α of each group and β: first one α for all, then each its own.
+
+    They are MacKay's fixed point (Neural Comput. 4 (1992) 415): α_g = γ_g / |t_g|², β = (n - γ) / |y - X t|².
+    """
+    alpha, beta = _common_scale(root, prior)
+    n_groups = int(prior.groups.max()) + 1
+    start = np.full(n_groups, alpha)
+    return (start, beta) if n_groups == 1 else _group_scales(root, prior, (start, beta))
+
+
+def _common_scale(root: Root, prior: Prior) -> tuple[float, float]:
+    """The fixed point for one α and β, in the eigenbasis."""
+    r = root.scaled(1.0 / np.sqrt(prior.precision))
+    gram = r.T @ r
+    values, vectors = eigh(gram[:-1, :-1], overwrite_a=True, check_finite=False, driver="evd")
+    values, projection, yy = np.maximum(values, 0.0), vectors.T @ gram[:-1, -1], float(gram[-1, -1])
+    alpha = beta = 1.0
+    for _ in range(MAX_ITERATIONS):
+        t = beta * projection / (alpha + beta * values)
+        gamma = float(np.sum(beta * values / (alpha + beta * values)))
+        residual = max(yy - 2 * float(t @ projection) + float(values @ t**2), 0.0)
+        floor = max(beta * values[-1] / LARGEST_CONDITION, 1e-12)
+        before = alpha, beta
+        alpha, beta = max(gamma / max(float(t @ t), 1e-300), floor), _beta(root.n, gamma, residual)
+        if _change(before, (alpha, beta)) < TOLERANCE:
+            break
+    return float(alpha), float(beta)
+
+
+def _group_scales(root: Root, prior: Prior, start: tuple[Floats, float]) -> tuple[Floats, float]:
+    """The fixed point for one α per group, each within GROUP_RANGE of the common one."""
+    alpha, beta = start
+    low, high = start[0] / GROUP_RANGE, start[0] * GROUP_RANGE
+    for _ in range(MAX_GROUP_ITERATIONS):
+        solution = solve(root, prior, alpha, beta)
+        determined = np.bincount(prior.groups, solution.determined, minlength=len(alpha))
+        size = np.bincount(prior.groups, solution.mean**2, minlength=len(alpha))
+        before = alpha, beta
+        alpha = np.clip(alpha * determined / np.maximum(size, 1e-300), low, high)
+        beta = _beta(root.n, float(determined.sum()), root.residual(solution.scale * solution.mean))
+        if _change(before, (alpha, beta)) < GROUP_TOLERANCE:
+            break
+    return alpha, beta
+
+
+def _beta(n: int, gamma: float, residual: float) -> float:
+    # One pseudo-row of unit residual keeps β finite where the features can express every label.
+    return (n - gamma + 1.0) / (residual + 1.0)
+
+
+def _change(before: tuple[Floats | float, float], after: tuple[Floats | float, float]) -> float:
+    return float(max(np.max(np.abs(np.log(np.divide(b, a)))) for a, b in zip(before, after, strict=True)))

@@ -1,0 +1,135 @@
+"""Weighted rows of structures, on demand and in sets that several ranks can share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcmat.errors import InputError
+from hpcmat.surrogates.communicator import Communicator
+from hpcmat.surrogates.evidence import Root
+from hpcmat.surrogates.tsqr import join, owned, reduce_tree, triangle_of
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+LEAST_LEAVES = 8
+"""Sets of rows, at least, that ranks can share."""
+LEAF_ROWS = 2
+"""Rows per feature of a set, at most: joining its triangle then costs a fifth of making it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observations:
+    """Rows of the design matrix with their labels."""
+
+    rows: Floats
+    """(m, F)"""
+    targets: Floats
+    """(m,)"""
+    sigma: Floats
+    """(m,) target error of each row, in the unit of its target."""
+    kind: Ints
+    """(m,) kind of each row: 0 energy per atom, 1 force, 2 stress."""
+    structure: Ints
+    """(m,) structure each row belongs to; rows of one structure are adjacent."""
+
+
+class Source(Protocol):
+    """Rows of structures 0 .. , on demand."""
+
+    @property
+    def counts(self) -> Ints:
+        """Number of rows of each structure, known before any is computed."""
+
+    @property
+    def included(self) -> NDArray[np.bool_]:
+        """Structures that are fitted; the others are only scored."""
+
+    def blocks(self, structures: list[int]) -> list[Observations]:
+        """Rows of some structures; the same at every call."""
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """Rows that are at hand."""
+
+    observations: Observations
+
+    @cached_property
+    def edges(self) -> Ints:
+        """Row at which each structure begins, and the end."""
+        return np.flatnonzero(np.diff(self.observations.structure, prepend=-1, append=-1))
+
+    @property
+    def counts(self) -> Ints:
+        """Rows of each structure."""
+        return np.diff(self.edges)
+
+    @property
+    def included(self) -> NDArray[np.bool_]:
+        """All."""
+        return np.ones(len(self.counts), dtype=bool)
+
+    def blocks(self, structures: list[int]) -> list[Observations]:
+        """Views of them."""
+        o, parts = self.observations, [slice(*self.edges[s : s + 2]) for s in structures]
+        return [Observations(o.rows[p], o.targets[p], o.sigma[p], o.kind[p], o.structure[p]) for p in parts]
+
+
+def weighted(block: Observations) -> tuple[Floats, Floats]:
+    """Rows and targets over their target errors."""
+    return block.rows / block.sigma[:, None], block.targets / block.sigma
+
+
+def leaves_of(counts: Ints, n_features: int) -> list[list[int]]:
+    """Neighbouring structures in sets of about equal numbers of rows; they depend on nothing but the counts."""
+    total = int(counts.sum())
+    number = min(len(counts), max(LEAST_LEAVES, total // (LEAF_ROWS * n_features)))
+    middle = np.cumsum(counts) - 0.5 * counts
+    leaf = (middle * number / max(total, 1)).astype(int)
+    return [np.flatnonzero(leaf == index).tolist() for index in range(number)]
+
+
+def root_of(source: Source, n_features: int, communicator: Communicator) -> Root | InputError | None:
+    """Triangle of all weighted rows that are included, at the root; an error of any rank in its place."""
+    leaves = leaves_of(source.counts, n_features)
+
+    def leaf(index: int) -> Floats | InputError:
+        try:
+            return _leaf_triangle(source, [s for s in leaves[index] if source.included[s]], n_features)
+        except InputError as error:
+            return error
+
+    triangle = reduce_tree(len(leaves), leaf, _join_sound, communicator)
+    n = int(source.counts[source.included].sum())
+    return Root(triangle, n) if isinstance(triangle, np.ndarray) else triangle
+
+
+def structures_of(source: Source, n_features: int, communicator: Communicator) -> list[list[int]]:
+    """Structures of this rank, in the sets in which `root_of` asks for them."""
+    leaves = leaves_of(source.counts, n_features)
+    return [leaves[index] for index in owned(len(leaves), communicator)]
+
+
+def _leaf_triangle(source: Source, structures: list[int], n_features: int) -> Floats:
+    rows = np.empty((int(source.counts[structures].sum()), n_features + 1), order="F")
+    start = 0
+    for block in source.blocks(structures):
+        stop = start + len(block.targets)
+        np.divide(block.rows, block.sigma[:, None], out=rows[start:stop, :-1])
+        np.divide(block.targets, block.sigma, out=rows[start:stop, -1])
+        start = stop
+    if not np.isfinite(rows).all():
+        raise InputError("rows or labels are not finite; remove the damaged label")
+    return triangle_of(rows)
+
+
+def _join_sound(left: Floats | InputError, right: Floats | InputError) -> Floats | InputError:
+    if isinstance(left, InputError):
+        return left
+    return right if isinstance(right, InputError) else join(left, right)
