@@ -15,7 +15,7 @@ import numpy as np
 
 from hpcmat.errors import InputError
 from hpcmat.records import Label
-from hpcmat.surrogates.ace import AceSettings, basis_for
+from hpcmat.surrogates.ace import AceBasis, AceSettings, basis_for
 from hpcmat.surrogates.communicator import SERIAL, Communicator
 from hpcmat.surrogates.evidence import Prior
 from hpcmat.surrogates.label_rows import LabelRows
@@ -24,7 +24,7 @@ from hpcmat.surrogates.outliers import fit_sound
 from hpcmat.surrogates.posterior import Posterior
 from hpcmat.surrogates.potential import Potential
 
-TARGET_ENERGY = 0.001
+TARGET_ENERGY = 0.0005
 """eV/atom: error at which an energy weighs as much as one force component at its own target."""
 TARGET_FORCES = 0.05
 """eV/Å"""
@@ -48,12 +48,18 @@ class Fit:
 
 def fit_potential(
     labels: tuple[Label, ...],
-    settings: AceSettings,
+    form: AceSettings | AceBasis,
     metadata: ModelMetadata | None = None,
     communicator: Communicator = SERIAL,
     threads: int = 1,
+    seen: frozenset[int] = frozenset(),
 ) -> Fit:
-    """Fit the potential of `settings` to labels; ranks that give the same labels share the work and get the same fit.
+    """Fit a potential to labels; ranks that give the same labels share the work and get the same fit.
+
+    Parameters
+    ----------
+    form : settings of the basis, or a basis, as it is after its training.
+    seen : labels that the basis was trained on, which therefore do not tell the noise.
 
     Raises
     ------
@@ -61,18 +67,14 @@ def fit_potential(
         No labels, an element that is not in the settings, or a label that is not finite.
     """
     _check(labels)
-    basis = basis_for(settings)
-    targets = np.array([TARGET_ENERGY, TARGET_FORCES, TARGET_STRESS])
-    source = LabelRows(labels, basis, targets, threads)
-    # Column 0 is the stress offset.
-    prior = Prior(np.append(PULAY_PRIOR_PRECISION, basis.prior_precision), np.append(0, basis.orders - 1))
-    source, full, dropped = fit_sound(source, prior, communicator)
+    basis = form if isinstance(form, AceBasis) else basis_for(form)
+    source, full, dropped = fit_sound(rows_of(labels, basis, threads, seen), prior_of(basis), communicator)
     posterior = replace(full, mean=full.mean[1:], factor=np.ascontiguousarray(full.factor[1:, 1:]))
     coefficients = posterior.mean.copy()
     coefficients[basis.constant_columns] += source.baseline
     metadata = replace(metadata or ModelMetadata(software=software_versions()), stress_offset_ev=float(full.mean[0]))
     potential = Potential(
-        settings=settings,
+        settings=basis.settings,
         mixing=basis.model.mixing,
         coefficients=coefficients,
         covariance_factor=posterior.factor,
@@ -80,6 +82,18 @@ def fit_potential(
         metadata=metadata,
     )
     return Fit(potential, posterior, tuple(d.label for d in dropped), tuple(d.reason for d in dropped))
+
+
+def rows_of(
+    labels: tuple[Label, ...], basis: AceBasis, threads: int = 1, seen: frozenset[int] = frozenset()
+) -> LabelRows:
+    """Rows of labels with the target errors; column 0 is the stress offset."""
+    return LabelRows(labels, basis, np.array([TARGET_ENERGY, TARGET_FORCES, TARGET_STRESS]), threads, seen)
+
+
+def prior_of(basis: AceBasis) -> Prior:
+    """What is believed of the coefficients in a basis, after the stress offset."""
+    return Prior(np.append(PULAY_PRIOR_PRECISION, basis.prior_precision), np.append(0, basis.orders - 1))
 
 
 def _check(labels: tuple[Label, ...]) -> None:

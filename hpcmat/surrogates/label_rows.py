@@ -39,6 +39,8 @@ class LabelRows:
     targets: Floats
     """(3,) target errors of energy per atom, force and stress components."""
     threads: int = 1
+    seen: frozenset[int] = frozenset()
+    """Labels that the basis was trained on."""
     dropped: frozenset[int] = frozenset()
     kept: dict[int, Floats] = field(default_factory=dict)
     """Rows by label, shared between the sources that differ in what they drop."""
@@ -56,6 +58,11 @@ class LabelRows:
     def included(self) -> NDArray[np.bool_]:
         """Labels that are fitted."""
         return np.array([index not in self.dropped for index in range(len(self.labels))])
+
+    @cached_property
+    def telling(self) -> NDArray[np.bool_]:
+        """Labels whose left-out residuals tell the noise: those that neither basis nor coefficients have seen."""
+        return np.array([index not in self.seen for index in range(len(self.labels))])
 
     @cached_property
     def baseline(self) -> Floats:

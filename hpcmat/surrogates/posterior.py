@@ -94,8 +94,8 @@ def fit_source(source: Source, prior: Prior, communicator: Communicator) -> tupl
         raise posterior
     scores = _scores(source, posterior, structures_of(source, n_features, communicator))
     collected = communicator.broadcast([score for part in communicator.gather(scores) for score in part])
-    fitted = [score for score in collected if source.included[score.structure]]
-    return replace(posterior, noise=calibrated_noise(fitted)), tuple(collected)
+    telling = [score for score in collected if (source.included & source.telling)[score.structure]]
+    return replace(posterior, noise=calibrated_noise(telling)), tuple(collected)
 
 
 def _posterior(root: Root, prior: Prior) -> Posterior:

@@ -50,6 +50,10 @@ class Source(Protocol):
     def included(self) -> NDArray[np.bool_]:
         """Structures that are fitted; the others are only scored."""
 
+    @property
+    def telling(self) -> NDArray[np.bool_]:
+        """Structures whose left-out residuals tell the noise."""
+
     def blocks(self, structures: list[int]) -> list[Observations]:
         """Rows of some structures; the same at every call."""
 
@@ -74,6 +78,11 @@ class InMemory:
     def included(self) -> NDArray[np.bool_]:
         """All."""
         return np.ones(len(self.counts), dtype=bool)
+
+    @property
+    def telling(self) -> NDArray[np.bool_]:
+        """All."""
+        return self.included
 
     def blocks(self, structures: list[int]) -> list[Observations]:
         """Views of them."""

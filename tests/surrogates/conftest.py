@@ -72,6 +72,12 @@ def potential(train_labels):
     return fit_potential(train_labels, SETTINGS).potential
 
 
+@pytest.fixture(scope="session")
+def wild_label():
+    """Label of strongly displaced and strained silicon, by its seed."""
+    return lambda seed: label_of(silicon(seed, displacement=0.25, strain=0.08))
+
+
 @pytest.fixture
 def structure(test_labels):
     return test_labels[0].structure

@@ -1,0 +1,143 @@
+r"""Training of the channel mixing W by variable projection (Golub & Pereyra, SIAM J. Numer. Anal. 10 (1973) 413).
+
+The energies are linear in the coefficients θ and polynomial in W. With rows X(W) of the labels and J = ∂(Xθ)/∂W at the
+best θ, all divided by the target errors, a Gauss-Newton step over both at once gives
+
+    δW = [β Jᵀ J - β² Jᵀ X S Xᵀ J + Λ]⁻¹ β Jᵀ (y - Xθ)
+
+with S, β the posterior for the present W: what θ can follow is projected out of the curvature. Each step is followed by
+the exact posterior of the new basis and kept where its evidence is higher. W learns from some of the structures only;
+the others have not been seen by it, so that their left-out residuals still tell the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from hpcmat.records import Label
+from hpcmat.surrogates.ace import AceBasis, cell_volume
+from hpcmat.surrogates.communicator import SERIAL
+from hpcmat.surrogates.fitting import prior_of, rows_of
+from hpcmat.surrogates.label_rows import LabelRows
+from hpcmat.surrogates.posterior import Posterior, fit_source
+from hpcmat.surrogates.rows import weighted
+from hpcmat_kernels.ace import Coefficients, split_coefficients
+from hpcmat_kernels.mixing import mixing_rows
+from hpcmat_kernels.threads import in_parallel
+
+Floats = NDArray[np.float64]
+
+STEPS = 4
+"""More steps lower the error on the labels seen and hardly that on others."""
+DAMPING = 0.03
+"""Λ in units of the curvature: a step moves W by about its own size."""
+LEAST_CURVATURE = 1e-3
+"""Λ is that of directions with at least this fraction of the median curvature."""
+SHARE = 0.6
+"""Share of the structures that W learns from."""
+FEWEST_STRUCTURES = 40
+"""With fewer labels than this the random W stays."""
+AT_ONCE = 16
+"""Structures whose J is in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judged:
+    """Rows in one basis, with the posterior of its coefficients."""
+
+    rows: LabelRows
+    posterior: Posterior
+
+    @property
+    def basis(self) -> AceBasis:
+        return self.rows.basis
+
+
+def chosen_for_mixing(n_structures: int, seed: int) -> NDArray[np.bool_]:
+    """Which structures W learns from (n,); none where there are too few."""
+    chosen = np.zeros(n_structures, dtype=bool)
+    if n_structures >= FEWEST_STRUCTURES:
+        order = np.random.default_rng(seed).permutation(n_structures)
+        chosen[order[: round(SHARE * n_structures)]] = True
+    return chosen
+
+
+def train_mixing(
+    labels: tuple[Label, ...], start: AceBasis, threads: int = 1, tell: Callable[[str], None] = lambda _line: None
+) -> AceBasis:
+    """The basis with W trained on these labels.
+
+    Parameters
+    ----------
+    start : the basis with the W to begin with.
+    tell : is given one line per step.
+    """
+    best = _judge(labels, start, threads)
+    for step in range(STEPS):
+        basis = AceBasis(start.settings, best.basis.model.mixing + _gauss_newton(best))
+        new = _judge(labels, basis, threads)
+        gain = new.posterior.log_evidence - best.posterior.log_evidence
+        tell(f"channel mixing, step {step + 1} of {STEPS}: log evidence {gain:+.0f}")
+        if gain <= 0:
+            break
+        best = new
+    return best.basis
+
+
+def _judge(labels: tuple[Label, ...], basis: AceBasis, threads: int) -> _Judged:
+    rows = rows_of(labels, basis, threads)
+    return _Judged(rows, fit_source(rows, prior_of(basis), SERIAL)[0])
+
+
+def _gauss_newton(judged: _Judged) -> Floats:
+    """δW, in the shape of W."""
+    beta, factor, mean = judged.posterior.beta, judged.posterior.factor, judged.posterior.mean
+    mixing = judged.basis.model.mixing
+    n_g = mixing.size
+    square, cross, slope = np.zeros((n_g, n_g)), np.zeros((len(mean), n_g)), np.zeros(n_g)
+    for x, y, jacobian in _parts(judged):
+        square += jacobian.T @ jacobian
+        cross += x.T @ jacobian
+        slope += jacobian.T @ (y - x @ mean)
+    followed = beta * factor.T @ cross
+    curvature = beta * square - followed.T @ followed
+    diagonal = np.diag(curvature).copy()
+    curvature[np.diag_indices(n_g)] += DAMPING * np.maximum(diagonal, LEAST_CURVATURE * np.median(diagonal))
+    step: Floats = cho_solve(cho_factor(curvature), beta * slope)
+    return step.reshape(mixing.shape)
+
+
+def _parts(judged: _Judged) -> Iterator[tuple[Floats, Floats, Floats]]:
+    """(X, y, J) of a few structures at a time, over the target errors."""
+    n = len(judged.rows.labels)
+    coefficients = split_coefficients(judged.basis.model, judged.posterior.mean[1:])
+    for start in range(0, n, AT_ONCE):
+        structures = list(range(start, min(start + AT_ONCE, n)))
+        blocks = judged.rows.blocks(structures)
+        jacobians = _jacobians(judged, coefficients, structures)
+        x, y = (np.concatenate(parts) for parts in zip(*map(weighted, blocks), strict=True))
+        yield x, y, np.concatenate(jacobians) / np.concatenate([block.sigma for block in blocks])[:, None]
+
+
+def _jacobians(judged: _Judged, coefficients: Coefficients, structures: list[int]) -> list[Floats]:
+    """∂(Xθ)/∂W of each structure, rows in the order of its labels."""
+    made: dict[int, Floats] = {}
+
+    def work(piece: tuple[int, int]) -> None:
+        for index in structures[slice(*piece)]:
+            made[index] = _jacobian(judged.basis, coefficients, judged.rows.labels[index])
+
+    in_parallel(work, len(structures), min(judged.rows.threads, len(structures)))
+    return [made[index] for index in structures]
+
+
+def _jacobian(basis: AceBasis, coefficients: Coefficients, label: Label) -> Floats:
+    structure, volume = label.structure, cell_volume(label.structure)
+    rows = mixing_rows(basis.model, coefficients, basis.neighbors(structure), basis.species(structure.symbols))
+    stress = [rows.virial / volume] if len(label.stress) and volume else []
+    return np.concatenate([rows.energy[None] / len(structure), rows.forces, *stress])

@@ -1,0 +1,75 @@
+"""Training of the channel mixing: it lowers errors it has not seen, and only by steps that the evidence favours."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from hpcmat.surrogates import mixing_training
+from hpcmat.surrogates.ace import AceBasis, AceSettings, basis_for
+from hpcmat.surrogates.fitting import fit_potential
+from hpcmat.surrogates.mixing_training import chosen_for_mixing, train_mixing
+
+SETTINGS = AceSettings(("Si",), cutoff_ang=4.5)
+
+
+@pytest.fixture(scope="module")
+def trained(wild_label):
+    """Labels of wide variety, the lines told, and the basis trained on them."""
+    labels = tuple(wild_label(seed) for seed in range(60))
+    lines = []
+    basis = train_mixing(labels, basis_for(SETTINGS), 2, lines.append)
+    unseen = tuple(wild_label(5000 + seed) for seed in range(20))
+    return SimpleNamespace(labels=labels, unseen=unseen, lines=lines, basis=basis)
+
+
+def force_rmse(trained, form):
+    potential = fit_potential(trained.labels, form).potential
+    errors = [potential.predict(label.structure).forces - label.forces for label in trained.unseen]
+    return np.sqrt(np.mean(np.square(errors)))
+
+
+def test_errors_on_unseen_labels_fall(trained):
+    assert force_rmse(trained, trained.basis) < 0.95 * force_rmse(trained, SETTINGS)
+
+
+def test_random_steps_of_the_same_size_do_not_lower_them(trained):
+    start = basis_for(SETTINGS).model.mixing
+    step = trained.basis.model.mixing - start
+    shuffled = np.random.default_rng(0).permutation(step.ravel()).reshape(step.shape)
+    changed = AceBasis(SETTINGS, start + shuffled)
+    assert force_rmse(trained, changed) > 0.9 * force_rmse(trained, SETTINGS)
+
+
+def test_every_step_but_the_last_raises_the_evidence(trained):
+    gains = [float(line.split()[-1]) for line in trained.lines]
+    assert gains and all(gain > 0 for gain in gains[:-1])
+
+
+def test_step_against_the_evidence_is_not_taken(trained, monkeypatch):
+    monkeypatch.setattr(
+        mixing_training, "_gauss_newton", lambda judged: 10.0 * np.ones(judged.basis.model.mixing.shape)
+    )
+    basis = train_mixing(trained.labels, basis_for(SETTINGS))
+    np.testing.assert_array_equal(basis.model.mixing, basis_for(SETTINGS).model.mixing)
+
+
+def test_threads_do_not_change_the_answer(trained):
+    again = train_mixing(trained.labels, basis_for(SETTINGS), threads=1)
+    np.testing.assert_allclose(again.model.mixing, trained.basis.model.mixing, rtol=1e-6, atol=1e-8)
+
+
+def test_mixing_learns_from_a_share_of_many_structures_and_from_none_of_few():
+    chosen = chosen_for_mixing(200, seed=0)
+    assert chosen.sum() == round(mixing_training.SHARE * 200)
+    assert (chosen != chosen_for_mixing(200, seed=1)).any()
+    assert not chosen_for_mixing(mixing_training.FEWEST_STRUCTURES - 1, seed=0).any()
+
+
+def test_noise_is_told_by_labels_that_the_basis_has_not_seen(trained):
+    """The residuals of what it was trained on are smaller than those of anything else."""
+    half = frozenset(range(30))
+    basis = train_mixing(trained.labels[:30], basis_for(SETTINGS))
+    told = fit_potential(trained.labels, basis, seen=half).potential.noise_forces
+    flattered = fit_potential(trained.labels, basis, seen=frozenset(range(30, 60))).potential.noise_forces
+    assert flattered < told
