@@ -60,7 +60,8 @@ class Root:
 
     def scaled(self, scale: Floats) -> Floats:
         """The triangle for coefficients that are multiplied by `scale` (F,) to give the true ones."""
-        return self.triangle * np.append(scale, 1.0)
+        scaled: Floats = self.triangle * np.append(scale, 1.0)
+        return scaled
 
     def residual(self, coefficients: Floats) -> float:
         """Sum of squared weighted residuals."""
@@ -88,14 +89,15 @@ class Solution:
 
     @cached_property
     def mean(self) -> Floats:
-        """t (F,)"""
+        """Posterior mean t (F,)."""
         mean: Floats = lapack.dtrtrs(self.triangle[:-1, :-1], self.triangle[:-1, -1])[0]
         return mean
 
     @cached_property
     def determined(self) -> Floats:
         """1 - S_ff (F,): how far the data determine each coefficient; its sum is γ."""
-        return np.maximum(1.0 - np.einsum("fg,fg->f", self.inverse, self.inverse), 0.0)
+        determined: Floats = np.maximum(1.0 - np.einsum("fg,fg->f", self.inverse, self.inverse), 0.0)
+        return determined
 
     @property
     def log_evidence(self) -> float:

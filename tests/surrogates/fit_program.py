@@ -2,7 +2,7 @@
 
 import pickle
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,9 @@ def main(asked, folder):
             "noise": fit.potential.noise,
             "scales": np.append(fit.posterior.alpha, fit.posterior.beta),
             "dropped": fit.dropped,
-            "designed": [sum(label.structure.positions.tobytes() == done for done in counting.designed) for label in labels],
+            "designed": [
+                sum(label.structure.positions.tobytes() == done for done in counting.designed) for label in labels
+            ],
         }
     except ValueError as error:
         answer = {"error": str(error)}
