@@ -32,6 +32,9 @@ GROUP_TOLERANCE = 0.02
 """The same for several groups, whose fixed point is approached slowly and need not be sharp."""
 GROUP_RANGE = 1e4
 """Factor by which the α of a group may differ from the common one: an idle group is damped, never cut off."""
+DIGITS = 4
+"""To which the scales of groups are rounded at each iteration: else rounding errors decide when the iteration stops,
+and grow to 1e-7 of the scales on the way."""
 LARGEST_CONDITION = 1e13
 """The common prior precision is kept above (largest eigenvalue) / this."""
 
@@ -57,7 +60,8 @@ class Root:
 
     def scaled(self, scale: Floats) -> Floats:
         """The triangle for coefficients that are multiplied by `scale` (F,) to give the true ones."""
-        return self.triangle * np.append(scale, 1.0)
+        scaled: Floats = self.triangle * np.append(scale, 1.0)
+        return scaled
 
     def residual(self, coefficients: Floats) -> float:
         """Sum of squared weighted residuals."""
@@ -85,14 +89,15 @@ class Solution:
 
     @cached_property
     def mean(self) -> Floats:
-        """t (F,)"""
+        """Posterior mean t (F,)."""
         mean: Floats = lapack.dtrtrs(self.triangle[:-1, :-1], self.triangle[:-1, -1])[0]
         return mean
 
     @cached_property
     def determined(self) -> Floats:
         """1 - S_ff (F,): how far the data determine each coefficient; its sum is γ."""
-        return np.maximum(1.0 - np.einsum("fg,fg->f", self.inverse, self.inverse), 0.0)
+        determined: Floats = np.maximum(1.0 - np.einsum("fg,fg->f", self.inverse, self.inverse), 0.0)
+        return determined
 
     @property
     def log_evidence(self) -> float:
@@ -119,8 +124,8 @@ def maximise_evidence(root: Root, prior: Prior) -> tuple[Floats, float]:
     """
     alpha, beta = _common_scale(root, prior)
     n_groups = int(prior.groups.max()) + 1
-    start = np.full(n_groups, alpha)
-    return (start, beta) if n_groups == 1 else _group_scales(root, prior, (start, beta))
+    start = np.full(n_groups, _rounded(alpha)), _rounded(beta)
+    return start if n_groups == 1 else _group_scales(root, prior, start)
 
 
 def _common_scale(root: Root, prior: Prior) -> tuple[float, float]:
@@ -151,8 +156,9 @@ def _group_scales(root: Root, prior: Prior, start: tuple[Floats, float]) -> tupl
         determined = np.bincount(prior.groups, solution.determined, minlength=len(alpha))
         size = np.bincount(prior.groups, solution.mean**2, minlength=len(alpha))
         before = alpha, beta
-        alpha = np.clip(alpha * determined / np.maximum(size, 1e-300), low, high)
-        beta = _beta(root.n, float(determined.sum()), root.residual(solution.scale * solution.mean))
+        updated = np.clip(alpha * determined / np.maximum(size, 1e-300), low, high)
+        alpha = np.array([_rounded(value) for value in updated])
+        beta = _rounded(_beta(root.n, float(determined.sum()), root.residual(solution.scale * solution.mean)))
         if _change(before, (alpha, beta)) < GROUP_TOLERANCE:
             break
     return alpha, beta
@@ -161,6 +167,10 @@ def _group_scales(root: Root, prior: Prior, start: tuple[Floats, float]) -> tupl
 def _beta(n: int, gamma: float, residual: float) -> float:
     # One pseudo-row of unit residual keeps β finite where the features can express every label.
     return (n - gamma + 1.0) / (residual + 1.0)
+
+
+def _rounded(scale: float) -> float:
+    return float(f"{scale:.{DIGITS - 1}e}")
 
 
 def _change(before: tuple[Floats | float, float], after: tuple[Floats | float, float]) -> float:

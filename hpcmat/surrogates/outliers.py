@@ -1,8 +1,9 @@
 """Labels that contradict all others: found by what the fit without them says, dropped, the fit repeated.
 
-A label is absurd where the others miss it by far more than they miss each other, the fit with it misses it too, and the
-miss is large beside what the others expect there. A label from a region that no other covers fails the second: its own
-rows determine what it needs. A hot or compressed structure fails the third: its forces are large, and so may be errors.
+A label is absurd where the others miss it by far more than they miss each other, the fit with it misses it too, the
+miss is large beside what the others expect there, and no sound label comes near. A label from a region that no other covers
+fails the second: its own rows determine what it needs. A hot or compressed structure fails the third: its forces are
+large, and so may be errors. A label of a kind that is hard to fit fails the last: there are others of its kind.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ ABSORBED = 5.0
 """The same for the fit with it: below, the label is unusual and not absurd."""
 OUT_OF_PROPORTION = 5.0
 """Miss of an absurd force or stress over the root mean square of those that the others expect in the structure."""
+STANDS_OUT = 2.0
+"""Miss of an absurd label over that of the next which is not: the misses of sound labels thin out without a gap."""
 LARGEST_SHARE = 0.03
 """Of labels that may be dropped (one at least): where more seem absurd, the potential is what is wrong."""
 LEAST_LABELS = 20
@@ -85,11 +88,20 @@ def _absurd_of_kind(scores: tuple[LeftOut, ...], kind: int) -> list[tuple[float,
     # One energy per atom has nothing to be in proportion to: its zero is that of the baseline.
     usual = np.array([_rms(score.expected[score.kind == kind]) if kind else 0.0 for score in having])
     times, times_kept = (worst / max(float(np.median(worst)) / NORMAL_MEDIAN, 1.0) for worst in (missed, kept))
-    absurd = (times > ABSURD) & (times_kept > ABSORBED) & (missed > OUT_OF_PROPORTION * usual)
+    suspect = (times_kept > ABSORBED) & (missed > OUT_OF_PROPORTION * usual)
     return [
         (float(times[index]), having[index].structure, _reason(having[index], kind, missed[index], times[index]))
-        for index in np.flatnonzero(absurd)
+        for index in _standing_out(np.where(suspect, times, 0.0))
     ]
+
+
+def _standing_out(times: Floats) -> list[int]:
+    """Indices of the largest, above a gap."""
+    order = np.argsort(-times, kind="stable")
+    ranked = np.append(times[order], 0.0)
+    above_gap = (ranked[:-1] > ABSURD) & (ranked[:-1] >= STANDS_OUT * ranked[1:])
+    ends = np.flatnonzero(above_gap)
+    return order[: ends[-1] + 1].tolist() if len(ends) else []
 
 
 def _worst(residuals: list[Floats]) -> Floats:
