@@ -16,7 +16,6 @@ from hpcmat.surrogates.dataset.geometry import TOO_CLOSE, Surroundings, surround
 from hpcmat.surrogates.dataset.magnitudes import check_magnitudes
 from hpcmat.surrogates.dataset.units import check_units
 
-
 Floats = NDArray[np.float64]
 
 NET_FORCE = (0.05, 0.1)
@@ -76,7 +75,8 @@ def _net_forces(frames: tuple[Frame, ...]) -> list[Problem]:
 
 
 def _duplicates(frames: tuple[Frame, ...]) -> list[Problem]:
-    same, contradictory = [], []
+    same: list[list[Frame]] = []
+    contradictory: list[list[Frame]] = []
     for cluster in _equal_structures(frames):
         target = same if all(_agree(cluster[0], other) for other in cluster[1:]) else contradictory
         target.append(cluster)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hpcmat.records import Label
+from hpcmat.surrogates.model_file import DataSource
 
 SHOWN_FRAMES = 8
 """Frame numbers written out in a line of text; a record holds all."""
@@ -12,7 +13,7 @@ SHOWN_FRAMES = 8
 
 @dataclass(frozen=True, slots=True)
 class LabelKeys:
-    """Names under which a file holds its labels; None where it has none or, as a request, where they are to be found."""
+    """Names under which a file holds its labels; None where it has none or, in a request, where it is to be found."""
 
     energy: str | None = None
     forces: str | None = None
@@ -74,6 +75,19 @@ class Dataset:
     def excluded(self) -> tuple[int, ...]:
         """Places of all frames left out, ascending."""
         return tuple(sorted({index for problem in self.problems if problem.excluded for index in problem.frames}))
+
+    def source(self, left_out: tuple[int, ...] = ()) -> DataSource:
+        """What a potential keeps of this file; `left_out` are frames that were not used though they are here."""
+        named = (("energy", self.keys.energy), ("forces", self.keys.forces), ("stress", self.keys.stress))
+        return DataSource(
+            file=self.name,
+            sha256=self.sha256,
+            keys=tuple((quantity, key) for quantity, key in named if key),
+            n_read=self.n_read,
+            n_used=len(self.frames) - len(left_out),
+            left_out=tuple(sorted({*self.excluded, *left_out})),
+            isolated_atoms=self.isolated,
+        )
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 A frame is an outlier in energy where its energy per atom, after the atoms' own share is taken off, is further from the
 median than `ENERGY_OUTLIER`; in force where its largest force is above `FORCE_OUTLIER`. It is left out only where its
-structure lies in the range of the others': a dimer among crystals, or a strongly compressed cell, is far off with reason.
+structure lies in the range of the others': a dimer among crystals, or a compressed cell, is far off with reason.
 """
 
 from __future__ import annotations
@@ -76,13 +76,14 @@ def _energies(frames: tuple[Frame, ...], near: dict[int, Surroundings]) -> list[
     usual = _usual(frames, near, outliers)
     problems = _unit_problems(frames, energies / expected, outliers & usual)
     named = {index for problem in problems for index in problem.frames}
-    absurd = [i for i in np.flatnonzero(outliers & usual) if frames[i].index not in named]
+    absurd = [i for i in np.flatnonzero(outliers & usual).tolist() if frames[i].index not in named]
     if absurd:
         text = f"the energy is {_range(deviation[absurd])} eV/atom off that of like structures; compute it again"
         problems.append(Problem(_indices(frames, absurd), "absurd energy", text, True))
     far = np.flatnonzero(outliers & ~usual)
     if len(far):
-        text = f"the energy is {_range(deviation[far])} eV/atom off the others', and the structure is unlike theirs; check it"
+        off = _range(deviation[far])
+        text = f"the energy is {off} eV/atom off the others', and the structure is unlike theirs; check it"
         problems.append(Problem(_indices(frames, far), "unusual energy", text))
     return problems
 
@@ -90,22 +91,19 @@ def _energies(frames: tuple[Frame, ...], near: dict[int, Surroundings]) -> list[
 def _unit_problems(frames: tuple[Frame, ...], ratios: Floats, wrong: Bools) -> list[Problem]:
     """Outliers that would be usual in another unit."""
     found: dict[str, list[int]] = {}
-    for i in np.flatnonzero(wrong):
+    for i in np.flatnonzero(wrong).tolist():
         n = len(frames[i].label.structure)
         unit = unit_like(float(ratios[i]), ENERGY, UNIT_TOLERANCE)
         if not unit and n > 1 and abs(ratios[i] * n - 1) < UNIT_TOLERANCE:
             unit = "eV per atom instead of eV per cell"
         if unit:
             found.setdefault(unit, []).append(i)
-    return [
-        Problem(
-            _indices(frames, places),
-            "mixed units",
-            f"the energy is {np.median(ratios[places]):.3g} times what is usual here: it looks like {unit}; convert it to eV",
-            True,
-        )
-        for unit, places in found.items()
-    ]
+    problems = []
+    for unit, places in found.items():
+        times = f"{np.median(ratios[places]):.3g} times"
+        text = f"the energy is {times} what is usual here: it looks like {unit}; convert it to eV"
+        problems.append(Problem(_indices(frames, places), "mixed units", text, True))
+    return problems
 
 
 def _forces(frames: tuple[Frame, ...], near: dict[int, Surroundings]) -> list[Problem]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 
 from hpcmat.errors import InputError
 from hpcmat.records import Label, Method, Structure
-from hpcmat.store.atomic import sha256_of
 from hpcmat.surrogates.ace import cell_volume
 from hpcmat.surrogates.calculator import structure_of
 from hpcmat.surrogates.dataset.checks import check_frames
@@ -51,9 +51,10 @@ def read_dataset(path: Path, keys: LabelKeys | None = None) -> Dataset:
     InputError
         The file is absent or unreadable, no energies or several candidates are found, or no frame can be used.
     """
-    images = _read_images(path)
+    data = _content(path)
+    images = _read_images(path, data)
     found = find_keys(images, keys or LabelKeys(), path.name)
-    sha256 = sha256_of(path)
+    sha256 = hashlib.sha256(data).hexdigest()
     method = Method(code=path.name, version="", settings="{}", settings_hash=sha256)
     parsed = _parse_all(images, found, method)
     frames, checked = check_frames(tuple(parsed.frames))
@@ -75,13 +76,25 @@ def read_dataset(path: Path, keys: LabelKeys | None = None) -> Dataset:
     )
 
 
-def _read_images(path: Path) -> list[Atoms]:
-    from ase.io import read
-
+def _content(path: Path) -> bytes:
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
     try:
-        images = read(path, index=":", do_not_split_by_at_sign=True)
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: it cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _read_images(path: Path, data: bytes) -> list[Atoms]:
+    from ase.io import read
+
+    try:
+        if path.name.removesuffix(".gz").endswith((".xyz", ".extxyz")):
+            # ASE seeks back and forth in a file of many frames, which a compressed one must answer by starting anew.
+            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+            images = read(io.StringIO(text), index=":", format="extxyz")
+        else:
+            images = read(path, index=":", do_not_split_by_at_sign=True)
     except Exception as error:  # noqa: BLE001 - each of ASE's fifty readers raises what it likes
         raise InputError(
             f"{path}: ASE cannot read it ({type(error).__name__}: {error}); "
@@ -115,7 +128,7 @@ BAD_ENERGY = ("energy not finite", "the energy is not one finite number; compute
 NO_FORCES = ("missing forces", "there are no forces; only the energy can be compared, and a fit leaves the frame out")
 BAD_FORCES = ("forces not finite", "some forces are not finite numbers; compute them again")
 FORCES_SHAPE = ("wrong shape", "the forces are not three numbers for each atom; correct the columns")
-NO_STRESS = ("missing stress", "there is no stress, though other frames of the file have one; they are used without")
+NO_STRESS = ("missing stress", "there is no stress, though other frames have one; only energy and forces are used")
 BAD_STRESS = ("stress not finite", "the stress is not finite and not used; compute it again")
 STRESS_SHAPE = ("wrong shape", "the stress has neither 9 nor 6 components and is not used; correct it")
 STRESS_SKEW = ("stress not symmetric", "the stress tensor is not symmetric and not used; correct it")

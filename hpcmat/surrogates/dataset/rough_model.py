@@ -75,8 +75,8 @@ def fit_rough_model(frames: tuple[Frame, ...]) -> RoughModel | None:
 def _least_deviations(grams: Floats, targets: Floats, squares: Floats) -> Floats:
     """Minimise Σ_i |F_i - R_i c| / √n_i over c, from RᵀR, RᵀF and FᵀF of each frame over its n."""
     ridge = RIDGE * float(np.trace(grams.mean(axis=0))) * np.eye(grams.shape[1])
-    weights = 1.0 / np.maximum(np.sqrt(squares), 1e-3)
-    c = np.zeros(grams.shape[1])
+    weights: Floats = 1.0 / np.maximum(np.sqrt(squares), 1e-3)
+    c: Floats = np.zeros(grams.shape[1])
     for _ in range(ITERATIONS):
         weights /= weights.sum()
         c = np.linalg.solve(np.tensordot(weights, grams, 1) + ridge, weights @ targets)
