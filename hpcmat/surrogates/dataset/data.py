@@ -65,7 +65,7 @@ class Dataset:
     """In the order of the file, without isolated atoms and frames left out."""
     problems: tuple[Problem, ...]
     elements: tuple[str, ...]
-    """Chemical symbols by atomic number, isolated atoms included."""
+    """Chemical symbols of the frames, by atomic number."""
     isolated: tuple[tuple[str, float], ...] = ()
     """(chemical symbol, energy in eV) of each isolated atom of the file, by atomic number."""
     n_read: int = 0

@@ -7,7 +7,7 @@ structure lies in the range of the others': a dimer among crystals, or a compres
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,10 @@ MARGIN = (0.02, 0.25)
 """By which nearest distance (in covalent radii) and coordination may leave the range of the others."""
 MAD = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
-UNIT_TOLERANCE = 0.15
+UNIT_TOLERANCE = 0.2
 """Of the ratio of an energy to the energy expected."""
+UNIT_MULTIPLE = 5.0
+"""As the second of `ENERGY_OUTLIER`, for energies that another unit would explain: many of them widen the median."""
 
 
 def check_magnitudes(frames: tuple[Frame, ...], near: dict[int, Surroundings]) -> list[Problem]:
@@ -72,12 +74,16 @@ def _energies(frames: tuple[Frame, ...], near: dict[int, Surroundings]) -> list[
     deviation = energies - expected
     deviation -= np.median(deviation)
     floor, multiple = ENERGY_OUTLIER
-    outliers = abs(deviation) > max(floor, multiple * MAD * float(np.median(abs(deviation))))
+    sigma = MAD * float(np.median(abs(deviation)))
+    ratios = np.divide(energies, expected, out=np.zeros_like(energies), where=expected != 0)
+    units = [_unit(frame, ratio) for frame, ratio in zip(frames, ratios, strict=True)]
+    explained = (abs(deviation) > max(floor, UNIT_MULTIPLE * sigma)) & np.array([unit != "" for unit in units])
+    outliers = (abs(deviation) > max(floor, multiple * sigma)) | explained
     usual = _usual(frames, near, outliers)
-    problems = _unit_problems(frames, energies / expected, outliers & usual)
-    named = {index for problem in problems for index in problem.frames}
-    absurd = [i for i in np.flatnonzero(outliers & usual).tolist() if frames[i].index not in named]
-    if absurd:
+    named = [unit if known else "" for unit, known in zip(units, explained & usual, strict=True)]
+    problems = _unit_problems(frames, ratios, named)
+    absurd = np.flatnonzero(outliers & usual & ~explained)
+    if len(absurd):
         text = f"the energy is {_range(deviation[absurd])} eV/atom off that of like structures; compute it again"
         problems.append(Problem(_indices(frames, absurd), "absurd energy", text, True))
     far = np.flatnonzero(outliers & ~usual)
@@ -88,20 +94,22 @@ def _energies(frames: tuple[Frame, ...], near: dict[int, Surroundings]) -> list[
     return problems
 
 
-def _unit_problems(frames: tuple[Frame, ...], ratios: Floats, wrong: Bools) -> list[Problem]:
-    """Outliers that would be usual in another unit."""
-    found: dict[str, list[int]] = {}
-    for i in np.flatnonzero(wrong).tolist():
-        n = len(frames[i].label.structure)
-        unit = unit_like(float(ratios[i]), ENERGY, UNIT_TOLERANCE)
-        if not unit and n > 1 and abs(ratios[i] * n - 1) < UNIT_TOLERANCE:
-            unit = "eV per atom instead of eV per cell"
+def _unit(frame: Frame, ratio: float) -> str:
+    """The unit in which an energy so many times the expected one would be usual, or an empty text."""
+    n = len(frame.label.structure)
+    per_atom = {"eV per atom instead of eV per cell": 1 / n} if n > 1 else {}
+    return unit_like(float(ratio), ENERGY | per_atom, UNIT_TOLERANCE)
+
+
+def _unit_problems(frames: tuple[Frame, ...], ratios: Floats, units: list[str]) -> list[Problem]:
+    found: dict[str, list[int]] = defaultdict(list)
+    for i, unit in enumerate(units):
         if unit:
-            found.setdefault(unit, []).append(i)
+            found[unit].append(i)
     problems = []
     for unit, places in found.items():
-        times = f"{np.median(ratios[places]):.3g} times"
-        text = f"the energy is {times} what is usual here: it looks like {unit}; convert it to eV"
+        times = f"{np.median(ratios[places]):.4g} times"
+        text = f"the energy is {times} what is usual here: it looks like {unit}; give eV per cell"
         problems.append(Problem(_indices(frames, places), "mixed units", text, True))
     return problems
 

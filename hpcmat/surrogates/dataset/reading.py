@@ -63,7 +63,7 @@ def read_dataset(path: Path, keys: LabelKeys | None = None) -> Dataset:
     if not frames and not isolated:
         reasons = "; ".join(str(problem) for problem in problems) or "it is empty"
         raise InputError(f"{path}: no frame can be used ({reasons}); correct the file")
-    symbols = {symbol for frame in frames for symbol in frame.label.structure.symbols} | set(isolated)
+    symbols = {symbol for frame in frames for symbol in frame.label.structure.symbols}
     return Dataset(
         name=path.name,
         sha256=sha256,

@@ -79,9 +79,9 @@ def _least_deviations(grams: Floats, targets: Floats, squares: Floats) -> Floats
     c: Floats = np.zeros(grams.shape[1])
     for _ in range(ITERATIONS):
         weights /= weights.sum()
-        c = np.linalg.solve(np.tensordot(weights, grams, 1) + ridge, weights @ targets)
+        c = np.asarray(np.linalg.solve(np.tensordot(weights, grams, 1) + ridge, weights @ targets), dtype=np.float64)
         error = squares - 2 * targets @ c + np.einsum("fij,i,j->f", grams, c, c)
-        weights = 1.0 / np.sqrt(np.maximum(error, 1e-6))
+        weights = np.asarray(1.0 / np.sqrt(np.maximum(error, 1e-6)), dtype=np.float64)
     return c
 
 

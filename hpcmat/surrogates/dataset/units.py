@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hpcmat.surrogates.dataset.data import Frame, Problem
 from hpcmat.surrogates.dataset.factors import FORCES, STRESS, unit_like
-from hpcmat.surrogates.dataset.magnitudes import RESTING, energies_per_atom, expected_energies
+from hpcmat.surrogates.dataset.magnitudes import energies_per_atom, expected_energies
 from hpcmat.surrogates.dataset.rough_model import RoughModel, fit_rough_model
 
 Floats = NDArray[np.float64]
@@ -29,6 +29,10 @@ ENERGY_SLOPES = (0.15, 8.0)
 """Usual slopes of energies against those of the rough potential within a group. A pair potential makes too little of
 the energy of covalent crystals: the slope of silicon is 4; of energies in Hartree it would be 0.04 to 0.15."""
 ENERGY_CORRELATION = 0.85
+LEAST_FORCES = 1e-3
+"""eV/Å: smaller rough forces are those of a perfect crystal. Forces of a few eV/Å in Ha/Bohr are 0.02 and more."""
+RESTING_SHARE = 0.1
+"""Of the median of the frames' rough forces: frames below say nothing."""
 FEWEST_FRAMES = 5
 FEWEST_ATOMS = 8
 """In all frames of one suspicion together: fewer agree by chance."""
@@ -40,7 +44,11 @@ def check_units(frames: tuple[Frame, ...]) -> list[Problem]:
     if model is None:
         return []
     pairs = [_Pair.of(frame, model) for frame in frames if len(frame.label.forces)]
-    usable = [pair for pair in pairs if pair.disordered]
+    sizes = np.array([pair.rms for pair in pairs])
+    if not np.any(sizes > LEAST_FORCES):
+        return []
+    moving = RESTING_SHARE * float(np.median(sizes[sizes > LEAST_FORCES]))
+    usable = [pair for pair in pairs if pair.rms > moving and pair.various]
     return [*_forces(usable), *_stress(usable), *_energies(usable)]
 
 
@@ -61,11 +69,15 @@ class _Pair:
         return cls(frame, energy / len(frame.label.structure), forces, stress)
 
     @property
-    def disordered(self) -> bool:
-        """Whether forces are expected, and of many sizes."""
+    def rms(self) -> float:
+        """Root mean square of the rough force components, eV/Å."""
+        return float(np.sqrt(np.mean(self.forces**2)))
+
+    @property
+    def various(self) -> bool:
+        """Whether the rough forces are of many sizes, as in a disordered frame."""
         sizes = np.linalg.norm(self.forces.reshape(-1, 3), axis=1)
-        rms = float(np.sqrt(np.mean(sizes**2)))
-        return rms > RESTING and len(np.unique(np.round(sizes / rms, 2))) > len(sizes) / 2
+        return len(np.unique(np.round(sizes / sizes.max(initial=LEAST_FORCES), 2))) > len(sizes) / 2
 
 
 def _forces(pairs: list[_Pair]) -> list[Problem]:
@@ -74,7 +86,7 @@ def _forces(pairs: list[_Pair]) -> list[Problem]:
         slope, correlation = _slope(pair.forces, np.ravel(pair.frame.label.forces))
         if abs(correlation) > CORRELATION:
             found[unit_like(slope, FORCES, FORCES_TOLERANCE)].append(pair)
-    return _suspicions(found, "forces", "eV/Å")
+    return _suspicions(found, "force", "eV/Å")
 
 
 def _stress(pairs: list[_Pair]) -> list[Problem]:
@@ -93,8 +105,8 @@ def _suspicions(found: dict[str, list[_Pair]], quantity: str, ours: str) -> list
     problems = []
     for unit, pairs in found.items():
         if unit and sum(len(pair.frame.label.structure) for pair in pairs) >= FEWEST_ATOMS:
-            share = "all disordered" if len(pairs) == total else f"{len(pairs)} of {total} disordered"
-            text = f"the {quantity} of {share} frames look like {unit}; convert to {ours}"
+            share = "all" if len(pairs) == total else f"{len(pairs)} of {total}"
+            text = f"{quantity} in {share} disordered frames seems to be {unit}; it must be {ours}"
             problems.append(Problem(tuple(pair.frame.index for pair in pairs), "mixed units", text))
     return problems
 
