@@ -186,7 +186,7 @@ def test_duplicates_and_contradictions_are_told(silicon_frames):
     near = replace(
         silicon_frames[6],
         index=N + 2,
-        label=replace(silicon_frames[6].label, structure=replace(moved, positions=moved.positions + [0.01, 0, 0])),
+        label=replace(silicon_frames[6].label, structure=replace(moved, positions=moved.positions + 0.01)),
     )
     kept, problems = found((*silicon_frames, copy, liar, near))
     assert problems["duplicate frames"].frames == (4, N)

@@ -77,7 +77,7 @@ class _Pair:
     def various(self) -> bool:
         """Whether the rough forces are of many sizes, as in a disordered frame."""
         sizes = np.linalg.norm(self.forces.reshape(-1, 3), axis=1)
-        return len(np.unique(np.round(sizes / sizes.max(initial=LEAST_FORCES), 2))) > len(sizes) / 2
+        return len(np.unique(np.round(sizes / sizes.max(initial=LEAST_FORCES), 3))) > len(sizes) / 2
 
 
 def _forces(pairs: list[_Pair]) -> list[Problem]:
