@@ -26,6 +26,9 @@ COMMANDS = (
 )
 """Each has a module of its name in `hpcmat.cli` with a function of that name, light to import."""
 
+GROUPS = ("potential",)
+"""Commands of commands: each has a module of its name with a Typer application of that name."""
+
 EXIT_INTERRUPTED = 130
 
 EPILOG = """\b
@@ -71,6 +74,8 @@ def build_app() -> typer.Typer:
     app.callback()(_root)
     for name in COMMANDS:
         app.command(name)(getattr(importlib.import_module(f"hpcmat.cli.{name}"), name))
+    for name in GROUPS:
+        app.add_typer(getattr(importlib.import_module(f"hpcmat.cli.{name}"), name))
     return app
 
 

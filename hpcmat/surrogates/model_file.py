@@ -25,6 +25,24 @@ FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
+class DataSource:
+    """A file of labelled structures that a potential was fitted to or judged by."""
+
+    file: str
+    """Name without its folder."""
+    sha256: str
+    keys: tuple[tuple[str, str], ...]
+    """(energy, forces or stress, name under which the file holds it)"""
+    n_read: int
+    """Frames in the file."""
+    n_used: int
+    left_out: tuple[int, ...] = ()
+    """Places in the file, counted from 0, of the frames not used; isolated atoms are not among them."""
+    isolated_atoms: tuple[tuple[str, float], ...] = ()
+    """(chemical symbol, energy in eV)"""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelMetadata:
     """What a stranger needs to know of a potential."""
 
@@ -42,6 +60,12 @@ class ModelMetadata:
     energies (Pulay stress); the potential does not."""
     software: tuple[tuple[str, str], ...] = ()
     """(package, version)"""
+    train_file: DataSource | None = None
+    """None where the labels came from a result store."""
+    test_file: DataSource | None = None
+    """Read only after the fit; `validation_errors` are then those on this file."""
+    fit_options: tuple[tuple[str, str], ...] = ()
+    """(option, value) as asked of the fit; what became of them is in the settings of the potential."""
     units: str = "eV, Å, eV/Å, eV/Å³ (stress positive under tension, Voigt xx yy zz yz xz xy)"
 
 

@@ -59,12 +59,12 @@ class Comparison:
     energy: tuple[float, float, float]
     """Label, predicted, sigma: eV/atom."""
     forces: tuple[Floats, Floats, Floats]
-    """Label, predicted, sigma: (3n,) eV/Å."""
+    """Label, predicted, sigma: (3n,) eV/Å; (0,) where the label has no forces."""
     stress_error: Floats
     """(6,) eV/Å³ with the offset of the labels taken off, or empty."""
 
     def score(self) -> FrameScore:
-        """Figures of this label."""
+        """Figures of this label, which has forces."""
         label, predicted, sigma = self.forces
         z = (predicted - label) / sigma
         return FrameScore(
@@ -83,7 +83,9 @@ def compare(potential: Potential, key: str, label: Label) -> Comparison:
     """Predict one label, with uncertainties, from its design rows."""
     design = potential.design(label.structure)
     n = len(label.structure)
-    sigma = np.sqrt(potential.force_variance_of(design)).ravel()
+    labelled = np.ravel(label.forces)
+    rows = design.forces[: len(labelled)]
+    sigma = np.sqrt(potential.force_variance_of(design)).ravel()[: len(labelled)]
     energy = float(design.energy @ potential.coefficients)
     has_stress = len(label.stress) and len(design.stress)
     offset = potential.metadata.stress_offset_ev * unit_stress_offset(label.structure)
@@ -92,7 +94,7 @@ def compare(potential: Potential, key: str, label: Label) -> Comparison:
         key=key,
         n_atoms=n,
         energy=(label.energy / n, energy / n, potential.energy_sigma_of(design) / n),
-        forces=(np.ravel(label.forces), design.forces @ potential.coefficients, sigma),
+        forces=(labelled, rows @ potential.coefficients, sigma),
         stress_error=stress,
     )
 
