@@ -12,8 +12,9 @@ constant noise of the posterior. The knots' values have the greatest penalised l
     w Σ [log(s² + v) + ⟨r²⟩ / (s² + v)] / 2 + ridge |h|² / 2 + smoothness ∫ h''² / 2,
 
 summed over atoms, ⟨r²⟩ their mean square residual. w makes all atoms together count as `ROWS_PER_STRUCTURE` rows per
-structure: residuals within a structure are not independent. The ridge pulls to h = 0, the constant noise. Measured on Si, Cu and Li (Zuo et al. 2020): the predicted force, the
-leverage of the site and the mean of v over the structure added nothing once v was known.
+structure: residuals within a structure are not independent. The ridge pulls to h = 0, the constant noise. Measured on
+Si, Cu and Li (Zuo et al. 2020): the predicted force, the leverage of the site and the mean of v over the structure
+added nothing once v was known.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def _hats(u: Floats, knots: Floats) -> Floats:
 
 
 def _most_likely(u: Floats, square: Floats, knots: Floats, weight: float) -> Floats:
-    """h at the knots; its unknowns are the first value and the steps, which keeps it from falling."""
+    """Values of h at the knots; its unknowns are the first value and the steps, which keeps it from falling."""
     k, spacing = len(knots), knots[1] - knots[0]
     steps = np.tril(np.ones((k, k)))
     hats = _hats(u, knots) @ steps
