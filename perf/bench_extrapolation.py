@@ -89,7 +89,7 @@ def cases(frames: list[Frame]) -> Iterator[tuple[str, list[int]]]:
 
 
 def other_phases(element: str, volume: float) -> list[Frame]:
-    """Rattled crystals of structures that are not the element's own, at this volume per atom; their labels are empty."""
+    """Rattled crystals of structures that are not the element's own, at this volume per atom; without labels."""
     own = reference_states[atomic_numbers[element]]["symmetry"]
     rng = np.random.default_rng(5)
     made = []

@@ -87,8 +87,7 @@ class SiteDistribution:
 
     def to_nearest(self, sites: Floats) -> Floats:
         """Distance (n,) to the nearest training site."""
-        distance: Floats = self.nearest.query(self.project(sites)[:, :NEAREST_COMPONENTS])[0]
-        return distance
+        return np.asarray(self.nearest.query(self.project(sites)[:, :NEAREST_COMPONENTS])[0], dtype=np.float64)
 
 
 def posterior_scores(potential: Potential, design: Design) -> PosteriorScores:
