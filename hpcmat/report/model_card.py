@@ -240,7 +240,7 @@ def _limit_remark(evaluation: CardInput) -> Remark:
     scores = [frame.score for frame in evaluation.test if frame.score is not None]
     share = f" {percent(float(np.mean(np.array(scores) > 1)))} of the test frames lie beyond it." if scores else ""
     return Remark("note", "Do not trust structures with an extrapolation score above 1.",
-                  "It compares their epistemic uncertainty with that of 95 % of the training frames." + share)  # fmt: skip
+                  "It compares their uncertainty with that of 95 % of the training frames." + share)  # fmt: skip
 
 
 def _domain(frames: tuple[JudgedFrame, ...]) -> tuple[tuple[str, str], ...]:

@@ -58,7 +58,9 @@ def _points(comparisons: Sequence[Comparison], quantity: str) -> tuple[Floats, F
     return label, predicted, sigma
 
 
-def _line(x: Sequence[float], y: Sequence[float], name: str, line: Mapping[str, Any], legend: bool = False) -> Any:
+def _line(
+    x: Sequence[float] | Floats, y: Sequence[float] | Floats, name: str, line: Mapping[str, Any], legend: bool = False
+) -> Any:
     return go.Scatter(x=list(x), y=list(y), mode="lines", line=dict(line), name=name, hoverinfo="skip",
                       showlegend=legend)  # fmt: skip
 
