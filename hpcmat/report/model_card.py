@@ -5,7 +5,7 @@ One HTML file that opens offline, in the style of a campaign's report.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ Floats = NDArray[np.float64]
 GOOD_RMS_Z = (0.9, 1.1)
 GOOD_COVERAGE_95 = (0.93, 0.97)
 """Outside of these the card says that the error bars are wrong."""
+BAD_GROUP_RMS_Z = 1.4
+"""Above this it names the group: error bars that hold on average may be too small where it matters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,6 +211,7 @@ def remarks(
                "No long-range electrostatics or dispersion, no magnetism, no charge states."),
         _calibration_remark(calibration),
         _limit_remark(evaluation),
+        *_group_remarks(evaluation),
         *(Remark("note", note, "") for note in evaluation.notes),
     ]  # fmt: skip
     return tuple(sorted(found, key=lambda remark: ("warning", "good", "note").index(remark.tone)))
@@ -231,6 +234,17 @@ def _calibration_remark(calibration: PotentialCalibration | None) -> Remark:
         f"The error bars of forces are too {'small' if small else 'wide'}.",
         f"{figures_of} {where}. {advice}.",
     )
+
+
+def _group_remarks(evaluation: CardInput) -> Iterator[Remark]:
+    for row in group_rows(evaluation)[:-1]:
+        if row.test is not None and row.test_rms_z is not None and row.test_rms_z > BAD_GROUP_RMS_Z:
+            yield Remark(
+                "warning",
+                f"Error bars are too small for {row.group}.",
+                f"Their rms z is {number(row.test_rms_z)} on {plural(row.test.n_frames, 'test frame')}. "
+                "Label more structures of this kind before relying on the potential there.",
+            )
 
 
 def _limit_remark(evaluation: CardInput) -> Remark:

@@ -97,13 +97,16 @@ def error_against_sigma(comparisons: Sequence[Comparison]) -> PlotlyFigure:
     x = np.array([np.sqrt(np.mean(sigma[b] ** 2)) for b in bins])
     y = np.array([np.sqrt(np.mean((predicted - label)[b] ** 2)) for b in bins])
     ends = [float(x.min()), float(x.max())]
+    # Forces that vanish by symmetry have errors of rounding; the axis ends a decade below the least standard deviation.
+    low, high = np.log10(ends[0]) - 1.0, np.log10(max(ends[1], float(y.max()))) + 0.2
     figure = go.Figure()
     figure.add_trace(_line(ends, ends, "perfect", _DASHED, legend=True))
     figure.add_trace(go.Scatter(x=x, y=np.where(y > 0, y, np.nan), mode="lines+markers", name="test",
                                 line={"color": ORANGE, "width": 2}, marker={"symbol": "diamond", "size": 7},
                                 hovertemplate="predicted %{x:.2e}, found %{y:.2e} eV/Å<extra></extra>"))  # fmt: skip
-    figure.update_xaxes(title_text="predicted standard deviation / eV Å⁻¹", type="log", dtick=1)
-    figure.update_yaxes(title_text="force error (RMS) / eV Å⁻¹", type="log", dtick=1)
+    figure.update_xaxes(title_text="predicted standard deviation / eV Å⁻¹", type="log", dtick=1, exponentformat="power")
+    figure.update_yaxes(title_text="force error (RMS) / eV Å⁻¹", type="log", dtick=1, exponentformat="power",
+                        range=[low, high])  # fmt: skip
     return styled(figure, 380)
 
 
@@ -120,7 +123,7 @@ def energy_volume(curve: EnergyVolumeCurve) -> PlotlyFigure:
             hovertemplate=text, marker={"color": ORANGE, "symbol": "circle-open", "size": 11,
                                         "line": {"width": 2}}))  # fmt: skip
     figure.update_xaxes(title_text="volume / Å³ atom⁻¹")
-    figure.update_yaxes(title_text="energy above the potential's minimum / meV atom⁻¹")
+    figure.update_yaxes(title_text="energy above minimum / meV atom⁻¹")
     return styled(figure, 380)
 
 
