@@ -130,7 +130,7 @@ def _sample(atoms: Any, potential: Potential, step: int) -> tuple[Frame, Design]
         raise InputError("atoms came too close; label more structures before exploring here")
     design = potential.design(structure)
     # As `epistemic_force_sigma`, without computing the rows a second time.
-    epistemic = potential.force_variance_of(design) - potential.noise_forces**2
+    epistemic = potential.epistemic_force_variance_of(design)
     sigma = float(np.sqrt(max(0.0, np.max(epistemic.mean(axis=1)))))
     energy = float(atoms.get_potential_energy())
     return Frame(structure, step, float(atoms.get_temperature()), sigma, energy), design

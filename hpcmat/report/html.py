@@ -51,20 +51,20 @@ def write_report(state: CampaignState, store: ResultStore, path: Path) -> Report
 
 def render_html(report: Report, parity: Parity) -> str:
     """Page of a report; everything that came from people or programs is escaped, and nothing is loaded from outside."""
-    scripts = (get_plotlyjs(), _source("report.js"))
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            r=report,
-            figures=_figures(report, parity),
-            style=_source("report.css"),
-            scripts=scripts,
-            policy=content_policy(scripts),
-            rows_shown=ROWS_SHOWN,
-            purpose_words=figures.PURPOSE_WORDS,
-        )
+    return render_page(
+        "report.html.j2",
+        r=report,
+        figures=_figures(report, parity),
+        rows_shown=ROWS_SHOWN,
+        purpose_words=figures.PURPOSE_WORDS,
     )
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Page of a template with the style and the scripts that all pages share; every value is escaped."""
+    scripts = (get_plotlyjs(), _source("report.js"))
+    page = _environment().get_template(template)
+    return page.render(style=_source("report.css"), scripts=scripts, policy=content_policy(scripts), **values)
 
 
 def content_policy(scripts: tuple[str, ...]) -> str:

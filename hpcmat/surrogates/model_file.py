@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from hpcmat.errors import StorageError, VersionError
 from hpcmat.records import decode, encode
 from hpcmat.store.atomic import write_bytes
 from hpcmat.surrogates.ace import AceSettings, count_features, mixing_shape
+from hpcmat.surrogates.force_noise import ForceNoise
 
 Floats = NDArray[np.float64]
 
@@ -78,6 +80,8 @@ class ModelArrays:
     covariance_factor: Floats
     noise: Floats
     """(3,) energy eV/atom, forces eV/Å, stress eV/Å³."""
+    force_noise: ForceNoise | None = None
+    """Kept as two arrays more; a reader that does not know them takes the noise of forces to be constant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ def write_model(path: Path, settings: AceSettings, arrays: ModelArrays, metadata
         coefficients=arrays.coefficients,
         covariance_factor=arrays.covariance_factor,
         noise=arrays.noise,
+        allow_pickle=False,
+        **_force_noise_arrays(arrays.force_noise),
     )
     write_bytes(path, buffer.getvalue())
 
@@ -112,11 +118,27 @@ def read_model(path: Path) -> tuple[AceSettings, ModelArrays, ModelMetadata]:
         raise _damaged(path, str(error)) from error
     header = _read_header(path, contents)
     try:
-        arrays = ModelArrays(*(contents[name] for name in ("mixing", "coefficients", "covariance_factor", "noise")))
+        plain = [contents[name] for name in ("mixing", "coefficients", "covariance_factor", "noise")]
     except KeyError as error:
         raise _damaged(path, f"array {error.args[0]!r} is missing") from error
+    arrays = ModelArrays(*plain)
     _check_arrays(path, arrays, header.settings)
+    arrays = replace(arrays, force_noise=_read_force_noise(path, contents, float(arrays.noise[1])))
     return header.settings, arrays, header.metadata
+
+
+def _force_noise_arrays(noise: ForceNoise | None) -> dict[str, Floats]:
+    return {} if noise is None else {"force_noise_knots": noise.knots, "force_noise_values": noise.values}
+
+
+def _read_force_noise(path: Path, contents: dict[str, NDArray[Any]], constant: float) -> ForceNoise | None:
+    if "force_noise_knots" not in contents:
+        return None
+    knots, values = contents["force_noise_knots"], contents.get("force_noise_values", np.empty(0))
+    fits = knots.ndim == 1 and knots.shape == values.shape and len(knots) != 1
+    if not fits or not (np.isfinite(knots).all() and np.isfinite(values).all() and (np.diff(knots) > 0).all()):
+        raise _damaged(path, "its noise of forces is not a function")
+    return ForceNoise(constant, knots, values)
 
 
 def _read_header(path: Path, contents: dict[str, NDArray[np.generic]]) -> _Header:

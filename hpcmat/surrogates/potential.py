@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hpcmat.records import Structure
 from hpcmat.surrogates.ace import AceBasis, AceSettings, Design, cell_volume
+from hpcmat.surrogates.force_noise import ForceNoise
 from hpcmat.surrogates.model_file import ModelArrays, ModelMetadata, read_model, write_model
 from hpcmat_kernels.ace import Coefficients, evaluate, evaluate_committee, split_coefficients
 
@@ -52,10 +53,12 @@ class Potential:
     noise: Floats
     """(3,) standard deviations of energy eV/atom, force component eV/Å, stress component eV/Å³."""
     metadata: ModelMetadata
+    force_noise: ForceNoise | None = None
+    """Noise of forces atom by atom; None where it is `noise[1]` for all."""
 
     def save(self, path: Path) -> None:
         """Write one file, whole or not at all; raises StorageError."""
-        arrays = ModelArrays(self.mixing, self.coefficients, self.covariance_factor, self.noise)
+        arrays = ModelArrays(self.mixing, self.coefficients, self.covariance_factor, self.noise, self.force_noise)
         write_model(path, self.settings, arrays, self.metadata)
 
     @classmethod
@@ -70,7 +73,8 @@ class Potential:
             It is absent, truncated or damaged.
         """
         settings, arrays, metadata = read_model(path)
-        return cls(settings, arrays.mixing, arrays.coefficients, arrays.covariance_factor, arrays.noise, metadata)
+        factor, noise = arrays.covariance_factor, arrays.noise
+        return cls(settings, arrays.mixing, arrays.coefficients, factor, noise, metadata, arrays.force_noise)
 
     @property
     def noise_energy(self) -> float:
@@ -79,7 +83,7 @@ class Potential:
 
     @property
     def noise_forces(self) -> float:
-        """Noise of a force component, eV/Å."""
+        """Noise of a force component, eV/Å; one for all atoms, also where `force_noise` says more."""
         return float(self.noise[1])
 
     @property
@@ -125,12 +129,19 @@ class Potential:
 
     def epistemic_force_sigma(self, structure: Structure) -> Floats:
         """Standard deviation per atom (n,) eV/Å from the coefficients alone, exact; rms over components."""
-        sigma: Floats = np.sqrt(self._force_variance(self.design(structure)).mean(axis=1))
+        sigma: Floats = np.sqrt(self.epistemic_force_variance_of(self.design(structure)).mean(axis=1))
         return sigma
 
     def force_variance_of(self, design: Design) -> Floats:
         """Total variance of each force component (n, 3) (eV/Å)²."""
-        return self._force_variance(design) + self.noise_forces**2
+        epistemic = self.epistemic_force_variance_of(design)
+        if self.force_noise is None:
+            return epistemic + self.noise_forces**2
+        return epistemic + self.force_noise.variance(epistemic.mean(axis=1))[:, None]
+
+    def epistemic_force_variance_of(self, design: Design) -> Floats:
+        """Variance of each force component (n, 3) (eV/Å)² from the coefficients alone."""
+        return self._variance(design.forces).reshape(-1, 3)
 
     def committee_forces(self, structure: Structure) -> Floats:
         """Forces (M, n, 3) eV/Å of M posterior samples; the same samples at every call and on every machine.
@@ -155,6 +166,3 @@ class Potential:
     def _variance(self, rows: Floats) -> Floats:
         variance: Floats = np.sum((rows @ self.covariance_factor) ** 2, axis=-1)
         return variance
-
-    def _force_variance(self, design: Design) -> Floats:
-        return self._variance(design.forces).reshape(-1, 3)

@@ -1,0 +1,170 @@
+r"""Whether a structure lies outside of what a potential was trained on.
+
+Several scores, larger is stranger: from the posterior, the epistemic standard deviation of forces √(x S xᵀ) and of the
+energy per atom √(e S eᵀ), e the mean of the site rows; from the site rows b alone, their leverage √(b S bᵀ), their
+Mahalanobis distance to the training sites in principal components, and the distance to the nearest of them.
+
+`extrapolation_score` joins the two that miss different things: the largest force σ sees single atoms that are unlike
+all others (a melt among crystals), the energy σ sees structures all of whose atoms are slightly off (another volume,
+another coordination) and which no force betrays. Each is divided by what 95 % of the training structures stay below,
+and the larger counts: 1 is the edge of the training set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import KDTree
+from scipy.stats import rankdata
+
+from hpcmat.errors import InputError
+from hpcmat.records import Structure
+from hpcmat.surrogates.ace import Design
+from hpcmat.surrogates.potential import Potential
+
+Floats = NDArray[np.float64]
+
+EDGE_QUANTILE = 0.95
+"""Share of training structures within a limit. The median would call half of them strange, the largest would follow
+one outlier."""
+SMALLEST_VARIANCE = 1e-6
+"""Principal components below this share of the largest are rounding."""
+NEAREST_COMPONENTS = 20
+"""Principal components in which the nearest training site is looked for: more drown in noise."""
+MOST_SITES = 3000
+"""Training sites, chosen at random, among which it is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class PosteriorScores:
+    """How little the posterior knows of one structure."""
+
+    force_max: float
+    """eV/Å, largest epistemic standard deviation of an atom's force component (rms over components)."""
+    force_mean: float
+    """eV/Å, mean over atoms."""
+    energy: float
+    """eV/atom, epistemic standard deviation of the energy per atom."""
+    leverage_max: float
+    """eV, largest epistemic standard deviation of a site energy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtrapolationLimits:
+    """What 95 % of the training structures stay below."""
+
+    force_max: float
+    """eV/Å"""
+    energy: float
+    """eV/atom"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SiteDistribution:
+    """Site rows of the training structures: mean, scale and principal components."""
+
+    mean: Floats
+    """(F,)"""
+    scale: Floats
+    """(F,)"""
+    axes: Floats
+    """(F, k): (b - mean) / scale @ axes has unit variance in each component, the largest first."""
+    nearest: KDTree
+    """Some training sites in the first components."""
+
+    def project(self, sites: Floats) -> Floats:
+        """Whitened components (n, k) of site rows (n, F)."""
+        whitened: Floats = (sites - self.mean) / self.scale @ self.axes
+        return whitened
+
+    def mahalanobis(self, sites: Floats) -> Floats:
+        """Distance (n,) of each site from the mean, in standard deviations."""
+        distance: Floats = np.linalg.norm(self.project(sites), axis=1)
+        return distance
+
+    def to_nearest(self, sites: Floats) -> Floats:
+        """Distance (n,) to the nearest training site."""
+        return np.asarray(self.nearest.query(self.project(sites)[:, :NEAREST_COMPONENTS])[0], dtype=np.float64)
+
+
+def posterior_scores(potential: Potential, design: Design) -> PosteriorScores:
+    """Scores of one structure from its design rows."""
+    factor = potential.covariance_factor
+    forces = np.sqrt(_variance(design.forces, factor).reshape(-1, 3).mean(axis=1))
+    energy = float(np.sqrt(_variance(design.energy[None] / len(design.site), factor)[0]))
+    leverage = float(np.sqrt(_variance(design.site, factor).max()))
+    return PosteriorScores(float(forces.max()), float(forces.mean()), energy, leverage)
+
+
+def _variance(rows: Floats, factor: Floats) -> Floats:
+    variance: Floats = np.sum((rows @ factor) ** 2, axis=-1)
+    return variance
+
+
+def extrapolation_limits(scores: Sequence[PosteriorScores]) -> ExtrapolationLimits:
+    """Limits from the scores of the training structures, or better of structures like them that were held out.
+
+    Raises
+    ------
+    InputError
+        No scores.
+    """
+    if not scores:
+        raise InputError("limits need the scores of at least one training structure; give the training set")
+    values = np.array([(score.force_max, score.energy) for score in scores])
+    # A training set of perfect crystals has no forces at all; anything with forces is then beyond it.
+    force, energy = np.maximum(np.quantile(values, EDGE_QUANTILE, axis=0), np.finfo(np.float64).tiny)
+    return ExtrapolationLimits(float(force), float(energy))
+
+
+def extrapolation_score(scores: PosteriorScores, limits: ExtrapolationLimits) -> float:
+    """How far outside a structure lies: below 1 as 95 % of the training structures, above 1 beyond them."""
+    return max(scores.force_max / limits.force_max, scores.energy / limits.energy)
+
+
+def score_structure(potential: Potential, structure: Structure, limits: ExtrapolationLimits) -> float:
+    """`extrapolation_score` of a structure; raises InputError where the potential cannot describe it."""
+    return extrapolation_score(posterior_scores(potential, potential.design(structure)), limits)
+
+
+def site_distribution(designs: Sequence[Design], seed: int = 0) -> SiteDistribution:
+    """Distribution of the sites of training structures; `seed` chooses which sites are kept as neighbours.
+
+    Raises
+    ------
+    InputError
+        Fewer than two sites.
+    """
+    sites = np.concatenate([design.site for design in designs]) if designs else np.empty((0, 0))
+    if len(sites) < 2:
+        raise InputError("a distribution of sites needs at least two atoms; give the training set")
+    mean, scale = sites.mean(axis=0), sites.std(axis=0)
+    scale = np.where(scale > 1e-12 * np.abs(sites).max(axis=0), scale, np.inf)
+    standard = (sites - mean) / scale
+    values, vectors = np.linalg.eigh(standard.T @ standard / len(sites))
+    order = np.argsort(values)[::-1]
+    kept = order[values[order] > SMALLEST_VARIANCE * values[order[0]]]
+    axes = vectors[:, kept] / np.sqrt(values[kept])
+    chosen = np.random.default_rng(seed).permutation(len(sites))[:MOST_SITES]
+    return SiteDistribution(mean, scale, axes, KDTree((standard[chosen] @ axes)[:, :NEAREST_COMPONENTS]))
+
+
+def area_under_curve(outside: ArrayLike, inside: ArrayLike) -> float:
+    """AUROC: probability that a score of what lies outside exceeds one of what lies inside, ties counting half.
+
+    Raises
+    ------
+    InputError
+        One of the two is empty or a score is not a number.
+    """
+    positive, negative = np.asarray(outside, dtype=np.float64), np.asarray(inside, dtype=np.float64)
+    if not len(positive) or not len(negative):
+        raise InputError("the area needs scores of both kinds; give at least one of each")
+    both = np.concatenate([positive, negative])
+    if np.isnan(both).any():
+        raise InputError("scores must be numbers; check the structures that were scored")
+    n, m = len(positive), len(negative)
+    return float((rankdata(both)[:n].sum() - n * (n + 1) / 2) / (n * m))
