@@ -68,7 +68,7 @@ def fit(  # noqa: PLR0913 - one parameter for each option
     options = FitOptions(size, cutoff_ang, seed)
     tell(f"fitting {len(data.frames)} frames of {', '.join(data.elements)} at size {settings_for(data, options).size}")
     started = time.monotonic()
-    fitted = fit_dataset(data, options)
+    fitted = fit_dataset(data, options, tell)
     seconds = time.monotonic() - started
     fitted.save(out)
     tested = _test(fitted, (test, keys), out) if test else None

@@ -24,6 +24,7 @@ from hpcmat.surrogates.ace import AceBasis, cell_volume
 from hpcmat.surrogates.communicator import SERIAL
 from hpcmat.surrogates.fitting import prior_of, rows_of
 from hpcmat.surrogates.label_rows import LabelRows
+from hpcmat.surrogates.outliers import fit_sound
 from hpcmat.surrogates.posterior import Posterior, fit_source
 from hpcmat.surrogates.rows import weighted
 from hpcmat_kernels.ace import Coefficients, split_coefficients
@@ -77,7 +78,8 @@ def train_mixing(
     start : the basis with the W to begin with.
     tell : is given one line per step.
     """
-    best = _judge(labels, start, threads)
+    best = _first(labels, start, threads)
+    labels = best.rows.labels
     for step in range(STEPS):
         basis = AceBasis(start.settings, best.basis.model.mixing + _gauss_newton(best))
         new = _judge(labels, basis, threads)
@@ -87,6 +89,15 @@ def train_mixing(
             break
         best = new
     return best.basis
+
+
+def _first(labels: tuple[Label, ...], basis: AceBasis, threads: int) -> _Judged:
+    """The start, without labels that contradict all others: W would follow them."""
+    rows, posterior, _ = fit_sound(rows_of(labels, basis, threads), prior_of(basis), SERIAL)
+    if rows.included.all():
+        return _Judged(rows, posterior)
+    sound = tuple(label for label, included in zip(labels, rows.included, strict=True) if included)
+    return _judge(sound, basis, threads)
 
 
 def _judge(labels: tuple[Label, ...], basis: AceBasis, threads: int) -> _Judged:

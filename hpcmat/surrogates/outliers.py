@@ -1,9 +1,10 @@
 """Labels that contradict all others: found by what the fit without them says, dropped, the fit repeated.
 
 A label is absurd where the others miss it by far more than they miss each other, the fit with it misses it too, the
-miss is large beside what the others expect there, and no sound label comes near. A label from a region that no other covers
-fails the second: its own rows determine what it needs. A hot or compressed structure fails the third: its forces are
-large, and so may be errors. A label of a kind that is hard to fit fails the last: there are others of its kind.
+miss is large beside what the others expect there, and no sound label comes near. A label from a region that no other
+covers fails the second: its own rows determine what it needs. A hot or compressed structure fails the third: its
+forces are large, and so may be errors. A label of a kind that is hard to fit fails the last: there are others of its
+kind.
 """
 
 from __future__ import annotations
@@ -118,6 +119,6 @@ def _reason(score: LeftOut, kind: int, missed: float, times: float) -> str:
     name, unit = QUANTITIES[kind]
     error = missed * float(score.sigma[score.kind == kind][0])
     return (
-        f"label {score.structure} was left out: its {name} is {error:.3g} {unit} from what the other labels say, "
+        f"left out of the fit: its {name} is {error:.3g} {unit} from what the other labels say, "
         f"{times:.0f} times the usual; compute it again or remove it"
     )

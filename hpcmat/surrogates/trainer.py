@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from hpcmat.errors import InputError
-from hpcmat.surrogates.ace import AceSettings
+from hpcmat.records import Label
+from hpcmat.surrogates.ace import AceBasis, AceSettings, basis_for
 from hpcmat.surrogates.dataset import Dataset
 from hpcmat.surrogates.evaluation import evaluate_dataset
 from hpcmat.surrogates.fitting import fit_potential, software_versions
-from hpcmat.surrogates.model_file import ModelMetadata
+from hpcmat.surrogates.mixing_training import chosen_for_mixing, train_mixing
 from hpcmat.surrogates.potential import Potential
 
 
@@ -24,8 +29,10 @@ class FitOptions:
     seed: int = 0
 
 
-def fit_dataset(train: Dataset, options: FitOptions) -> Potential:
+def fit_dataset(train: Dataset, options: FitOptions, tell: Callable[[str], None] = lambda _line: None) -> Potential:
     """Fit a potential to a training set; its metadata say what it was fitted to and how well.
+
+    The channel mixing is trained where there are labels enough; `tell` is given one line per step.
 
     Frames without forces are not used: their energy alone would be one row among thousands.
 
@@ -40,18 +47,42 @@ def fit_dataset(train: Dataset, options: FitOptions) -> Potential:
             f"{train.name}: no frame has both an energy and forces, which a fit needs; "
             "name the column by --forces-key KEY, or give another training set"
         )
-    metadata = ModelMetadata(
+    labels = tuple(frame.label for frame in used)
+    form, seen = _trained_basis(labels, settings_for(train, options), tell)
+    fit = fit_potential(labels, form, threads=_threads(), seen=seen)
+    for index, reason in zip(fit.dropped, fit.reasons, strict=True):
+        tell(f"frame {used[index].index}: {reason}")
+    absurd = {used[index].index for index in fit.dropped}
+    left_out = [f.index for f in train.frames if not len(f.label.forces) or f.index in absurd]
+    metadata = replace(
+        fit.potential.metadata,
         software=software_versions(),
-        train_file=train.source(tuple(frame.index for frame in train.frames if not len(frame.label.forces))),
-        fit_options=(
-            ("size", options.size),
-            ("cutoff_ang", "chosen" if options.cutoff_ang is None else str(options.cutoff_ang)),
-            ("seed", str(options.seed)),
-        ),
+        train_file=train.source(tuple(left_out)),
+        fit_options=_named(options),
+        train_errors=evaluate_dataset(fit.potential, train).total.named(),
     )
-    potential = fit_potential(tuple(frame.label for frame in used), settings_for(train, options), metadata).potential
-    errors = evaluate_dataset(potential, train).total.named()
-    return replace(potential, metadata=replace(potential.metadata, train_errors=errors))
+    return replace(fit.potential, metadata=metadata)
+
+
+def _named(options: FitOptions) -> tuple[tuple[str, str], ...]:
+    cutoff = "chosen" if options.cutoff_ang is None else str(options.cutoff_ang)
+    return ("size", options.size), ("cutoff_ang", cutoff), ("seed", str(options.seed))
+
+
+def _trained_basis(
+    labels: tuple[Label, ...], settings: AceSettings, tell: Callable[[str], None]
+) -> tuple[AceBasis, frozenset[int]]:
+    """The basis with its channel mixing trained, and the labels it was trained on."""
+    basis, chosen = basis_for(settings), chosen_for_mixing(len(labels), settings.seed)
+    if not chosen.any():
+        return basis, frozenset()
+    seen = np.flatnonzero(chosen).tolist()
+    return train_mixing(tuple(labels[index] for index in seen), basis, _threads(), tell), frozenset(seen)
+
+
+def _threads() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def settings_for(train: Dataset, options: FitOptions) -> AceSettings:
