@@ -1,9 +1,10 @@
 """Labels that contradict all others: found by what the fit without them says, dropped, the fit repeated.
 
 A label is absurd where the others miss it by far more than they miss each other, the fit with it misses it too, the
-miss is large beside what the others expect there, and no sound label comes near. A label from a region that no other covers
-fails the second: its own rows determine what it needs. A hot or compressed structure fails the third: its forces are
-large, and so may be errors. A label of a kind that is hard to fit fails the last: there are others of its kind.
+miss is large beside what the others expect there, and no sound label comes near. A label from a region that no other
+covers fails the second: its own rows determine what it needs. A hot or compressed structure fails the third: its
+forces are large, and so may be errors. A label of a kind that is hard to fit fails the last: there are others of its
+kind.
 """
 
 from __future__ import annotations
