@@ -28,7 +28,6 @@ StressKey = Annotated[
 potential = typer.Typer(
     name="potential",
     help="Fit a potential to a file of labelled structures, judge it, export it.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
 )
@@ -57,7 +56,7 @@ def fit(  # noqa: PLR0913 - one parameter for each option
     """
     import time
 
-    from hpcmat.cli.potential_text import dataset_data, evaluation_data, print_evaluation, print_problems, tell
+    from hpcmat.cli.potential_text import dataset_data, evaluation_data, print_problems, tell
     from hpcmat.surrogates.dataset import LabelKeys, read_dataset
     from hpcmat.surrogates.trainer import FitOptions, fit_dataset, settings_for
 
@@ -73,21 +72,11 @@ def fit(  # noqa: PLR0913 - one parameter for each option
     fitted.save(out)
     tested = _test(fitted, (test, keys), out) if test else None
     if as_json:
-        print_json(
-            {
-                "model": str(out),
-                "fit_s": seconds,
-                "train": dataset_data(data) | {"errors": dict(fitted.metadata.train_errors)},
-                "test": dataset_data(tested[0]) | evaluation_data(tested[1]) if tested else None,
-            }
-        )
+        about_train = dataset_data(data) | {"errors": dict(fitted.metadata.train_errors)}
+        about_test = dataset_data(tested[0]) | evaluation_data(tested[1]) if tested else None
+        print_json({"model": str(out), "fit_s": seconds, "train": about_train, "test": about_test})
         return
-    if tested:
-        print(f"errors on {tested[0].name}")
-        print_evaluation(tested[1])
-    else:
-        print(f"errors on {data.name}, which is the training set: give --test FILE for errors on other data")
-        print_errors(fitted)
+    _print_errors(fitted, data, tested)
     print(f"potential: {out} ({seconds:.1f} s)")
 
 
@@ -163,11 +152,15 @@ def export(
         print(f"{to}: {written}")
 
 
-def print_errors(fitted: Potential) -> None:
-    """The training errors."""
-    from hpcmat.cli.potential_text import print_named
+def _print_errors(fitted: Potential, train: Dataset, tested: tuple[Dataset, Evaluation] | None) -> None:
+    from hpcmat.cli.potential_text import print_evaluation, print_named
 
-    print_named(fitted.metadata.train_errors)
+    if tested:
+        print(f"errors on {tested[0].name}")
+        print_evaluation(tested[1])
+    else:
+        print(f"errors on {train.name}, which is the training set: give --test FILE for errors on other data")
+        print_named(fitted.metadata.train_errors)
 
 
 def _test(fitted: Potential, test: tuple[Path, LabelKeys], out: Path) -> tuple[Dataset, Evaluation]:

@@ -246,6 +246,11 @@ def test_a_test_set_that_cannot_be_used_leaves_the_model(here, capsys):
     assert Potential.load(Path("si.npz")).metadata.train_file.n_used == 24
 
 
+def test_no_command_is_bad_input(capsys):
+    assert call("potential") == 2
+    assert "Missing command" in capsys.readouterr().err
+
+
 def test_help_names_the_commands(capsys):
     assert call("potential", "--help") == 0
     shown = capsys.readouterr().out

@@ -156,6 +156,20 @@ def test_a_compressed_cell_may_have_large_forces(make):
     assert len(kept) == 13
 
 
+def test_hot_frames_among_resting_ones_are_kept(make):
+    """Compressed crystals make short distances usual, so that only the rough potential excuses the hot frames."""
+    resting = [make.label(make.silicon(seed, 0.01, 0.01), offset=0.0) for seed in range(30)]
+    squeezed = make.silicon(60, 0.0, 0.0)
+    squeezed.set_cell(0.8 * squeezed.cell.array, scale_atoms=True)
+    hot = [make.label(make.silicon(seed, 0.25, 0.0), offset=0.0) for seed in range(70, 76)]
+    frames = as_frames([*resting, make.label(squeezed, offset=0.0), *hot])
+    kept, problems = found(frames)
+    assert kept == frames
+    assert problems["large forces"].frames and not problems["large forces"].excluded
+    wrong = changed(frames, (31,), forces=times(30.0))
+    assert found(wrong)[1]["absurd forces"].frames == (31,)
+
+
 def test_atoms_too_close_are_left_out(silicon_frames, make):
     touching, coincident = make.silicon(1), make.silicon(2)
     touching.positions[1] = touching.positions[0] + [0.0, 0.0, 0.6]

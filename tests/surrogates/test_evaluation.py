@@ -1,5 +1,6 @@
 """Errors on a data set against errors computed from predictions, and a fit from a data set."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -125,6 +126,18 @@ def test_a_fit_remembers_its_file(train_labels, tmp_path):
         evaluate_dataset(fitted, train).total.forces_rmse_ev_per_ang
     )
     assert (fitted.settings.cutoff_ang, fitted.settings.seed, fitted.settings.size) == (4.5, 3, "small")
+
+
+def test_files_from_before_there_were_data_files_are_read(potential, tmp_path):
+    potential.save(tmp_path / "p.npz")
+    with np.load(tmp_path / "p.npz") as archive:
+        arrays = dict(archive)
+    header = json.loads(str(arrays["header"]))
+    for name in ("train_file", "test_file", "fit_options"):
+        del header["metadata"][name]
+    np.savez(tmp_path / "old.npz", **arrays | {"header": np.array(json.dumps(header))})
+    assert Potential.load(tmp_path / "old.npz").metadata == potential.metadata
+    assert potential.metadata.train_file is None
 
 
 def test_settings_are_those_asked_for(dataset):

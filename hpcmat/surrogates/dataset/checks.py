@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hpcmat.surrogates.dataset.data import Frame, Problem
 from hpcmat.surrogates.dataset.geometry import TOO_CLOSE, Surroundings, surroundings_of
 from hpcmat.surrogates.dataset.magnitudes import check_magnitudes
+from hpcmat.surrogates.dataset.rough_model import fit_rough_model
 from hpcmat.surrogates.dataset.units import check_units
 
 Floats = NDArray[np.float64]
@@ -31,9 +32,11 @@ def check_frames(frames: tuple[Frame, ...]) -> tuple[tuple[Frame, ...], tuple[Pr
     near = {frame.index: surroundings_of(frame.label.structure) for frame in frames}
     problems = _geometry(frames, near)
     sound = _without(frames, problems)
-    problems += check_magnitudes(sound, near)
+    model = fit_rough_model(sound)
+    rough = {frame.index: model.estimate(frame.label.structure) for frame in sound} if model else {}
+    problems += check_magnitudes(sound, near, rough)
     sound = _without(sound, problems)
-    problems += [*_net_forces(sound), *_duplicates(sound), *check_units(sound)]
+    problems += [*_net_forces(sound), *_duplicates(sound), *check_units(sound, rough)]
     return sound, tuple(problems)
 
 

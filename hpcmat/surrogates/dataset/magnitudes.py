@@ -2,7 +2,8 @@
 
 A frame is an outlier in energy where its energy per atom, after the atoms' own share is taken off, is further from the
 median than `ENERGY_OUTLIER`; in force where its largest force is above `FORCE_OUTLIER`. It is left out only where its
-structure lies in the range of the others': a dimer among crystals, or a compressed cell, is far off with reason.
+structure lies in the range of the others' and a rough potential of the set expects much less: a dimer among crystals, a
+compressed cell, or one hot frame among cold ones is far off with reason.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from hpcmat.surrogates.dataset.data import Frame, Problem
 from hpcmat.surrogates.dataset.factors import ENERGY, unit_like
 from hpcmat.surrogates.dataset.geometry import Surroundings
+from hpcmat.surrogates.dataset.rough_model import Estimate
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -32,17 +34,21 @@ MARGIN = (0.02, 0.25)
 """By which nearest distance (in covalent radii) and coordination may leave the range of the others."""
 MAD = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
+UNEXPECTED = (8.0, 5.0)
+"""Multiples of what a rough potential expects of energy and force: the real energies of silicon are 4 times as far."""
 UNIT_TOLERANCE = 0.2
 """Of the ratio of an energy to the energy expected."""
 UNIT_MULTIPLE = 5.0
 """As the second of `ENERGY_OUTLIER`, for energies that another unit would explain: many of them widen the median."""
 
 
-def check_magnitudes(frames: tuple[Frame, ...], near: dict[int, Surroundings]) -> list[Problem]:
-    """Outliers in energy and in force."""
+def check_magnitudes(
+    frames: tuple[Frame, ...], near: dict[int, Surroundings], rough: dict[int, Estimate]
+) -> list[Problem]:
+    """Outliers in energy and in force; `rough` is empty where no rough potential could be fitted."""
     if len(frames) < ENOUGH:
         return []
-    return [*_energies(frames, near), *_forces(frames, near)]
+    return [*_energies(frames, near, rough), *_forces(frames, near, rough)]
 
 
 def energies_per_atom(frames: tuple[Frame, ...]) -> Floats:
@@ -50,15 +56,14 @@ def energies_per_atom(frames: tuple[Frame, ...]) -> Floats:
     return np.array([frame.label.energy / len(frame.label.structure) for frame in frames])
 
 
-def expected_energies(frames: tuple[Frame, ...]) -> Floats:
-    """Energy per atom (N,) eV by composition alone: a sum over the atoms that halves the deviations.
+def by_composition(frames: tuple[Frame, ...], energies: Floats) -> Floats:
+    """Energies per atom (N,) eV as far as the composition explains them: a sum over the atoms.
 
-    Least absolute deviations by reweighting, so that up to half of the frames may be wrong.
+    Least absolute deviations by reweighting, so that up to half of the energies may be wrong.
     """
     elements = sorted({symbol for frame in frames for symbol in frame.label.structure.symbols})
     counts = np.array([[Counter(frame.label.structure.symbols)[element] for element in elements] for frame in frames])
     shares = counts / counts.sum(axis=1, keepdims=True)
-    energies = energies_per_atom(frames)
     weights = np.ones(len(frames))
     expected = np.zeros(len(frames))
     for _ in range(50):
@@ -68,9 +73,9 @@ def expected_energies(frames: tuple[Frame, ...]) -> Floats:
     return expected
 
 
-def _energies(frames: tuple[Frame, ...], near: dict[int, Surroundings]) -> list[Problem]:
-    expected = expected_energies(frames)
+def _energies(frames: tuple[Frame, ...], near: dict[int, Surroundings], rough: dict[int, Estimate]) -> list[Problem]:
     energies = energies_per_atom(frames)
+    expected = by_composition(frames, energies)
     deviation = energies - expected
     deviation -= np.median(deviation)
     floor, multiple = ENERGY_OUTLIER
@@ -79,7 +84,7 @@ def _energies(frames: tuple[Frame, ...], near: dict[int, Surroundings]) -> list[
     units = [_unit(frame, ratio) for frame, ratio in zip(frames, ratios, strict=True)]
     explained = (abs(deviation) > max(floor, UNIT_MULTIPLE * sigma)) & np.array([unit != "" for unit in units])
     outliers = (abs(deviation) > max(floor, multiple * sigma)) | explained
-    usual = _usual(frames, near, outliers)
+    usual = _usual(frames, near, outliers) & (abs(deviation) > UNEXPECTED[0] * _rough_deviation(frames, rough))
     named = [unit if known else "" for unit, known in zip(units, explained & usual, strict=True)]
     problems = _unit_problems(frames, ratios, named)
     absurd = np.flatnonzero(outliers & usual & ~explained)
@@ -89,7 +94,7 @@ def _energies(frames: tuple[Frame, ...], near: dict[int, Surroundings]) -> list[
     far = np.flatnonzero(outliers & ~usual)
     if len(far):
         off = _range(deviation[far])
-        text = f"the energy is {off} eV/atom off the others', and the structure is unlike theirs; check it"
+        text = f"the energy is {off} eV/atom off the others', and so is the structure; check it"
         problems.append(Problem(_indices(frames, far), "unusual energy", text))
     return problems
 
@@ -114,7 +119,16 @@ def _unit_problems(frames: tuple[Frame, ...], ratios: Floats, units: list[str]) 
     return problems
 
 
-def _forces(frames: tuple[Frame, ...], near: dict[int, Surroundings]) -> list[Problem]:
+def _rough_deviation(frames: tuple[Frame, ...], rough: dict[int, Estimate]) -> Floats:
+    """Distance (N,) eV/atom of the rough energy from what the composition makes expect; zeros without estimates."""
+    if not rough:
+        return np.zeros(len(frames))
+    energies = np.array([rough[frame.index].energy for frame in frames])
+    deviation: Floats = abs(energies - by_composition(frames, energies))
+    return deviation
+
+
+def _forces(frames: tuple[Frame, ...], near: dict[int, Surroundings], rough: dict[int, Estimate]) -> list[Problem]:
     largest = np.array([abs(frame.label.forces).max(initial=0.0) for frame in frames])
     moving = largest[largest > RESTING]
     floor, multiple = FORCE_OUTLIER
@@ -124,6 +138,8 @@ def _forces(frames: tuple[Frame, ...], near: dict[int, Surroundings]) -> list[Pr
     nearest = np.array([near[frame.index].nearest for frame in frames])
     # Large forces have a reason where atoms are nearer than in any other frame.
     usual = nearest > nearest[~outliers].min() - MARGIN[0]
+    if rough:
+        usual &= largest > UNEXPECTED[1] * np.array([abs(rough[frame.index].forces).max() for frame in frames])
     absurd, far = np.flatnonzero(outliers & usual), np.flatnonzero(outliers & ~usual)
     problems = []
     typical = f"usual here are {np.median(moving):.2g}"
@@ -131,7 +147,7 @@ def _forces(frames: tuple[Frame, ...], near: dict[int, Surroundings]) -> list[Pr
         text = f"forces up to {largest[absurd].max():.3g} eV/Å ({typical}) without short distances; compute them again"
         problems.append(Problem(_indices(frames, absurd), "absurd forces", text, True))
     if len(far):
-        text = f"forces up to {largest[far].max():.3g} eV/Å ({typical}) between atoms at short distances; check them"
+        text = f"forces up to {largest[far].max():.3g} eV/Å ({typical}), perhaps with reason; check them"
         problems.append(Problem(_indices(frames, far), "large forces", text))
     return problems
 

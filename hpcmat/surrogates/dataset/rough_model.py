@@ -33,6 +33,20 @@ MOST_FRAMES = 200
 ITERATIONS = 30
 RIDGE = 1e-8
 """Relative to the mean square of the rows."""
+ROWS, COLUMNS = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
+"""Of the components xx yy zz yz xz xy."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """What a rough potential says of one structure."""
+
+    energy: float
+    """eV/atom"""
+    forces: Floats
+    """(3n,) eV/Å"""
+    stress: Floats
+    """(6,) eV/Å³ under tension; (0,) without a volume."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,14 +56,18 @@ class RoughModel:
     elements: tuple[str, ...]
     cutoff_ang: float
     coefficients: Floats
-    """(T K,) eV"""
+    """(T, K) eV"""
 
-    def predict(self, structure: Structure) -> tuple[float, Floats, Floats]:
-        """Energy (eV per cell), forces (3n,) eV/Å and stress (6,) eV/Å³ under tension; (0,) without a volume."""
-        energy, forces, virial = _rows(structure, self.elements, self.cutoff_ang)
-        volume = cell_volume(structure)
-        stress = virial @ self.coefficients / volume if volume else np.empty(0)
-        return float(energy @ self.coefficients), forces @ self.coefficients, stress
+    def estimate(self, structure: Structure) -> Estimate:
+        """Energy, forces and stress."""
+        pairs = _Pairs.of(structure, self.elements, self.cutoff_ang)
+        n, volume = len(structure), cell_volume(structure)
+        weights = self.coefficients[pairs.kind]
+        energy = 0.5 * float(np.sum(pairs.values * weights))
+        pull = np.sum(pairs.slopes * weights, axis=1)[:, None] * pairs.unit
+        forces = np.stack([np.bincount(pairs.first, pull[:, axis], n) for axis in range(3)], axis=1).ravel()
+        virial = np.asarray(0.5 * np.sum(pairs.vectors[:, ROWS] * pull[:, COLUMNS], axis=0), dtype=np.float64)
+        return Estimate(energy / n, forces, virial / volume if volume else np.empty(0))
 
 
 def fit_rough_model(frames: tuple[Frame, ...]) -> RoughModel | None:
@@ -57,19 +75,19 @@ def fit_rough_model(frames: tuple[Frame, ...]) -> RoughModel | None:
     used = [frame for frame in frames if len(frame.label.forces) and np.any(frame.label.forces)]
     used = used[:: -(-len(used) // MOST_FRAMES)] if used else []
     elements = tuple(sorted({symbol for frame in frames for symbol in frame.label.structure.symbols}))
-    n_columns = len(elements) * (len(elements) + 1) // 2 * N_RADIAL
+    n_columns = _n_types(elements) * N_RADIAL
     if not used or sum(frame.label.forces.size for frame in used) < 4 * n_columns:
         return None
     largest = max(covalent_radii[atomic_numbers[symbol]] for symbol in elements)
     cutoff = min(REACH * float(largest), MAX_CUTOFF_ANG)
-    grams, targets, squares, sizes = [], [], [], []
+    grams, targets, squares = [], [], []
     for frame in used:
-        rows, forces = _rows(frame.label.structure, elements, cutoff)[1], np.ravel(frame.label.forces)
+        rows, forces = _force_rows(frame.label.structure, elements, cutoff), np.ravel(frame.label.forces)
         grams.append(rows.T @ rows / len(forces))
         targets.append(rows.T @ forces / len(forces))
         squares.append(forces @ forces / len(forces))
-        sizes.append(len(forces))
-    return RoughModel(elements, cutoff, _least_deviations(np.array(grams), np.array(targets), np.array(squares)))
+    coefficients = _least_deviations(np.array(grams), np.array(targets), np.array(squares))
+    return RoughModel(elements, cutoff, coefficients.reshape(-1, N_RADIAL))
 
 
 def _least_deviations(grams: Floats, targets: Floats, squares: Floats) -> Floats:
@@ -85,26 +103,37 @@ def _least_deviations(grams: Floats, targets: Floats, squares: Floats) -> Floats
     return c
 
 
-def _rows(structure: Structure, elements: tuple[str, ...], cutoff: float) -> tuple[Floats, Floats, Floats]:
-    """Rows of energy (T K,), forces (3n, T K) and virial (6, T K) for T pairs of elements."""
-    pairs = neighbor_list(structure.positions, structure.cell, structure.pbc, cutoff)
-    species = np.array([elements.index(symbol) for symbol in structure.symbols])
-    low, high = np.sort(species[np.stack([pairs.first, pairs.second])], axis=0)
-    n_types = len(elements) * (len(elements) + 1) // 2
-    kind = low + high * (high + 1) // 2
-    r = np.linalg.norm(pairs.vectors, axis=1)
-    values, slopes = radial_functions(r, N_RADIAL, cutoff, INNER_ANG)
-    unit = pairs.vectors / r[:, None]
-    energy = np.zeros((n_types, N_RADIAL))
-    np.add.at(energy, kind, 0.5 * values)
-    forces = np.zeros((len(structure) * n_types, 3, N_RADIAL))
-    np.add.at(forces, pairs.first * n_types + kind, unit[:, :, None] * slopes[:, None, :])
-    shape = forces.reshape(len(structure), n_types, 3, N_RADIAL)
-    strain = pairs.vectors[:, [0, 1, 2, 1, 0, 0]] * unit[:, [0, 1, 2, 2, 2, 1]]
-    virial = np.zeros((n_types, 6, N_RADIAL))
-    np.add.at(virial, kind, 0.5 * strain[:, :, None] * slopes[:, None, :])
-    return (
-        energy.ravel(),
-        shape.transpose(0, 2, 1, 3).reshape(3 * len(structure), -1),
-        virial.transpose(1, 0, 2).reshape(6, -1),
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pairs:
+    """Directed pairs (p,) of a structure with the radial functions (p, K) of their distances."""
+
+    first: NDArray[np.int32]
+    kind: NDArray[np.int64]
+    """Place of the pair of elements among the T."""
+    vectors: Floats
+    unit: Floats
+    values: Floats
+    slopes: Floats
+
+    @classmethod
+    def of(cls, structure: Structure, elements: tuple[str, ...], cutoff: float) -> _Pairs:
+        pairs = neighbor_list(structure.positions, structure.cell, structure.pbc, cutoff)
+        species = np.array([elements.index(symbol) for symbol in structure.symbols])
+        low, high = np.sort(species[np.stack([pairs.first, pairs.second])], axis=0)
+        r = np.linalg.norm(pairs.vectors, axis=1)
+        values, slopes = radial_functions(r, N_RADIAL, cutoff, INNER_ANG)
+        kind = low + high * (high + 1) // 2
+        return cls(pairs.first, kind, pairs.vectors, pairs.vectors / r[:, None], values, slopes)
+
+
+def _force_rows(structure: Structure, elements: tuple[str, ...], cutoff: float) -> Floats:
+    """Rows (3n, T K) that turn coefficients into forces."""
+    pairs = _Pairs.of(structure, elements, cutoff)
+    n, n_types = len(structure), _n_types(elements)
+    rows = np.zeros((n * n_types, 3, N_RADIAL))
+    np.add.at(rows, pairs.first * n_types + pairs.kind, pairs.unit[:, :, None] * pairs.slopes[:, None, :])
+    return rows.reshape(n, n_types, 3, N_RADIAL).transpose(0, 2, 1, 3).reshape(3 * n, -1)
+
+
+def _n_types(elements: tuple[str, ...]) -> int:
+    return len(elements) * (len(elements) + 1) // 2

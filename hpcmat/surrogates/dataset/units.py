@@ -8,15 +8,15 @@ of a stress wrong. Nothing is left out for this reason: it is a suspicion.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcmat.surrogates.dataset.data import Frame, Problem
 from hpcmat.surrogates.dataset.factors import FORCES, STRESS, unit_like
-from hpcmat.surrogates.dataset.magnitudes import energies_per_atom, expected_energies
-from hpcmat.surrogates.dataset.rough_model import RoughModel, fit_rough_model
+from hpcmat.surrogates.dataset.magnitudes import by_composition, energies_per_atom
+from hpcmat.surrogates.dataset.rough_model import Estimate
 
 Floats = NDArray[np.float64]
 
@@ -38,12 +38,9 @@ FEWEST_ATOMS = 8
 """In all frames of one suspicion together: fewer agree by chance."""
 
 
-def check_units(frames: tuple[Frame, ...]) -> list[Problem]:
-    """Suspicions about the units and signs of forces, stresses and energies."""
-    model = fit_rough_model(frames)
-    if model is None:
-        return []
-    pairs = [_Pair.of(frame, model) for frame in frames if len(frame.label.forces)]
+def check_units(frames: tuple[Frame, ...], rough: dict[int, Estimate]) -> list[Problem]:
+    """Suspicions about the units and signs of forces, stresses and energies; `rough` may be empty."""
+    pairs = [_Pair(frame, rough[frame.index]) for frame in frames if rough and len(frame.label.forces)]
     sizes = np.array([pair.rms for pair in pairs])
     if not np.any(sizes > LEAST_FORCES):
         return []
@@ -57,33 +54,24 @@ class _Pair:
     """A frame and what the rough potential says of it."""
 
     frame: Frame
-    energy: float
-    """eV/atom"""
-    forces: Floats
-    """(3n,) eV/Å"""
-    stress: Floats
-
-    @classmethod
-    def of(cls, frame: Frame, model: RoughModel) -> _Pair:
-        energy, forces, stress = model.predict(frame.label.structure)
-        return cls(frame, energy / len(frame.label.structure), forces, stress)
+    rough: Estimate
 
     @property
     def rms(self) -> float:
         """Root mean square of the rough force components, eV/Å."""
-        return float(np.sqrt(np.mean(self.forces**2)))
+        return float(np.sqrt(np.mean(self.rough.forces**2)))
 
     @property
     def various(self) -> bool:
         """Whether the rough forces are of many sizes, as in a disordered frame."""
-        sizes = np.linalg.norm(self.forces.reshape(-1, 3), axis=1)
+        sizes = np.linalg.norm(self.rough.forces.reshape(-1, 3), axis=1)
         return len(np.unique(np.round(sizes / sizes.max(initial=LEAST_FORCES), 3))) > len(sizes) / 2
 
 
 def _forces(pairs: list[_Pair]) -> list[Problem]:
     found: dict[str, list[_Pair]] = defaultdict(list)
     for pair in pairs:
-        slope, correlation = _slope(pair.forces, np.ravel(pair.frame.label.forces))
+        slope, correlation = _slope(pair.rough.forces, np.ravel(pair.frame.label.forces))
         if abs(correlation) > CORRELATION:
             found[unit_like(slope, FORCES, FORCES_TOLERANCE)].append(pair)
     return _suspicions(found, "force", "eV/Å")
@@ -92,9 +80,9 @@ def _forces(pairs: list[_Pair]) -> list[Problem]:
 def _stress(pairs: list[_Pair]) -> list[Problem]:
     found: dict[str, list[_Pair]] = defaultdict(list)
     for pair in pairs:
-        if len(pair.frame.label.stress) and len(pair.stress):
+        if len(pair.frame.label.stress) and len(pair.rough.stress):
             # Deviators: the pressure of a pair potential is not to be trusted.
-            slope, correlation = _slope(_deviator(pair.stress), _deviator(pair.frame.label.stress))
+            slope, correlation = _slope(_deviator(pair.rough.stress), _deviator(pair.frame.label.stress))
             if abs(correlation) > CORRELATION:
                 found[unit_like(slope, STRESS, STRESS_TOLERANCE)].append(pair)
     return _suspicions(found, "stress", "eV/Å³, positive under tension")
@@ -140,11 +128,8 @@ def _energies(pairs: list[_Pair]) -> list[Problem]:
 
 def _energy_slope(pairs: list[_Pair]) -> tuple[float, float]:
     frames = tuple(pair.frame for pair in pairs)
-    like_rough = tuple(
-        replace(pair.frame, label=replace(pair.frame.label, energy=pair.energy * len(pair.frame.label.structure)))
-        for pair in pairs
-    )
-    labels, rough = (energies_per_atom(some) - expected_energies(some) for some in (frames, like_rough))
+    both = (energies_per_atom(frames), np.array([pair.rough.energy for pair in pairs]))
+    labels, rough = (energies - by_composition(frames, energies) for energies in both)
     return _slope(rough - rough.mean(), labels - labels.mean())
 
 
