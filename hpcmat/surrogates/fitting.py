@@ -18,9 +18,10 @@ from hpcmat.records import Label
 from hpcmat.surrogates.ace import AceBasis, AceSettings, basis_for
 from hpcmat.surrogates.communicator import SERIAL, Communicator
 from hpcmat.surrogates.evidence import Prior
+from hpcmat.surrogates.force_noise import FEWEST_STRUCTURES, ForceNoise, fit_force_noise
 from hpcmat.surrogates.label_rows import LabelRows
 from hpcmat.surrogates.model_file import ModelMetadata
-from hpcmat.surrogates.outliers import fit_sound
+from hpcmat.surrogates.outliers import SoundFit, fit_sound
 from hpcmat.surrogates.posterior import Posterior
 from hpcmat.surrogates.potential import Potential
 
@@ -68,10 +69,11 @@ def fit_potential(
     """
     _check(labels)
     basis = form if isinstance(form, AceBasis) else basis_for(form)
-    source, full, dropped = fit_sound(rows_of(labels, basis, threads, seen), prior_of(basis), communicator)
+    sound = fit_sound(rows_of(labels, basis, threads, seen), prior_of(basis), communicator)
+    full = sound.posterior
     posterior = replace(full, mean=full.mean[1:], factor=np.ascontiguousarray(full.factor[1:, 1:]))
     coefficients = posterior.mean.copy()
-    coefficients[basis.constant_columns] += source.baseline
+    coefficients[basis.constant_columns] += sound.rows.baseline
     metadata = replace(metadata or ModelMetadata(software=software_versions()), stress_offset_ev=float(full.mean[0]))
     potential = Potential(
         settings=basis.settings,
@@ -80,8 +82,21 @@ def fit_potential(
         covariance_factor=posterior.factor,
         noise=posterior.noise,
         metadata=metadata,
+        force_noise=_force_noise(sound),
     )
-    return Fit(potential, posterior, tuple(d.label for d in dropped), tuple(d.reason for d in dropped))
+    return Fit(potential, posterior, tuple(d.label for d in sound.dropped), tuple(d.reason for d in sound.dropped))
+
+
+def _force_noise(fit: SoundFit) -> ForceNoise | None:
+    """Noise of forces by their epistemic variance, from what is left out; None where there is too little."""
+    if len(fit.telling) < FEWEST_STRUCTURES:
+        return None
+    forces = [score.kind == 1 for score in fit.telling]
+    pairs = list(zip(fit.telling, forces, strict=True))
+    residuals = np.concatenate([(s.residual * s.sigma)[mine] for s, mine in pairs]).reshape(-1, 3)
+    variance = np.concatenate([(s.variance * s.sigma**2)[mine] for s, mine in pairs]).reshape(-1, 3).mean(axis=1)
+    structure = np.concatenate([np.full(mine.sum() // 3, s.structure) for s, mine in pairs])
+    return fit_force_noise(residuals, variance, structure, float(fit.posterior.noise[1]))
 
 
 def rows_of(

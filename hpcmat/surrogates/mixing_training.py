@@ -39,7 +39,7 @@ DAMPING = 0.03
 """Λ in units of the curvature: a step moves W by about its own size."""
 LEAST_CURVATURE = 1e-3
 """Λ is that of directions with at least this fraction of the median curvature."""
-SHARE = 0.6
+SHARE = 0.75
 """Share of the structures that W learns from."""
 FEWEST_STRUCTURES = 40
 """With fewer labels than this the random W stays."""
@@ -93,10 +93,10 @@ def train_mixing(
 
 def _first(labels: tuple[Label, ...], basis: AceBasis, threads: int) -> _Judged:
     """The start, without labels that contradict all others: W would follow them."""
-    rows, posterior, _ = fit_sound(rows_of(labels, basis, threads), prior_of(basis), SERIAL)
-    if rows.included.all():
-        return _Judged(rows, posterior)
-    sound = tuple(label for label, included in zip(labels, rows.included, strict=True) if included)
+    fit = fit_sound(rows_of(labels, basis, threads), prior_of(basis), SERIAL)
+    if not fit.dropped:
+        return _Judged(fit.rows, fit.posterior)
+    sound = tuple(label for label, included in zip(labels, fit.rows.included, strict=True) if included)
     return _judge(sound, basis, threads)
 
 

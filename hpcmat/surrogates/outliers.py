@@ -48,24 +48,40 @@ class Dropped:
     reason: str
 
 
-def fit_sound(
-    source: LabelRows, prior: Prior, communicator: Communicator
-) -> tuple[LabelRows, Posterior, tuple[Dropped, ...]]:
-    """The fit without absurd labels: its source, posterior, and what was dropped; errors as `fit_source`.
+@dataclass(frozen=True, slots=True, eq=False)
+class SoundFit:
+    """A fit without absurd labels."""
+
+    rows: LabelRows
+    posterior: Posterior
+    scores: tuple[LeftOut, ...]
+    """Each label under the posterior without it."""
+    dropped: tuple[Dropped, ...] = ()
+
+    @property
+    def telling(self) -> tuple[LeftOut, ...]:
+        """What tells how wrong predictions of new structures are: labels that were fitted, by a basis new to them."""
+        honest = self.rows.included & self.rows.telling
+        return tuple(score for score in self.scores if honest[score.structure])
+
+
+def fit_sound(source: LabelRows, prior: Prior, communicator: Communicator) -> SoundFit:
+    """The fit without absurd labels; errors as `fit_source`.
 
     What is dropped is judged again by the fit without it, and comes back where an absurd neighbour made it suspect.
     """
-    first = posterior, scores = fit_source(source, prior, communicator)
+    posterior, scores = fit_source(source, prior, communicator)
+    with_all = SoundFit(source, posterior, scores)
     allowed = max(1, int(LARGEST_SHARE * len(scores)))
     sound = source
     for _ in range(MAX_ROUNDS):
         suspects = absurd_labels(scores)
         dropped = frozenset(suspect.label for suspect in suspects[:allowed])
         if dropped == sound.dropped:
-            return (sound, posterior, suspects) if len(suspects) <= allowed else (source, first[0], ())
+            return SoundFit(sound, posterior, scores, suspects) if len(suspects) <= allowed else with_all
         sound = source.without(dropped)
         posterior, scores = fit_source(sound, prior, communicator)
-    return source, first[0], ()
+    return with_all
 
 
 def absurd_labels(scores: tuple[LeftOut, ...]) -> tuple[Dropped, ...]:
