@@ -9,6 +9,7 @@ from ase.calculators.emt import EMT
 
 from hpcmat.surrogates.dataset.checks import check_frames
 from hpcmat.surrogates.dataset.data import Frame
+from hpcmat.surrogates.dataset.rough_model import fit_rough_model
 
 N = 30
 CHOSEN = (3, 11, 12, 20)
@@ -226,3 +227,32 @@ def test_molecules_without_a_cell_are_checked_too(make):
     assert check_frames(frames) == (frames, ())
     _, problems = found(changed(frames, (3,), energy=times(1 / HARTREE)))
     assert problems["mixed units"].frames == (3,)
+
+
+def test_the_rough_potential_is_one(alloy_frames):
+    """Its forces and stress are derivatives of its energy, and it explains most of the labels."""
+    model = fit_rough_model(alloy_frames)
+    structure = alloy_frames[0].label.structure
+    estimate, step, n = model.estimate(structure), 1e-5, len(structure)
+
+    def slope(up, down):
+        return n * (model.estimate(up).energy - model.estimate(down).energy) / (2 * step)
+
+    for place in ((0, 0), (5, 2)):
+        move = np.zeros((n, 3))
+        move[place] = step
+        up, down = (replace(structure, positions=structure.positions + sign * move) for sign in (1, -1))
+        assert -slope(up, down) == pytest.approx(estimate.forces.reshape(n, 3)[place], abs=1e-6)
+    volume = abs(np.linalg.det(structure.cell))
+    for component, (i, j) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
+        strain = np.zeros((3, 3))
+        strain[i, j] += step / 2
+        strain[j, i] += step / 2
+        up, down = (
+            replace(structure, positions=structure.positions @ shape, cell=structure.cell @ shape)
+            for shape in (np.eye(3) + strain, np.eye(3) - strain)
+        )
+        assert slope(up, down) / volume == pytest.approx(estimate.stress[component], abs=1e-7)
+    labels = np.concatenate([np.ravel(frame.label.forces) for frame in alloy_frames])
+    rough = np.concatenate([model.estimate(frame.label.structure).forces for frame in alloy_frames])
+    assert np.sqrt(np.mean((rough - labels) ** 2)) < 0.3 * np.sqrt(np.mean(labels**2))

@@ -65,7 +65,8 @@ class RoughModel:
         weights = self.coefficients[pairs.kind]
         energy = 0.5 * float(np.sum(pairs.values * weights))
         pull = np.sum(pairs.slopes * weights, axis=1)[:, None] * pairs.unit
-        forces = np.stack([np.bincount(pairs.first, pull[:, axis], n) for axis in range(3)], axis=1).ravel()
+        columns = [np.bincount(pairs.first, pull[:, axis], n).astype(np.float64) for axis in range(3)]
+        forces = np.stack(columns, axis=1).ravel()
         virial = np.asarray(0.5 * np.sum(pairs.vectors[:, ROWS] * pull[:, COLUMNS], axis=0), dtype=np.float64)
         return Estimate(energy / n, forces, virial / volume if volume else np.empty(0))
 
