@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from hpcmat.errors import DispatchError
+
 
 class Communicator(Protocol):
     """Ranks 0 .. size - 1 that run the same program; rank 0 is the root."""
@@ -42,11 +44,11 @@ class Serial:
 
     def send(self, value: Any, to: int) -> None:
         """Never called: there is nobody else."""
-        raise RuntimeError("one process has nobody to send to; give the communicator of the other processes")
+        raise DispatchError("one process has nobody to send to; give the communicator of the other processes")
 
     def receive(self, origin: int) -> Any:
         """Never called: there is nobody else."""
-        raise RuntimeError("one process has nobody to hear from; give the communicator of the other processes")
+        raise DispatchError("one process has nobody to hear from; give the communicator of the other processes")
 
     def gather(self, value: Any) -> list[Any]:
         """The value alone."""
