@@ -90,7 +90,9 @@ def test_calibration_of_a_potential(potential, test_labels):
     assert found.forces.components.n == 3 * sum(len(label.structure) for label in test_labels)
     assert found.energy.n == len(test_labels)
     # Negative control: a potential that claims a tenth of its noise is caught.
-    bold = replace(potential, noise=potential.noise / 10, covariance_factor=potential.covariance_factor / 10, force_noise=None)
+    bold = replace(
+        potential, noise=potential.noise / 10, covariance_factor=potential.covariance_factor / 10, force_noise=None
+    )
     assert calibrate(bold, test_labels).forces.components.rms_z > 5 * found.forces.components.rms_z
 
 
