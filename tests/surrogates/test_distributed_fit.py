@@ -71,7 +71,9 @@ def test_another_order_of_sums_shows(train_labels, monkeypatch):
 
 
 def test_an_absurd_label_is_dropped_by_all_ranks(launcher, tmp_path, train_labels):
-    spoilt = (*train_labels[:-1], replace(train_labels[-1], energy=train_labels[-1].energy + 5.0))
+    forces = train_labels[-1].forces.copy()
+    forces[0, 0] += 50.0
+    spoilt = (*train_labels[:-1], replace(train_labels[-1], forces=forces))
     answers = fit_on(2, launcher, tmp_path, spoilt)
     alone = fit_potential(spoilt, SETTINGS)
     for answer in answers:

@@ -133,8 +133,9 @@ def test_epistemic_sigma_falls_with_data_and_grows_far_away(train_labels, potent
     hot = structure_of(make.silicon(5, displacement=0.5))
     assert potential.epistemic_force_sigma(hot).max() > 3 * potential.epistemic_force_sigma(structure).max()
     total = potential.force_sigma(structure)
-    expected = np.hypot(potential.epistemic_force_sigma(structure), potential.noise_forces)
-    np.testing.assert_allclose(total, expected)
+    epistemic = potential.epistemic_force_sigma(structure)
+    noise = np.sqrt(potential.force_noise.variance(epistemic**2))
+    np.testing.assert_allclose(total, np.hypot(epistemic, noise))
 
 
 def test_committee_spreads_as_the_posterior(potential, test_labels):
