@@ -26,7 +26,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
 from hpcmat.errors import InputError
-from hpcmat.surrogates.posterior import Observations, Posterior, leave_one_structure_out
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -106,25 +105,6 @@ def fit_force_noise(residuals: Floats, epistemic_variance: Floats, structure: In
     square = (residuals**2).mean(axis=1) / constant**2
     weight = ROWS_PER_STRUCTURE * n_structures / len(u)
     return ForceNoise(constant, knots, _most_likely(u, square, knots, weight))
-
-
-def force_noise_of(observations: Observations, posterior: Posterior) -> ForceNoise:
-    """Noise from the training labels of a posterior, each structure predicted by the others.
-
-    Parameters
-    ----------
-    observations, posterior : those that belong together, with the same columns.
-    """
-    sigma = observations.sigma
-    x = observations.rows / sigma[:, None]
-    residual = observations.targets / sigma - x @ posterior.mean
-    left_out, variance = np.empty(len(sigma)), np.empty(len(sigma))
-    for rows, r, v in leave_one_structure_out(observations, x, residual, posterior.factor, posterior.beta):
-        left_out[rows], variance[rows] = r, v
-    forces = observations.kind == 1
-    residuals = (left_out * sigma)[forces].reshape(-1, 3)
-    epistemic = (variance * sigma**2)[forces].reshape(-1, 3).mean(axis=1)
-    return fit_force_noise(residuals, epistemic, observations.structure[forces][::3], float(posterior.noise[1]))
 
 
 def _check(residuals: Floats, variance: Floats, structure: Ints, constant: float) -> None:

@@ -108,7 +108,7 @@ def test_what_cannot_be_scored_is_refused():
         area_under_curve([], [1.0])
     with pytest.raises(InputError, match="numbers"):
         area_under_curve([np.nan], [1.0])
-    with pytest.raises(InputError, match="at least one"):
+    with pytest.raises(InputError, match="at least one structure"):
         extrapolation_limits([])
     with pytest.raises(InputError, match="two atoms"):
         site_distribution([])
