@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard out
 SiteName = Annotated[str, typer.Option("--site", metavar="NAME", help="Site: a name, or the path of its file.")]
 OutFolder = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder of the campaign.")]
 StoreFolder = Annotated[Path, typer.Option("--store", metavar="FOLDER", help="Result store, shared by campaigns.")]
+
+
+def one_blas_thread() -> None:
+    """Keep linear algebra on one core; only before numpy is loaded.
+
+    The cores have other work: a library whose threads spread over them would wait for itself.
+    """
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
 
 
 def print_json(data: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hpcmat.cli.common import AsJson, print_json
+from hpcmat.cli.common import AsJson, one_blas_thread, print_json
 
 if TYPE_CHECKING:
     from hpcmat.surrogates.dataset import Dataset, LabelKeys
@@ -56,6 +56,7 @@ def fit(  # noqa: PLR0913 - one parameter for each option
     """
     import time
 
+    one_blas_thread()
     from hpcmat.cli.potential_text import dataset_data, evaluation_data, print_problems, tell
     from hpcmat.surrogates.dataset import LabelKeys, read_dataset
     from hpcmat.surrogates.trainer import FitOptions, fit_dataset, settings_for

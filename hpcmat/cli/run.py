@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ from hpcmat.cli.common import (
     OutFolder,
     SiteName,
     StoreFolder,
+    one_blas_thread,
     print_json,
 )
 
@@ -33,9 +33,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a campaign to its target; on a campaign that exists, go on where it is."""
-    # The workers fill the cores: a driver whose linear algebra spreads over them would wait for itself.
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
+    one_blas_thread()
     from hpcmat.campaign.folder import CampaignFolder
     from hpcmat.campaign.lifecycle import Start, run_campaign
     from hpcmat.campaign.spec import load_campaign

@@ -18,6 +18,7 @@ from hpcmat.records import Label
 from hpcmat.surrogates.ace import AceBasis, AceSettings, basis_for
 from hpcmat.surrogates.communicator import SERIAL, Communicator
 from hpcmat.surrogates.evidence import Prior
+from hpcmat.surrogates.extrapolation import left_out_limits
 from hpcmat.surrogates.force_noise import FEWEST_STRUCTURES, ForceNoise, fit_force_noise
 from hpcmat.surrogates.label_rows import LabelRows
 from hpcmat.surrogates.model_file import ModelMetadata
@@ -74,7 +75,11 @@ def fit_potential(
     posterior = replace(full, mean=full.mean[1:], factor=np.ascontiguousarray(full.factor[1:, 1:]))
     coefficients = posterior.mean.copy()
     coefficients[basis.constant_columns] += sound.rows.baseline
-    metadata = replace(metadata or ModelMetadata(software=software_versions()), stress_offset_ev=float(full.mean[0]))
+    metadata = replace(
+        metadata or ModelMetadata(software=software_versions()),
+        stress_offset_ev=float(full.mean[0]),
+        extrapolation_limits=left_out_limits(sound.scores).named(),
+    )
     potential = Potential(
         settings=basis.settings,
         mixing=basis.model.mixing,

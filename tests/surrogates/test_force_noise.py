@@ -12,9 +12,7 @@ from hpcmat.surrogates.force_noise import (
     ForceNoise,
     constant_noise,
     fit_force_noise,
-    force_noise_of,
 )
-from hpcmat.surrogates.posterior import Observations, fit_posterior
 from hpcmat.surrogates.potential import Potential
 
 CONSTANT = 0.05
@@ -95,31 +93,6 @@ def test_never_falls_and_stays_positive_beyond_what_was_seen():
 def test_what_cannot_be_right_is_refused(change, match):
     with pytest.raises(InputError, match=match):
         fit_force_noise(*change(*made_up(power_law, 10, 5)))
-
-
-def random_regression(n_structures=60, n_atoms=10, n_features=12, seed=0):
-    """Rows of forces whose size, and with it their noise, differs between structures."""
-    rng = np.random.default_rng(seed)
-    size = np.exp(rng.uniform(-2, 2, n_structures))
-    rows = np.repeat(size, 3 * n_atoms)[:, None] * rng.normal(size=(3 * n_atoms * n_structures, n_features))
-    noise = np.repeat(CONSTANT * size, 3 * n_atoms)
-    targets = rows @ rng.normal(size=n_features) + noise * rng.normal(size=len(rows))
-    structure = np.repeat(np.arange(n_structures), 3 * n_atoms)
-    ones = np.ones(len(rows))
-    return Observations(rows, targets, CONSTANT * ones, ones.astype(np.int64), structure), noise
-
-
-def test_noise_of_a_posterior_follows_its_left_out_residuals():
-    observations, truth = random_regression()
-    posterior = fit_posterior(observations, np.ones(12))
-    noise = force_noise_of(observations, posterior)
-    variance = posterior.variance(observations.rows).reshape(-1, 3).mean(axis=1)
-    found = np.sqrt(noise.variance(variance))
-    exact = truth[::3]
-    # One atom's variance is that of its size times a random direction, hence the loose bound.
-    assert np.median(np.abs(np.log(found / exact))) < 0.3
-    # Negative control: the constant noise is off by more.
-    assert np.median(np.abs(np.log(posterior.noise[1] / exact))) > 0.8
 
 
 @pytest.fixture
