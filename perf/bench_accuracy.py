@@ -34,7 +34,7 @@ def data_folder(given: Path | None) -> Path:
 def check(potential: Potential, folder: Path, element: str) -> None:
     """Stop where the potential is not what was fitted, or knows what it must not."""
     metadata = potential.metadata
-    assert metadata.train_file is not None and metadata.train_file.name == f"{element}_train.xyz.gz"
+    assert metadata.train_file is not None and metadata.train_file.file == f"{element}_train.xyz.gz"
     frame = read_dataset(folder / f"{element}_train.xyz.gz").frames[0].label
     design = potential.design(frame.structure)
     predicted = potential.predict(frame.structure)

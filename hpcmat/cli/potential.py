@@ -128,6 +128,28 @@ def info(model: ModelFile, as_json: AsJson = False) -> None:
 
 
 @potential.command()
+def card(
+    model: ModelFile,
+    train: Annotated[Path, typer.Option("--train", metavar="SET", help="The set that it was fitted to.")],
+    out: Annotated[Path, typer.Option("--out", metavar="CARD", help="The card, an HTML file that opens offline.")],
+    test: Annotated[Path | None, typer.Option("--test", metavar="SET", help="A set that it has not seen.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the model card: errors, calibration, elastic constants, limits of use."""
+    one_blas_thread()
+    from hpcmat.cli.potential_card import make_card
+    from hpcmat.surrogates.dataset import read_dataset
+    from hpcmat.surrogates.potential import Potential
+
+    loaded = Potential.load(model)
+    make_card(out, loaded, read_dataset(train), read_dataset(test) if test else None)
+    if as_json:
+        print_json({"model": str(model), "card": str(out)})
+    else:
+        print(f"card: {out}")
+
+
+@potential.command()
 def export(
     model: ModelFile,
     to: Annotated[Target, typer.Option("--to", help="What to write.")],

@@ -155,6 +155,21 @@ def test_info(here, capsys):
     assert f"{told['test_errors']['forces_rmse_ev_per_ang']:.4g}" in shown
 
 
+def test_card_shows_elastic_constants_where_a_frame_is_a_crystal_at_rest(here, capsys):
+    frames = read(here / "train.xyz", ":")
+    crystal = silicon(0, "ground state")
+    crystal.set_cell(np.eye(3) * 5.431, scale_atoms=False)
+    crystal.positions = bulk("Si", cubic=True).positions
+    crystal.arrays["REF_forces"] = np.zeros((8, 3))
+    crystal.info["REF_energy"], crystal.info["REF_stress"] = -4.336 * 8, np.zeros(9)
+    write("with.xyz", [*frames, crystal], format="extxyz", write_results=False)
+    arguments = ["--test", here / "test.xyz", "--out"]
+    assert call("potential", "card", here / "si.npz", "--train", "with.xyz", *arguments, "with.html") == 0
+    assert call("potential", "card", here / "si.npz", "--train", here / "train.xyz", *arguments, "without.html") == 0
+    assert "C11, GPa" in Path("with.html").read_text()
+    assert "C11, GPa" not in Path("without.html").read_text()
+
+
 def test_export_to_ase_gives_the_same_forces(here):
     assert call("potential", "export", here / "si.npz", "--to", "ase", "--out", "calc.py") == 0
     names = {}
