@@ -79,7 +79,7 @@ def check(state: CampaignState, ledger: Path, labels: int) -> None:
 def main() -> None:
     """Run both campaigns and publish the comparison."""
     options = parser(__doc__.splitlines()[0])
-    options.add_argument("--labels", type=int, default=60)
+    options.add_argument("--labels", type=int, default=120)
     options.add_argument("--median", type=float, default=2.0, help="median duration of a label, s")
     options.add_argument("--sigma", type=float, default=1.0, help="standard deviation of its logarithm")
     options.add_argument("--batch", type=int, default=8, help="labels per fit, and per round of the peer")
