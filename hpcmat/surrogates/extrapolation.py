@@ -107,7 +107,7 @@ def _variance(rows: Floats, factor: Floats) -> Floats:
 
 
 def left_out_limits(left_out: LeftOut) -> ExtrapolationLimits:
-    """Limits from the training structures, each scored without itself: of new structures like them 5 % lie beyond each of the two.
+    """Limits from the training structures, each scored without itself: 5 % of structures like them lie beyond each one.
 
     Raises
     ------
