@@ -113,7 +113,7 @@ def _variance(rows: Floats, factor: Floats) -> Floats:
 
 
 def left_out_limits(scores: Sequence[LeftOut]) -> ExtrapolationLimits:
-    """Limits from the training structures, each scored without itself; 5 % of new structures like them lie beyond.
+    """Limits from the training structures, each scored without itself: 5 % of structures like them lie beyond each one.
 
     Raises
     ------
@@ -129,8 +129,9 @@ def left_out_limits(scores: Sequence[LeftOut]) -> ExtrapolationLimits:
 def extrapolation_limits(scores: Sequence[PosteriorScores]) -> ExtrapolationLimits:
     """Limits from scores of structures like the training structures that were held out.
 
-    The training structures themselves will do, but their scores are too small, since each has taught the posterior:
-    two to four times as many new structures like them lie beyond (measured on Si, Cu and Li).
+    The training structures themselves will do, but their scores are too small, since each has taught the posterior: of
+    new structures like them 1.3 times as many lie beyond with 200 training structures and three times with 25 (Si, Cu
+    and Li).
 
     Raises
     ------
@@ -149,7 +150,7 @@ def _limits(force: Floats, energy: Floats) -> ExtrapolationLimits:
 
 
 def extrapolation_score(scores: PosteriorScores, limits: ExtrapolationLimits) -> float:
-    """How far outside a structure lies: below 1 as 95 % of the training structures, above 1 beyond them."""
+    """How far outside a structure lies: above 1 beyond one of the limits, as at most a tenth of the training set is."""
     return max(scores.force_max / limits.force_max, scores.energy / limits.energy)
 
 

@@ -26,7 +26,7 @@ from hpcmat.surrogates.outliers import SoundFit, fit_sound
 from hpcmat.surrogates.posterior import Posterior
 from hpcmat.surrogates.potential import Potential
 
-TARGET_ENERGY = 0.0005
+TARGET_ENERGY = 0.001
 """eV/atom: error at which an energy weighs as much as one force component at its own target."""
 TARGET_FORCES = 0.05
 """eV/Å"""

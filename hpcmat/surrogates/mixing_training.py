@@ -39,7 +39,7 @@ DAMPING = 0.03
 """Λ in units of the curvature: a step moves W by about its own size."""
 LEAST_CURVATURE = 1e-3
 """Λ is that of directions with at least this fraction of the median curvature."""
-SHARE = 0.75
+SHARE = 0.6
 """Share of the structures that W learns from."""
 FEWEST_STRUCTURES = 40
 """With fewer labels than this the random W stays."""
