@@ -44,9 +44,9 @@ class SizeParameters:
 SIZES: dict[str, SizeParameters] = {
     "small": SizeParameters(n_radial=6, l_max=3, n_channels=8, degrees=(3, 2)),
     "medium": SizeParameters(n_radial=8, l_max=4, n_channels=16, degrees=(4, 2)),
-    "large": SizeParameters(n_radial=8, l_max=4, n_channels=32, degrees=(4, 3)),
+    "large": SizeParameters(n_radial=10, l_max=4, n_channels=32, degrees=(4, 3)),
 }
-"""Features of one element, constant included: 227, 557, 1373."""
+"""Features of one element, constant included: 227, 557, 1470."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,17 @@ from hpcmat.surrogates.mixing_training import chosen_for_mixing, train_mixing
 from hpcmat.surrogates.potential import Potential
 
 
+CUTOFFS_ANG = {"small": 5.0, "medium": 5.0, "large": 5.5}
+"""Å; on silicon the evidence of a large basis is greater at the longer one."""
+
+
 @dataclass(frozen=True, slots=True)
 class FitOptions:
     """What a user may say about a fit."""
 
     size: Literal["small", "medium", "large"] = "medium"
     cutoff_ang: float | None = None
-    """None: chosen here."""
+    """None: that of the size."""
     seed: int = 0
 
 
@@ -65,7 +69,7 @@ def fit_dataset(train: Dataset, options: FitOptions, tell: Callable[[str], None]
 
 
 def _named(options: FitOptions) -> tuple[tuple[str, str], ...]:
-    cutoff = "chosen" if options.cutoff_ang is None else str(options.cutoff_ang)
+    cutoff = str(CUTOFFS_ANG[options.size] if options.cutoff_ang is None else options.cutoff_ang)
     return ("size", options.size), ("cutoff_ang", cutoff), ("seed", str(options.seed))
 
 
@@ -86,12 +90,12 @@ def _threads() -> int:
 
 
 def settings_for(train: Dataset, options: FitOptions) -> AceSettings:
-    """Settings of the basis; the default cutoff where none is given.
+    """Settings of the basis; the cutoff of the size where none is given.
 
     Raises
     ------
     InputError
         The options cannot be right.
     """
-    settings = AceSettings(elements=train.elements, size=options.size, seed=options.seed)
-    return settings if options.cutoff_ang is None else replace(settings, cutoff_ang=options.cutoff_ang)
+    cutoff = CUTOFFS_ANG[options.size] if options.cutoff_ang is None else options.cutoff_ang
+    return AceSettings(elements=train.elements, cutoff_ang=cutoff, size=options.size, seed=options.seed)

@@ -11,7 +11,7 @@ from hpcmat.surrogates.ace import AceBasis, AceSettings
 from hpcmat.surrogates.generic import generic_structures
 
 
-@pytest.mark.parametrize(("size", "n_features"), [("small", 227), ("medium", 557), ("large", 1373)])
+@pytest.mark.parametrize(("size", "n_features"), [("small", 227), ("medium", 557), ("large", 1470)])
 def test_number_of_features(size, n_features):
     assert AceBasis(AceSettings(("Si",), size=size)).n_features == n_features
 
