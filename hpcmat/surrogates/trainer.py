@@ -18,7 +18,6 @@ from hpcmat.surrogates.fitting import fit_potential, software_versions
 from hpcmat.surrogates.mixing_training import chosen_for_mixing, train_mixing
 from hpcmat.surrogates.potential import Potential
 
-
 CUTOFFS_ANG = {"small": 5.0, "medium": 5.0, "large": 5.5}
 """Å; on silicon the evidence of a large basis is greater at the longer one."""
 
