@@ -1,7 +1,8 @@
 """Dynamics with potentials fitted by default settings: whether crystals stay crystals for 100 ps, and what they cost.
 
-Constant pressure, at 300 K and at 0.9 of the melting point. Then a crystal is heated far beyond it, watched by a committee
-from the posterior, and must stop by itself at twice what 95 % of structures like the training structures do not exceed.
+Constant pressure, at 300 K and at 0.9 of the melting point. Then a crystal is heated far beyond it, watched by a
+committee from the posterior, and must stop by itself at twice what 95 % of structures like the training structures do
+not exceed.
 """
 
 from __future__ import annotations
