@@ -16,7 +16,7 @@ SETTINGS = AceSettings(("Si",), cutoff_ang=4.5)
 @pytest.fixture(scope="module")
 def trained(wild_label):
     """Labels of wide variety, the lines told, and the basis trained on them."""
-    labels = tuple(wild_label(seed) for seed in range(60))
+    labels = tuple(wild_label(seed) for seed in range(150))
     lines = []
     basis = train_mixing(labels, basis_for(SETTINGS), 2, lines.append)
     unseen = tuple(wild_label(5000 + seed) for seed in range(20))
