@@ -22,12 +22,8 @@ TOLERANCE = 1e-10
 
 @pytest.fixture(scope="module")
 def launcher():
-    try:
-        found = [file.locate() for file in metadata.files("mpich") or () if file.name == "mpiexec.hydra"]
-    except metadata.PackageNotFoundError:
-        found = []
-    if not found:
-        pytest.skip("no mpiexec: the mpich wheel is not installed")
+    # The package belongs to the test environment: without it these tests fail, they do not pass in silence.
+    found = [file.locate() for file in metadata.files("mpich") or () if file.name == "mpiexec.hydra"]
     return str(found[0])
 
 
