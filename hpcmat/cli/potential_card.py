@@ -19,6 +19,7 @@ from hpcmat.report.model_card import (
     write_model_card,
 )
 from hpcmat.surrogates.ace import cell_volume
+from hpcmat.surrogates.baseline import composition_counts, known_together
 from hpcmat.surrogates.dataset import Dataset
 from hpcmat.surrogates.elastic import MOST_ATOMS, elastic_constants, mechanics_of
 from hpcmat.surrogates.extrapolation import ExtrapolationLimits
@@ -42,6 +43,7 @@ def make_card(path: Path, potential: Potential, train: Dataset, test: Dataset | 
         checks=_checks(potential, crystal) if crystal else (),
         curves=(_curve(potential, crystal),) if crystal else (),
         limits=ExtrapolationLimits(*limits) if limits else None,
+        notes=_notes(potential, train),
     )
     write_model_card(path, potential, card)
 
@@ -57,6 +59,16 @@ def crystal_at_rest(data: Dataset) -> Structure | None:
         and np.abs(frame.label.forces).max() < AT_REST_EV_PER_ANG
     ]
     return min(resting)[2] if resting else None
+
+
+def _notes(potential: Potential, train: Dataset) -> tuple[str, ...]:
+    counts = composition_counts((frame.label for frame in train.frames), train.elements)
+    together = known_together(counts, train.elements, potential.metadata.atom_energies)
+    return (
+        (f"Energies of {', '.join(together)} are known only together: other compositions are guesses.",)
+        if together
+        else ()
+    )
 
 
 def _judged(potential: Potential, data: Dataset) -> tuple[JudgedFrame, ...]:
