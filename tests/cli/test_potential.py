@@ -170,6 +170,22 @@ def test_card_shows_elastic_constants_where_a_frame_is_a_crystal_at_rest(here, c
     assert "C11, GPa" not in Path("without.html").read_text()
 
 
+def test_an_isolated_atom_is_held_and_shown(here, capsys):
+    atom = bulk("Si")[:1]
+    atom.pbc, atom.cell, atom.info = False, np.zeros((3, 3)), {"REF_energy": 0.25}
+    frames = read(here / "train.xyz", ":")
+    write("with.xyz", [*frames, atom], format="extxyz", write_results=False)
+    assert call("potential", "fit", "with.xyz", "--size", "small", "--cutoff-ang", 4.5, "--out", "si.npz") == 0
+    assert call("potential", "card", "si.npz", "--train", "with.xyz", "--out", "si.html") == 0
+    capsys.readouterr()
+    assert call("potential", "info", "si.npz", "--json") == 0
+    assert answer(capsys)["atom_energies_ev"] == {"Si": 0.25}
+    assert call("potential", "info", "si.npz") == 0
+    assert "0.25 eV, held" in capsys.readouterr().out
+    assert "Si 0.25 eV: as labelled" in Path("si.html").read_text()
+    assert Potential.load(Path("si.npz")).predict(structure_of(atom)).energy == pytest.approx(0.25, abs=1e-6)
+
+
 def test_export_to_ase_gives_the_same_forces(here):
     assert call("potential", "export", here / "si.npz", "--to", "ase", "--out", "calc.py") == 0
     names = {}
