@@ -42,22 +42,26 @@ def half_gold(alloy):
     return tuple(alloy(seed, 4) for seed in range(25))
 
 
+@pytest.fixture(scope="module")
+def held(half_gold):
+    """The potential that isolated atoms hold."""
+    return fit_potential(half_gold, AceBasis(SETTINGS, isolated=ISOLATED)).potential
+
+
 def energy_errors(potential, labels):
     """eV/atom"""
     return np.array([(potential.predict(s.structure).energy - s.energy) / len(s.structure) for s in labels])
 
 
-def test_other_compositions_are_predicted_from_one(half_gold, alloy):
+def test_other_compositions_are_predicted_from_one(half_gold, held, alloy):
     others = [alloy(100 + seed, n_gold) for seed, n_gold in enumerate((2, 3, 5, 6))]
-    held = fit_potential(half_gold, AceBasis(SETTINGS, isolated=ISOLATED)).potential
     guessed = fit_potential(half_gold, SETTINGS).potential
     assert abs(energy_errors(held, others)).max() < 0.3
     assert abs(energy_errors(guessed, others)).min() > 10.0
     assert abs(energy_errors(held, half_gold)).max() < 0.01
 
 
-def test_an_isolated_atom_has_its_energy(half_gold):
-    held = fit_potential(half_gold, AceBasis(SETTINGS, isolated=ISOLATED)).potential
+def test_an_isolated_atom_has_its_energy(held):
     assert held.metadata.atom_energies == ISOLATED
     for symbol, energy in ISOLATED:
         atom = Structure((symbol,), np.zeros((1, 3)), np.zeros((3, 3)), (False,) * 3)
