@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from hpcmat.cli.common import AsJson, one_blas_thread, print_json
-
-if TYPE_CHECKING:
-    from hpcmat.surrogates.dataset import Dataset, LabelKeys
-    from hpcmat.surrogates.evaluation import Evaluation
-    from hpcmat.surrogates.potential import Potential
 
 Size = Literal["small", "medium", "large"]
 Target = Literal["yace", "lammps-plugin", "ase"]
@@ -51,35 +45,24 @@ def fit(  # noqa: PLR0913 - one parameter for each option
     stress_key: StressKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fit a potential to a training set, with its errors.
+    """Fit a potential to a training set, with its errors; `mpiexec -n N hpcmat potential fit ...` shares the work.
 
     Problems of the data are told by frame, counted from 0. Units are eV, Å, eV/Å and eV/Å³.
     """
-    import time
-
     one_blas_thread()
-    from hpcmat.cli.potential_text import dataset_data, evaluation_data, print_problems, tell
-    from hpcmat.surrogates.dataset import LabelKeys, read_dataset
-    from hpcmat.surrogates.trainer import FitOptions, fit_dataset, settings_for
+    from hpcmat.cli.potential_fit import FitCommand, fit_file
+    from hpcmat.dispatch.launch import joined
+    from hpcmat.surrogates.communicator import SERIAL
+    from hpcmat.surrogates.dataset import LabelKeys
+    from hpcmat.surrogates.trainer import FitOptions
 
-    _check_paths(train, test, out)
     keys = LabelKeys(energy_key, forces_key, stress_key)
-    data = read_dataset(train, keys)
-    print_problems(data)
-    options = FitOptions(size, cutoff_ang, seed)
-    tell(f"fitting {len(data.frames)} frames of {', '.join(data.elements)} at size {settings_for(data, options).size}")
-    started = time.monotonic()
-    fitted = fit_dataset(data, options, tell)
-    seconds = time.monotonic() - started
-    fitted.save(out)
-    tested = _test(fitted, (test, keys), out) if test else None
-    if as_json:
-        about_train = dataset_data(data) | {"errors": dict(fitted.metadata.train_errors)}
-        about_test = dataset_data(tested[0]) | evaluation_data(tested[1]) if tested else None
-        print_json({"model": str(out), "fit_s": seconds, "train": about_train, "test": about_test})
-        return
-    _print_errors(fitted, data, tested)
-    print(f"potential: {out} ({seconds:.1f} s)")
+    asked = FitCommand(train, out, test, keys, FitOptions(size, cutoff_ang, seed), as_json)
+    ranks = joined()
+    if ranks is None:
+        fit_file(asked, SERIAL)
+    else:
+        ranks.run(lambda: fit_file(asked, ranks))
 
 
 @potential.command()
@@ -174,55 +157,6 @@ def export(
         print_json({"model": str(model), "to": to, "file": str(written)})
     else:
         print(f"{to}: {written}")
-
-
-def _print_errors(fitted: Potential, train: Dataset, tested: tuple[Dataset, Evaluation] | None) -> None:
-    from hpcmat.cli.potential_text import print_evaluation, print_named
-
-    if tested:
-        print(f"errors on {tested[0].name}")
-        print_evaluation(tested[1])
-    else:
-        print(f"errors on {train.name}, which is the training set: give --test FILE for errors on other data")
-        print_named(fitted.metadata.train_errors)
-
-
-def _test(fitted: Potential, test: tuple[Path, LabelKeys], out: Path) -> tuple[Dataset, Evaluation]:
-    """Errors on the test set, and the potential written again with them."""
-    from hpcmat.cli.potential_text import print_problems
-    from hpcmat.errors import InputError
-    from hpcmat.surrogates.dataset import read_dataset
-    from hpcmat.surrogates.evaluation import evaluate_dataset
-
-    try:
-        data = read_dataset(*test)
-        print_problems(data)
-        found = evaluate_dataset(fitted, data)
-    except InputError as error:
-        raise InputError(f"{out} is written, but not tested: {error}") from error
-    metadata = replace(
-        fitted.metadata,
-        test_file=data.source(),
-        validation_errors=found.total.named(),
-        calibration=found.total.calibration(),
-    )
-    replace(fitted, metadata=metadata).save(out)
-    return data, found
-
-
-def _check_paths(train: Path, test: Path | None, out: Path) -> None:
-    """What can be said of the paths without opening them: a test set is looked for, not into."""
-    from hpcmat.store.atomic import require_writable
-
-    if test is not None and not test.is_file():
-        _refuse(f"--test: {test}: no such file; check the path")
-    if out.absolute() in {path.absolute() for path in (train, test) if path}:
-        _refuse(f"--out: {out} is a data file; name another file")
-    if out.is_dir():
-        _refuse(f"--out: {out} is a folder; name a file in it")
-    if not out.absolute().parent.is_dir():
-        _refuse(f"--out: {out}: no such folder; create it or name another")
-    require_writable(out.absolute().parent)
 
 
 def _refuse(message: str) -> None:

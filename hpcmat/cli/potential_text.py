@@ -119,6 +119,7 @@ def potential_data(potential: Potential) -> dict[str, Any]:
             "stress_ev_per_ang3": potential.noise_stress,
         },
         "stress_offset_ev_per_atom": metadata.stress_offset_ev,
+        "atom_energies_ev": dict(metadata.atom_energies),
         "files": {name: source_data(source) for name, source in files.items() if source},
         "labels": {"train": len(metadata.train), "validation": len(metadata.validation)},
         "fit_options": dict(metadata.fit_options),
@@ -140,6 +141,7 @@ def print_potential(path: Path, potential: Potential) -> None:
         left_out = f", {len(source['left_out'])} left out" if source["left_out"] else ""
         rows.append((f"{name} file", f"{source['file']}, {source['n_used']} of {source['n_read']} frames{left_out}"))
         rows.append(("", f"sha256 {source['sha256']}"))
+    rows += [(f"isolated {symbol}", f"{energy:.6g} eV, held") for symbol, energy in data["atom_energies_ev"].items()]
     rows += [(f"{name} labels", str(count)) for name, count in data["labels"].items() if count]
     for kind in ("train", "test"):
         rows += [(f"{kind} {name}", f"{value:.4g}") for name, value in data[f"{kind}_errors"].items()]

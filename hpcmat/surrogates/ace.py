@@ -29,6 +29,9 @@ SMOOTHNESS_EXPONENT = 1.0
 CONSTANT_PRIOR_EV = 10.0
 """Prior width of the energy per atom around the element's baseline, in units of the prior width of the features."""
 
+EXACT = 1e16
+"""Relative prior precision of a constant that is known: the labels move it by nothing that matters."""
+
 
 @dataclass(frozen=True, slots=True)
 class SizeParameters:
@@ -89,7 +92,7 @@ class Design:
 
 
 class AceBasis:
-    """Features of a structure, defined by the settings alone.
+    """Features of a structure, defined by the settings alone, and which of their coefficients are known.
 
     Raises
     ------
@@ -97,14 +100,24 @@ class AceBasis:
         From the methods: an element of the structure is not in the settings, or its geometry cannot be right.
     """
 
-    def __init__(self, settings: AceSettings, mixing: Floats | None = None) -> None:
-        """`mixing` overrides the weights derived from the settings (a saved potential brings its own)."""
+    def __init__(
+        self, settings: AceSettings, mixing: Floats | None = None, isolated: tuple[tuple[str, float], ...] = ()
+    ) -> None:
+        """`mixing` overrides the weights derived from the settings (a saved potential brings its own).
+
+        `isolated` holds (chemical symbol, energy in eV) of isolated atoms; a fit keeps the constants there.
+        """
         self.settings = settings
+        self.isolated = tuple((symbol, energy) for symbol, energy in isolated if symbol in settings.elements)
         size = SIZES[settings.size]
         self._size = size
         weights = _mixing(settings, size) if mixing is None else mixing
         self.model: AceModel = ace_model(weights, settings.cutoff_ang, settings.inner_ang, size.degrees)
         self._species = {symbol: index for index, symbol in enumerate(settings.elements)}
+
+    def with_mixing(self, mixing: Floats) -> AceBasis:
+        """The same with other weights."""
+        return AceBasis(self.settings, mixing, self.isolated)
 
     @property
     def n_features(self) -> int:
@@ -120,6 +133,12 @@ class AceBasis:
                 f"the potential knows {', '.join(self.settings.elements)}, not {error.args[0]}; "
                 "add the element to the settings and fit again"
             ) from error
+
+    @cached_property
+    def atom_energies(self) -> Floats:
+        """Energies of isolated atoms (species,) eV; not a number where they are not known."""
+        known = dict(self.isolated)
+        return np.array([known.get(symbol, np.nan) for symbol in self.settings.elements])
 
     def neighbors(self, structure: Structure) -> NeighborList:
         """Pairs within the cutoff."""
@@ -146,7 +165,7 @@ class AceBasis:
         rows = [self.design(s).forces for s in generic_structures(self.settings.elements, self.settings.seed)]
         size = np.mean(np.concatenate(rows) ** 2, axis=0)
         precision: Floats = size * self._roughness() ** SMOOTHNESS_EXPONENT
-        precision[self.constant_columns] = CONSTANT_PRIOR_EV**-2
+        precision[self.constant_columns] = np.where(np.isnan(self.atom_energies), CONSTANT_PRIOR_EV**-2, EXACT)
         return precision
 
     @property

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcmat.errors import InputError
+from hpcmat.surrogates.communicator import SERIAL, Communicator, dealt_out
 from hpcmat.surrogates.dataset import Dataset
 from hpcmat.surrogates.potential import Potential
 from hpcmat.surrogates.scoring import NORMAL_95, Comparison, compare
@@ -66,12 +67,15 @@ class Evaluation:
     """Figures without them; None where none was named."""
 
 
-def evaluate_dataset(potential: Potential, dataset: Dataset, without: tuple[str, ...] = ()) -> Evaluation:
+def evaluate_dataset(
+    potential: Potential, dataset: Dataset, without: tuple[str, ...] = (), communicator: Communicator = SERIAL
+) -> Evaluation:
     """Compare a potential with every frame.
 
     Parameters
     ----------
     without : groups that `remaining` leaves out, e.g. those with copies of training frames.
+    communicator : ranks that share the work, and all get the answer.
 
     Raises
     ------
@@ -86,7 +90,12 @@ def evaluate_dataset(potential: Potential, dataset: Dataset, without: tuple[str,
             f"{dataset.name}: no frame is of group {', '.join(unknown)}; "
             f"its groups are {', '.join(group or '(none)' for group in dataset.groups)}"
         )
-    compared = [(frame.group, compare(potential, str(frame.index), frame.label)) for frame in dataset.frames]
+    frames = dataset.frames
+
+    def compared_with(place: int) -> tuple[str, Comparison]:
+        return frames[place].group, compare(potential, str(frames[place].index), frames[place].label)
+
+    compared = dealt_out(compared_with, len(frames), communicator)
     return Evaluation(
         total=_figures([c for _, c in compared]),
         groups=tuple((name, _figures([c for group, c in compared if group == name])) for name in dataset.groups),

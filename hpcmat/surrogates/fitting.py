@@ -78,6 +78,7 @@ def fit_potential(
     metadata = replace(
         metadata or ModelMetadata(software=software_versions()),
         stress_offset_ev=float(full.mean[0]),
+        atom_energies=basis.isolated,
         extrapolation_limits=left_out_limits(sound.scores).named(),
     )
     potential = Potential(

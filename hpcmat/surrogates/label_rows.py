@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hpcmat.records import Label
 from hpcmat.surrogates.ace import AceBasis, cell_volume, unit_stress_offset
+from hpcmat.surrogates.baseline import fit_baseline
 from hpcmat.surrogates.rows import Observations
 from hpcmat_kernels.threads import in_parallel
 
@@ -22,8 +23,6 @@ Ints = NDArray[np.int64]
 
 KEPT_BYTES = 1_500_000_000
 """Memory of a process for rows that are kept from the first pass over the structures to the second."""
-BASELINE_RIDGE = 1e-6
-"""Keeps the baseline defined where all labels have one composition."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,20 +65,14 @@ class LabelRows:
 
     @cached_property
     def baseline(self) -> Floats:
-        """Energy per atom of each element (species,) eV by least squares, from the labels that are fitted.
+        """Energy per atom of each element (species,) eV, of isolated atoms or from the labels that are fitted.
 
         Total energies of thousands of eV per atom are taken off before the fit: the features then see only
         differences, and the sums of squares keep their digits.
         """
         labels = [label for label, fitted in zip(self.labels, self.included, strict=True) if fitted]
         counts = np.array([self._composition(label) for label in labels])
-        energies = np.array([label.energy for label in labels])
-        # The ridge pulls towards one energy per atom for all elements, not towards zero.
-        mean = energies.sum() / counts.sum()
-        rest = energies - counts @ np.full(counts.shape[1], mean)
-        gram = counts.T @ counts + BASELINE_RIDGE * np.eye(counts.shape[1])
-        baseline: Floats = mean + np.linalg.solve(gram, counts.T @ rest)
-        return baseline
+        return fit_baseline(counts, np.array([label.energy for label in labels]), self.basis.atom_energies)
 
     def blocks(self, structures: list[int]) -> list[Observations]:
         """Rows and targets of some labels; raises InputError for a geometry that cannot be right."""

@@ -21,12 +21,13 @@ from scipy.linalg import cho_factor, cho_solve
 
 from hpcmat.records import Label
 from hpcmat.surrogates.ace import AceBasis, cell_volume
-from hpcmat.surrogates.communicator import SERIAL
+from hpcmat.surrogates.communicator import SERIAL, Communicator
 from hpcmat.surrogates.fitting import prior_of, rows_of
 from hpcmat.surrogates.label_rows import LabelRows
 from hpcmat.surrogates.outliers import fit_sound
 from hpcmat.surrogates.posterior import Posterior, fit_source
-from hpcmat.surrogates.rows import weighted
+from hpcmat.surrogates.rows import leaves_of, weighted
+from hpcmat.surrogates.tsqr import reduce_tree
 from hpcmat_kernels.ace import Coefficients, split_coefficients
 from hpcmat_kernels.mixing import mixing_rows
 from hpcmat_kernels.threads import in_parallel
@@ -68,21 +69,47 @@ def chosen_for_mixing(n_structures: int, seed: int) -> NDArray[np.bool_]:
     return chosen
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sums:
+    """Over rows of some structures, in units of the target errors."""
+
+    square: Floats
+    """Jᵀ J (G, G), G numbers in W."""
+    cross: Floats
+    """Xᵀ J (F, G)"""
+    slope: Floats
+    """Jᵀ (y - Xθ) (G,)"""
+
+    def add(self, other: _Sums) -> _Sums:
+        """The same object, with another's sums in it."""
+        for mine, theirs in zip(self._arrays, other._arrays, strict=True):
+            mine += theirs
+        return self
+
+    @property
+    def _arrays(self) -> tuple[Floats, Floats, Floats]:
+        return self.square, self.cross, self.slope
+
+
 def train_mixing(
-    labels: tuple[Label, ...], start: AceBasis, threads: int = 1, tell: Callable[[str], None] = lambda _line: None
+    labels: tuple[Label, ...],
+    start: AceBasis,
+    threads: int = 1,
+    tell: Callable[[str], None] = lambda _line: None,
+    communicator: Communicator = SERIAL,
 ) -> AceBasis:
-    """The basis with W trained on these labels.
+    """The basis with W trained on these labels; ranks that give the same labels share the work and get the same W.
 
     Parameters
     ----------
     start : the basis with the W to begin with.
     tell : is given one line per step.
     """
-    best = _first(labels, start, threads)
+    best = _first(labels, start, threads, communicator)
     labels = best.rows.labels
     for step in range(STEPS):
-        basis = AceBasis(start.settings, best.basis.model.mixing + _gauss_newton(best))
-        new = _judge(labels, basis, threads)
+        basis = start.with_mixing(best.basis.model.mixing + _gauss_newton(best, communicator))
+        new = _judge(labels, basis, threads, communicator)
         gain = new.posterior.log_evidence - best.posterior.log_evidence
         tell(f"channel mixing, step {step + 1} of {STEPS}: log evidence {gain:+.0f}")
         if gain <= 0:
@@ -91,44 +118,50 @@ def train_mixing(
     return best.basis
 
 
-def _first(labels: tuple[Label, ...], basis: AceBasis, threads: int) -> _Judged:
+def _first(labels: tuple[Label, ...], basis: AceBasis, threads: int, communicator: Communicator) -> _Judged:
     """The start, without labels that contradict all others: W would follow them."""
-    fit = fit_sound(rows_of(labels, basis, threads), prior_of(basis), SERIAL)
+    fit = fit_sound(rows_of(labels, basis, threads), prior_of(basis), communicator)
     if not fit.dropped:
         return _Judged(fit.rows, fit.posterior)
     sound = tuple(label for label, included in zip(labels, fit.rows.included, strict=True) if included)
-    return _judge(sound, basis, threads)
+    return _judge(sound, basis, threads, communicator)
 
 
-def _judge(labels: tuple[Label, ...], basis: AceBasis, threads: int) -> _Judged:
+def _judge(labels: tuple[Label, ...], basis: AceBasis, threads: int, communicator: Communicator) -> _Judged:
     rows = rows_of(labels, basis, threads)
-    return _Judged(rows, fit_source(rows, prior_of(basis), SERIAL)[0])
+    return _Judged(rows, fit_source(rows, prior_of(basis), communicator)[0])
 
 
-def _gauss_newton(judged: _Judged) -> Floats:
+def _gauss_newton(judged: _Judged, communicator: Communicator) -> Floats:
     """δW, in the shape of W."""
-    beta, factor, mean = judged.posterior.beta, judged.posterior.factor, judged.posterior.mean
-    mixing = judged.basis.model.mixing
-    n_g = mixing.size
-    square, cross, slope = np.zeros((n_g, n_g)), np.zeros((len(mean), n_g)), np.zeros(n_g)
-    for x, y, jacobian in _parts(judged):
-        square += jacobian.T @ jacobian
-        cross += x.T @ jacobian
-        slope += jacobian.T @ (y - x @ mean)
-    followed = beta * factor.T @ cross
-    curvature = beta * square - followed.T @ followed
+    leaves = leaves_of(judged.rows.counts, len(judged.posterior.mean))
+    sums = reduce_tree(len(leaves), lambda index: _sums(judged, leaves[index]), _Sums.add, communicator)
+    step: Floats = communicator.broadcast(_step(sums, judged.posterior) if sums is not None else None)
+    return step.reshape(judged.basis.model.mixing.shape)
+
+
+def _step(sums: _Sums, posterior: Posterior) -> Floats:
+    followed = posterior.beta * posterior.factor.T @ sums.cross
+    curvature = posterior.beta * sums.square - followed.T @ followed
     diagonal = np.diag(curvature).copy()
-    curvature[np.diag_indices(n_g)] += DAMPING * np.maximum(diagonal, LEAST_CURVATURE * np.median(diagonal))
-    step: Floats = cho_solve(cho_factor(curvature), beta * slope)
-    return step.reshape(mixing.shape)
+    curvature[np.diag_indices_from(curvature)] += DAMPING * np.maximum(diagonal, LEAST_CURVATURE * np.median(diagonal))
+    step: Floats = cho_solve(cho_factor(curvature), posterior.beta * sums.slope)
+    return step
 
 
-def _parts(judged: _Judged) -> Iterator[tuple[Floats, Floats, Floats]]:
+def _sums(judged: _Judged, structures: list[int]) -> _Sums:
+    mean, n_g = judged.posterior.mean, judged.basis.model.mixing.size
+    sums = _Sums(np.zeros((n_g, n_g)), np.zeros((len(mean), n_g)), np.zeros(n_g))
+    for x, y, jacobian in _parts(judged, structures):
+        sums.add(_Sums(jacobian.T @ jacobian, x.T @ jacobian, jacobian.T @ (y - x @ mean)))
+    return sums
+
+
+def _parts(judged: _Judged, chosen: list[int]) -> Iterator[tuple[Floats, Floats, Floats]]:
     """(X, y, J) of a few structures at a time, over the target errors."""
-    n = len(judged.rows.labels)
     coefficients = split_coefficients(judged.basis.model, judged.posterior.mean[1:])
-    for start in range(0, n, AT_ONCE):
-        structures = list(range(start, min(start + AT_ONCE, n)))
+    for start in range(0, len(chosen), AT_ONCE):
+        structures = chosen[start : start + AT_ONCE]
         blocks = judged.rows.blocks(structures)
         jacobians = _jacobians(judged, coefficients, structures)
         x, y = (np.concatenate(parts) for parts in zip(*map(weighted, blocks), strict=True))

@@ -60,6 +60,8 @@ class ModelMetadata:
     stress_offset_ev: float = 0.0
     """eV/atom: the labels' stress holds this over the volume per atom, isotropically, beyond the derivative of their
     energies (Pulay stress); the potential does not."""
+    atom_energies: tuple[tuple[str, float], ...] = ()
+    """(chemical symbol, energy in eV) of the isolated atoms that the fit was held to."""
     extrapolation_limits: tuple[tuple[str, float], ...] = ()
     """(name, value): epistemic deviations that 95 % of structures like the training structures do not exceed."""
     software: tuple[tuple[str, str], ...] = ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,7 +10,9 @@ import numpy as np
 
 from hpcmat.errors import InputError
 from hpcmat.records import Label
-from hpcmat.surrogates.ace import AceBasis, AceSettings, basis_for
+from hpcmat.surrogates.ace import AceBasis, AceSettings
+from hpcmat.surrogates.baseline import composition_counts, have_another_zero, known_together
+from hpcmat.surrogates.communicator import SERIAL, Communicator
 from hpcmat.surrogates.dataset import Dataset
 from hpcmat.surrogates.evaluation import evaluate_dataset
 from hpcmat.surrogates.fitting import fit_potential, software_versions
@@ -32,17 +33,23 @@ class FitOptions:
     seed: int = 0
 
 
-def fit_dataset(train: Dataset, options: FitOptions, tell: Callable[[str], None] = lambda _line: None) -> Potential:
+def fit_dataset(
+    train: Dataset,
+    options: FitOptions,
+    tell: Callable[[str], None] = lambda _line: None,
+    communicator: Communicator = SERIAL,
+) -> Potential:
     """Fit a potential to a training set; its metadata say what it was fitted to and how well.
 
-    The channel mixing is trained where there are labels enough; `tell` is given one line per step.
+    The channel mixing is trained where there are labels enough; `tell` is given one line per step. Ranks that give the
+    same set share the work, and all get the same potential.
 
     Frames without forces are not used: their energy alone would be one row among thousands.
 
     Raises
     ------
     InputError
-        No frame has forces, or the options cannot be right.
+        No frame has forces, or the options cannot be right; on all ranks.
     """
     used = tuple(frame for frame in train.frames if len(frame.label.forces))
     if not used:
@@ -51,8 +58,9 @@ def fit_dataset(train: Dataset, options: FitOptions, tell: Callable[[str], None]
             "name the column by --forces-key KEY, or give another training set"
         )
     labels = tuple(frame.label for frame in used)
-    form, seen = _trained_basis(labels, settings_for(train, options), tell)
-    fit = fit_potential(labels, form, threads=_threads(), seen=seen)
+    start = AceBasis(settings_for(train, options), isolated=_isolated_atoms(train, labels, tell))
+    form, seen = _trained_basis(labels, start, tell, communicator)
+    fit = fit_potential(labels, form, communicator=communicator, threads=communicator.cores, seen=seen)
     for index, reason in zip(fit.dropped, fit.reasons, strict=True):
         tell(f"frame {used[index].index}: {reason}")
     absurd = {used[index].index for index in fit.dropped}
@@ -62,7 +70,7 @@ def fit_dataset(train: Dataset, options: FitOptions, tell: Callable[[str], None]
         software=software_versions(),
         train_file=train.source(tuple(left_out)),
         fit_options=_named(options),
-        train_errors=evaluate_dataset(fit.potential, train).total.named(),
+        train_errors=evaluate_dataset(fit.potential, train, communicator=communicator).total.named(),
     )
     return replace(fit.potential, metadata=metadata)
 
@@ -72,20 +80,35 @@ def _named(options: FitOptions) -> tuple[tuple[str, str], ...]:
     return ("size", options.size), ("cutoff_ang", cutoff), ("seed", str(options.seed))
 
 
+def _isolated_atoms(
+    train: Dataset, labels: tuple[Label, ...], tell: Callable[[str], None]
+) -> tuple[tuple[str, float], ...]:
+    """Those of the set, unless their energies have another zero; what is not known without them is told."""
+    counts, energies = composition_counts(labels, train.elements), np.array([label.energy for label in labels])
+    known = dict(train.isolated)
+    isolated = train.isolated
+    if have_another_zero(counts, energies, np.array([known.get(symbol, np.nan) for symbol in train.elements])):
+        tell("isolated atoms: not used, the frames' energies have another zero; compute them with the same settings")
+        isolated = ()
+    together = known_together(counts, train.elements, isolated)
+    if together:
+        tell(
+            f"energies of {', '.join(together)}: the frames tell their sum and not their shares, "
+            "so that other compositions are guessed; add an isolated atom of each"
+        )
+    return isolated
+
+
 def _trained_basis(
-    labels: tuple[Label, ...], settings: AceSettings, tell: Callable[[str], None]
+    labels: tuple[Label, ...], basis: AceBasis, tell: Callable[[str], None], communicator: Communicator
 ) -> tuple[AceBasis, frozenset[int]]:
     """The basis with its channel mixing trained, and the labels it was trained on."""
-    basis, chosen = basis_for(settings), chosen_for_mixing(len(labels), settings.seed)
+    chosen = chosen_for_mixing(len(labels), basis.settings.seed)
     if not chosen.any():
         return basis, frozenset()
     seen = np.flatnonzero(chosen).tolist()
-    return train_mixing(tuple(labels[index] for index in seen), basis, _threads(), tell), frozenset(seen)
-
-
-def _threads() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    shared = tuple(labels[index] for index in seen)
+    return train_mixing(shared, basis, communicator.cores, tell, communicator), frozenset(seen)
 
 
 def settings_for(train: Dataset, options: FitOptions) -> AceSettings:

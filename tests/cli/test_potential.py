@@ -155,19 +155,43 @@ def test_info(here, capsys):
     assert f"{told['test_errors']['forces_rmse_ev_per_ang']:.4g}" in shown
 
 
-def test_card_shows_elastic_constants_where_a_frame_is_a_crystal_at_rest(here, capsys):
+def crystal(a_ang):
+    atoms = bulk("Si", a=a_ang, cubic=True)
+    atoms.calc = StillingerWeber()
+    energy, stress = atoms.get_potential_energy(), atoms.get_stress(voigt=False).ravel()
+    labelled = atoms.copy()
+    labelled.info = {"config_type": "volumes", "REF_energy": energy, "REF_stress": stress}
+    labelled.arrays["REF_forces"] = np.zeros((8, 3))
+    return labelled
+
+
+def test_card_shows_the_crystal_where_frames_hold_it_at_rest(here):
+    """Constants of one frame; with it at several volumes also its equation of state, beside that of the labels."""
     frames = read(here / "train.xyz", ":")
-    crystal = silicon(0, "ground state")
-    crystal.set_cell(np.eye(3) * 5.431, scale_atoms=False)
-    crystal.positions = bulk("Si", cubic=True).positions
-    crystal.arrays["REF_forces"] = np.zeros((8, 3))
-    crystal.info["REF_energy"], crystal.info["REF_stress"] = -4.336 * 8, np.zeros(9)
-    write("with.xyz", [*frames, crystal], format="extxyz", write_results=False)
-    arguments = ["--test", here / "test.xyz", "--out"]
-    assert call("potential", "card", here / "si.npz", "--train", "with.xyz", *arguments, "with.html") == 0
-    assert call("potential", "card", here / "si.npz", "--train", here / "train.xyz", *arguments, "without.html") == 0
-    assert "C11, GPa" in Path("with.html").read_text()
-    assert "C11, GPa" not in Path("without.html").read_text()
+    for name, lengths in (("none", []), ("one", [5.431]), ("many", np.linspace(5.3, 5.55, 6))):
+        write(f"{name}.xyz", [*frames, *map(crystal, lengths)], format="extxyz", write_results=False)
+        arguments = ["--train", f"{name}.xyz", "--test", here / "test.xyz", "--out", f"{name}.html"]
+        assert call("potential", "card", here / "si.npz", *arguments) == 0
+    shown = {name: Path(f"{name}.html").read_text() for name in ("none", "one", "many")}
+    assert ["C11, GPa" in shown[name] for name in shown] == [False, True, True]
+    assert ["equilibrium volume, Å³/atom" in shown[name] for name in shown] == [False, False, True]
+    assert "20.02" in shown["many"] and "labels at 6 volumes" in shown["many"]
+
+
+def test_an_isolated_atom_is_held_and_shown(here, capsys):
+    atom = bulk("Si")[:1]
+    atom.pbc, atom.cell, atom.info = False, np.zeros((3, 3)), {"REF_energy": 0.25}
+    frames = read(here / "train.xyz", ":")
+    write("with.xyz", [*frames, atom], format="extxyz", write_results=False)
+    assert call("potential", "fit", "with.xyz", "--size", "small", "--cutoff-ang", 4.5, "--out", "si.npz") == 0
+    assert call("potential", "card", "si.npz", "--train", "with.xyz", "--out", "si.html") == 0
+    capsys.readouterr()
+    assert call("potential", "info", "si.npz", "--json") == 0
+    assert answer(capsys)["atom_energies_ev"] == {"Si": 0.25}
+    assert call("potential", "info", "si.npz") == 0
+    assert "0.25 eV, held" in capsys.readouterr().out
+    assert "Si 0.25 eV: as labelled" in Path("si.html").read_text()
+    assert Potential.load(Path("si.npz")).predict(structure_of(atom)).energy == pytest.approx(0.25, abs=1e-6)
 
 
 def test_export_to_ase_gives_the_same_forces(here):

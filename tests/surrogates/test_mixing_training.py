@@ -48,7 +48,7 @@ def test_every_step_but_the_last_raises_the_evidence(trained):
 
 def test_step_against_the_evidence_is_not_taken(trained, monkeypatch):
     monkeypatch.setattr(
-        mixing_training, "_gauss_newton", lambda judged: 10.0 * np.ones(judged.basis.model.mixing.shape)
+        mixing_training, "_gauss_newton", lambda judged, _ranks: 10.0 * np.ones(judged.basis.model.mixing.shape)
     )
     basis = train_mixing(trained.labels, basis_for(SETTINGS))
     np.testing.assert_array_equal(basis.model.mixing, basis_for(SETTINGS).model.mixing)

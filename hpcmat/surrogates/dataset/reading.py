@@ -88,13 +88,14 @@ def _content(path: Path) -> bytes:
 def _read_images(path: Path, data: bytes) -> list[Atoms]:
     from ase.io import read
 
+    # Under MPI, ASE would have the frames sent to all ranks, of which this may be the only one here.
     try:
         if path.name.removesuffix(".gz").endswith((".xyz", ".extxyz")):
             # ASE seeks back and forth in a file of many frames, which a compressed one must answer by starting anew.
             text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-            images = read(io.StringIO(text), index=":", format="extxyz")
+            images = read(io.StringIO(text), index=":", format="extxyz", parallel=False)
         else:
-            images = read(path, index=":", do_not_split_by_at_sign=True)
+            images = read(path, index=":", parallel=False, do_not_split_by_at_sign=True)
     except Exception as error:  # noqa: BLE001 - each of ASE's fifty readers raises what it likes
         raise InputError(
             f"{path}: ASE cannot read it ({type(error).__name__}: {error}); "
