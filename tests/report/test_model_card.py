@@ -111,7 +111,9 @@ def made_up(sigma_scale, n=40):
     label = rng.normal(size=3 * n)
     predicted = label + 0.1 * rng.normal(size=3 * n)
     sigma = np.full(3 * n, 0.1 * sigma_scale)
-    return JudgedFrame("made up", Comparison("k", n, (0.0, 0.001, 0.001), (label, predicted, sigma), np.empty(0)), 20.0)
+    return JudgedFrame(
+        "made up", Comparison("k", n, (0.0, 0.001, 0.001), (label, predicted, sigma), np.empty(0), np.empty(0)), 20.0
+    )
 
 
 def test_card_shows_every_number_that_was_given(potential, card, tmp_path):
