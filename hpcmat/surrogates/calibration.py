@@ -27,6 +27,8 @@ FRACTIONS = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.99)
 ENCE_BINS = 10
 ATTAINABLE_DRAWS = 8
 """Sets of errors drawn to find the rank correlation that exact bars would have."""
+BOOTSTRAP_DRAWS = 50
+"""Sets of structures drawn to find a standard error."""
 CEILING_ERRORS = 2000
 """Quantiles of the errors from which the distribution of their σ is estimated."""
 CEILING_GRID = 80
@@ -51,10 +53,14 @@ class Calibration:
     n: int
     n_structures: int
     rms_z: float
+    rms_z_error: float
+    """Standard error of it, structures being independent and their rows not; infinite for one structure."""
     coverage_68: float
     """Share of errors within ±1 σ; 0.683 is perfect."""
     coverage_95: float
     """Share within ±1.96 σ."""
+    coverage_95_error: float
+    """Standard error of it."""
     ence: float
     """Expected normalised calibration error: mean over bins of equal size in σ of |rms error - rms σ| / rms σ (Levi et
     al., Sensors 22 (2022) 5540); 0 is perfect."""
@@ -66,6 +72,8 @@ class RankCorrelation:
     """Spearman correlation of each atom's force error |r| and its predicted σ."""
 
     observed: float
+    observed_error: float
+    """Standard error of it, by drawing structures anew."""
     attainable: float
     """What it would be were every σ exact: errors are random, so that even then it stays below 1, the further the
     less σ differs between atoms."""
@@ -113,15 +121,14 @@ def calibration_of(comparisons: Sequence[Comparison]) -> PotentialCalibration:
     label, predicted, sigma = (np.concatenate([c.forces[part] for c in comparisons]) for part in range(3))
     component = np.repeat(np.arange(len(comparisons)), [3 * c.n_atoms for c in comparisons])
     error = predicted - label
-    stress, stress_sigma = (
-        np.concatenate(part) for part in zip(*((c.stress_error, c.stress_sigma) for c in comparisons))
-    )
+    stress = np.concatenate([c.stress_error for c in comparisons])
+    stress_sigma = np.concatenate([c.stress_sigma for c in comparisons])
     stressed = np.repeat(np.arange(len(comparisons)), [len(c.stress_error) for c in comparisons])
     return PotentialCalibration(
         energy=calibration(energy[:, 1] - energy[:, 0], energy[:, 2], np.arange(len(energy))),
         forces=ForceCalibration(
             components=calibration(error, sigma, component),
-            rank=rank_correlation(error.reshape(-1, 3), sigma.reshape(-1, 3)),
+            rank=rank_correlation(error.reshape(-1, 3), sigma.reshape(-1, 3), component[::3]),
             conformal_68=conformal_factor(error, sigma, component, 0.68),
             conformal_95=conformal_factor(error, sigma, component, 0.95),
         ),
@@ -140,12 +147,15 @@ def calibration(error: ArrayLike, sigma: ArrayLike, structure: ArrayLike) -> Cal
     r, s, owner = _checked(error, sigma, structure)
     z = np.abs(r / s)
     limits = ndtri(0.5 * (1.0 + np.array(FRACTIONS)))
+    rms_z, inside = float(np.sqrt(np.mean(z**2))), z <= ndtri(0.975)
     return Calibration(
         n=len(r),
         n_structures=len(np.unique(owner)),
-        rms_z=float(np.sqrt(np.mean(z**2))),
+        rms_z=rms_z,
+        rms_z_error=_error_of_mean(z**2, owner) / (2.0 * rms_z) if rms_z else 0.0,
         coverage_68=float(np.mean(z <= 1.0)),
-        coverage_95=float(np.mean(z <= ndtri(0.975))),
+        coverage_95=float(np.mean(inside)),
+        coverage_95_error=_error_of_mean(inside.astype(np.float64), owner),
         ence=_ence(r, s),
         reliability=tuple(
             Reliability(p, float(np.mean(z <= limit))) for p, limit in zip(FRACTIONS, limits, strict=True)
@@ -163,6 +173,14 @@ def _checked(error: ArrayLike, sigma: ArrayLike, structure: ArrayLike) -> tuple[
     return r, s, owner
 
 
+def _error_of_mean(values: Floats, structure: Ints) -> float:
+    """Standard error of a mean over rows of independent structures, unequal in number (ratio estimate)."""
+    _, index = np.unique(structure, return_inverse=True)
+    sums = np.bincount(index, values - values.mean())
+    n = len(sums)
+    return float(np.sqrt(np.sum(sums**2) * n / (n - 1))) / len(values) if n > 1 else float("inf")
+
+
 def _ence(error: Floats, sigma: Floats) -> float:
     order = np.argsort(sigma, kind="stable")
     bins = np.array_split(order, min(ENCE_BINS, len(order)))
@@ -171,15 +189,32 @@ def _ence(error: Floats, sigma: Floats) -> float:
     return float(np.mean(np.abs(found - expected) / expected))
 
 
-def rank_correlation(error: Floats, sigma: Floats) -> RankCorrelation:
+def rank_correlation(error: Floats, sigma: Floats, structure: Ints | None = None) -> RankCorrelation:
     """Spearman correlation over atoms of |error| and σ, from components (n, 3); 0 where all σ are equal.
 
-    `attainable` replaces the errors by Gaussian numbers of these very σ. It is drawn from a fixed seed.
+    `structure` (n,) numbers the frame of each atom; without it atoms are taken to be independent. `attainable` replaces
+    the errors by Gaussian numbers of these very σ. Random numbers are drawn from a fixed seed.
     """
-    sizes = np.sqrt((sigma**2).mean(axis=1))
+    sizes, lengths = np.sqrt((sigma**2).mean(axis=1)), _length(error)
+    owner = np.arange(len(sizes)) if structure is None else structure
     rng = np.random.default_rng(0)
     drawn = [_spearman(_length(sigma * rng.normal(size=sigma.shape)), sizes) for _ in range(ATTAINABLE_DRAWS)]
-    return RankCorrelation(_spearman(_length(error), sizes), float(np.mean(drawn)), rank_ceiling(error))
+    return RankCorrelation(
+        observed=_spearman(lengths, sizes),
+        observed_error=_error_of_spearman(lengths, sizes, owner),
+        attainable=float(np.mean(drawn)),
+        ceiling=rank_ceiling(error),
+    )
+
+
+def _error_of_spearman(lengths: Floats, sizes: Floats, structure: Ints) -> float:
+    atoms = [np.flatnonzero(structure == number) for number in np.unique(structure)]
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(BOOTSTRAP_DRAWS):
+        chosen = np.concatenate([atoms[k] for k in rng.integers(0, len(atoms), len(atoms))])
+        drawn.append(_spearman(lengths[chosen], sizes[chosen]))
+    return float(np.std(drawn))
 
 
 def rank_ceiling(error: Floats) -> float:

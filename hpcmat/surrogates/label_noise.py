@@ -81,7 +81,8 @@ def _structure_arguments(epistemic: Epistemic, kind: int, units: Floats) -> Floa
 
 def _force_arguments(epistemic: Epistemic, units: Floats) -> Floats:
     v = epistemic.forces
-    return np.column_stack([v, np.full(len(v), _mean(v))]) / units[FORCES] ** 2
+    arguments: Floats = np.column_stack([v, np.full(len(v), _mean(v))]) / units[FORCES] ** 2
+    return arguments
 
 
 def _mean(values: Floats) -> float:

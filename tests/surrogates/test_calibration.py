@@ -55,6 +55,23 @@ def test_rank_correlation_reaches_what_is_attainable_when_sigma_is_right():
     assert rank_correlation(error, np.ones_like(error)).observed == 0.0
 
 
+def test_standard_errors_know_that_rows_of_a_structure_hang_together():
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(200):
+        scale = np.repeat(np.exp(0.5 * rng.normal(size=30)), 40)
+        found.append(calibration(scale * rng.normal(size=1200), np.ones(1200), np.repeat(np.arange(30), 40)))
+    spread = np.std([f.rms_z for f in found])
+    assert np.mean([f.rms_z_error for f in found]) == pytest.approx(spread, rel=0.2)
+    assert np.mean([f.coverage_95_error for f in found]) == pytest.approx(
+        np.std([f.coverage_95 for f in found]), rel=0.2
+    )
+    # Negative control: counting each row for itself promises too much.
+    alone = calibration(scale * rng.normal(size=1200), np.ones(1200), np.arange(1200))
+    assert alone.rms_z_error < 0.5 * spread
+    assert np.isinf(calibration([1.0, 2.0], [1.0, 1.0], [0, 0]).rms_z_error)
+
+
 @pytest.mark.parametrize("spread", [0.2, 0.8])
 def test_ceiling_of_the_rank_correlation_is_found_without_knowing_sigma(spread):
     rng = np.random.default_rng(0)

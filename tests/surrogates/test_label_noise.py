@@ -76,10 +76,13 @@ def test_few_structures_have_constant_noise():
 
 
 def test_labels_without_stress_leave_its_noise_constant():
+    kept = KIND != 2
     without = [
-        LeftOut(s.structure, *(array[KIND != 2] for array in (s.residual, s.fitted, s.expected, s.variance, s.sigma)), KIND[KIND != 2])
+        LeftOut(
+            s.structure, s.residual[kept], s.fitted[kept], s.expected[kept], s.variance[kept], s.sigma[kept], KIND[kept]
+        )
         for s in structures(40)
-    ]  # fmt: skip
+    ]
     noise = fit_label_noise(without, frozenset(range(40)), UNITS)
     assert not noise.stress.terms and noise.stress.constant == UNITS[2]
     assert len(noise.energy.terms) == len(noise.forces.terms) == 2
