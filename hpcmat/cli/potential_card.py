@@ -33,15 +33,16 @@ STRETCH = np.linspace(0.94, 1.06, 25)
 def make_card(path: Path, potential: Potential, train: Dataset, test: Dataset | None) -> None:
     """Write the card; errors as `write_model_card`."""
     crystal = crystal_at_rest(train)
-    limits = [value for _, value in potential.metadata.extrapolation_limits]
+    named = [value for _, value in potential.metadata.extrapolation_limits]
+    limits = ExtrapolationLimits(*named) if named else None
     card = CardInput(
         name=path.stem,
         train=_judged(potential, train),
-        test=_judged(potential, test) if test else (),
+        test=_judged(potential, test, limits) if test else (),
         data=tuple(_file(data, role) for data, role in ((train, "train"), (test, "test")) if data),
         checks=_checks(potential, crystal) if crystal else (),
         curves=(_curve(potential, crystal),) if crystal else (),
-        limits=ExtrapolationLimits(*limits) if limits else None,
+        limits=limits,
     )
     write_model_card(path, potential, card)
 
@@ -59,8 +60,8 @@ def crystal_at_rest(data: Dataset) -> Structure | None:
     return min(resting)[2] if resting else None
 
 
-def _judged(potential: Potential, data: Dataset) -> tuple[JudgedFrame, ...]:
-    return judge(potential, ((frame.group, frame.label) for frame in data.frames if len(frame.label.forces)))
+def _judged(potential: Potential, data: Dataset, limits: ExtrapolationLimits | None = None) -> tuple[JudgedFrame, ...]:
+    return judge(potential, ((frame.group, frame.label) for frame in data.frames if len(frame.label.forces)), limits)
 
 
 def _file(data: Dataset, role: str) -> DataFile:

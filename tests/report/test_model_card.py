@@ -30,7 +30,7 @@ from hpcmat.surrogates.ace import AceSettings
 from hpcmat.surrogates.calculator import structure_of
 from hpcmat.surrogates.calibration import calibration_of
 from hpcmat.surrogates.elastic import ElasticConstants
-from hpcmat.surrogates.extrapolation import ExtrapolationLimits
+from hpcmat.surrogates.extrapolation import ExtrapolationLimits, score_structure
 from hpcmat.surrogates.fitting import fit_potential
 from hpcmat.surrogates.scoring import Comparison
 
@@ -103,6 +103,13 @@ def _off():
     off = np.zeros((6, 6))
     off[:3, :3] = 1 - np.eye(3)
     return off
+
+
+def test_frames_are_scored_where_there_are_limits(potential):
+    frames, limits = [labelled(seed) for seed in (20, 21)], ExtrapolationLimits(0.1, 0.002)
+    scores = [frame.score for frame in judge(potential, frames, limits)]
+    assert scores == [score_structure(potential, label.structure, limits) for _, label in frames]
+    assert [frame.score for frame in judge(potential, frames)] == [None, None]
 
 
 def made_up(sigma_scale, n=40):
