@@ -25,6 +25,8 @@ FORCE_ROWS = 6.0
 """Rows for which all forces of a structure count: its residuals are not independent."""
 STRESS_ROWS = 3.0
 """The same for the six components of a stress."""
+NOT_ZERO = 1e-30
+"""Least square of a unit."""
 FEWEST_STRUCTURES = 8
 """With fewer left-out structures the noise is constant."""
 
@@ -76,13 +78,18 @@ def constant_noise(units: Floats) -> LabelNoise:
 
 def _structure_arguments(epistemic: Epistemic, kind: int, units: Floats) -> Floats:
     own = epistemic.energy if kind == ENERGY else epistemic.stress
-    return np.array([[own / units[kind] ** 2, _mean(epistemic.forces) / units[FORCES] ** 2]])
+    return np.array([[own / _square(units[kind]), _mean(epistemic.forces) / _square(units[FORCES])]])
 
 
 def _force_arguments(epistemic: Epistemic, units: Floats) -> Floats:
     v = epistemic.forces
-    arguments: Floats = np.column_stack([v, np.full(len(v), _mean(v))]) / units[FORCES] ** 2
+    arguments: Floats = np.column_stack([v, np.full(len(v), _mean(v))]) / _square(units[FORCES])
     return arguments
+
+
+def _square(unit: float) -> float:
+    # Labels without stress have a noise of zero.
+    return max(float(unit) ** 2, NOT_ZERO)
 
 
 def _mean(values: Floats) -> float:
