@@ -107,12 +107,17 @@ class SiteDistribution:
     def outlier_factor(self, sites: Floats) -> Floats:
         """Local outlier factor (n,) (Breunig et al., SIGMOD 2000): 1 for a site as close to others as they are."""
         k = min(OUTLIER_NEIGHBORS, self.nearest.n - 1)
-        distance, index = self.nearest.query(self.nearest.data, k=k + 1)
-        core = distance[:, -1]
-        density = 1.0 / (np.maximum(core[index[:, 1:]], distance[:, 1:]).mean(axis=1) + NOT_ZERO)
-        distance, index = self.nearest.query(self.project(sites)[:, :NEAREST_COMPONENTS], k=range(1, k + 1))
-        factor: Floats = density[index].mean(axis=1) * (np.maximum(core[index], distance).mean(axis=1) + NOT_ZERO)
+        found, index = self._nearest(self.nearest.data, k + 1)
+        core = found[:, -1]
+        density = 1.0 / (np.maximum(core[index[:, 1:]], found[:, 1:]).mean(axis=1) + NOT_ZERO)
+        found, index = self._nearest(self.project(sites)[:, :NEAREST_COMPONENTS], k)
+        factor: Floats = density[index].mean(axis=1) * (np.maximum(core[index], found).mean(axis=1) + NOT_ZERO)
         return factor
+
+    def _nearest(self, points: Floats, k: int) -> tuple[Floats, NDArray[np.int64]]:
+        """Distances (n, k) to the nearest training sites and their numbers."""
+        found, index = self.nearest.query(points, k=range(1, k + 1))
+        return np.asarray(found, dtype=np.float64), np.asarray(index, dtype=np.int64)
 
 
 def posterior_scores(potential: Potential, design: Design) -> PosteriorScores:
