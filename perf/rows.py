@@ -20,11 +20,13 @@ class Row:
     peer_value: float
     ratio: float
     """value / peer_value; whether more is better is said by the metric."""
+    error: float | None = None
+    """Standard error of the value, where few frames make it matter."""
 
 
-def row(case: str, metric: str, value: float, unit: str, peer: tuple[str, float]) -> Row:
+def row(case: str, metric: str, value: float, unit: str, peer: tuple[str, float], error: float | None = None) -> Row:
     """A row with its ratio."""
-    return Row(case, metric, value, unit, peer[0], peer[1], value / peer[1])
+    return Row(case, metric, value, unit, peer[0], peer[1], value / peer[1], error)
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -37,8 +39,9 @@ def parser(description: str) -> argparse.ArgumentParser:
 def publish(rows: list[Row], path: Path | None) -> None:
     """Print the rows, and write them where a path is given."""
     for item in rows:
+        error = "" if item.error is None else f" ± {item.error:.2g}"
         print(
-            f"{item.case}: {item.metric} {item.value:.4g} {item.unit}; "
+            f"{item.case}: {item.metric} {item.value:.4g}{error} {item.unit}; "
             f"{item.peer} {item.peer_value:.4g} {item.unit}; ratio {item.ratio:.3f}"
         )
     if path is not None:

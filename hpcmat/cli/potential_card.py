@@ -36,15 +36,16 @@ def make_card(path: Path, potential: Potential, train: Dataset, test: Dataset | 
     crystal = crystal_at_rest(train)
     sets = (train, test) if test else (train,)
     at_volumes = tuple(label for data in sets for label in scaled_copies(data, crystal)) if crystal else ()
-    limits = [value for _, value in potential.metadata.extrapolation_limits]
+    named = [value for _, value in potential.metadata.extrapolation_limits]
+    limits = ExtrapolationLimits(*named) if named else None
     card = CardInput(
         name=path.stem,
         train=_judged(potential, train),
-        test=_judged(potential, test) if test else (),
+        test=_judged(potential, test, limits) if test else (),
         data=tuple(_file(data, role) for data, role in ((train, "train"), (test, "test")) if data),
         checks=(*_elastic(potential, crystal), *_volume_and_stiffness(potential, at_volumes)) if crystal else (),
         curves=(_curve(potential, crystal, at_volumes),) if crystal else (),
-        limits=ExtrapolationLimits(*limits) if limits else None,
+        limits=limits,
         notes=_notes(potential, train),
     )
     write_model_card(path, potential, card)
@@ -60,8 +61,8 @@ def _notes(potential: Potential, train: Dataset) -> tuple[str, ...]:
     )
 
 
-def _judged(potential: Potential, data: Dataset) -> tuple[JudgedFrame, ...]:
-    return judge(potential, ((frame.group, frame.label) for frame in data.frames if len(frame.label.forces)))
+def _judged(potential: Potential, data: Dataset, limits: ExtrapolationLimits | None = None) -> tuple[JudgedFrame, ...]:
+    return judge(potential, ((frame.group, frame.label) for frame in data.frames if len(frame.label.forces)), limits)
 
 
 def _file(data: Dataset, role: str) -> DataFile:

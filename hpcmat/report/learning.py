@@ -10,6 +10,7 @@ from hpcmat.campaign.events import FitSummary, ReferenceComparison, Scores
 from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.report.schema import Calibration, CurvePoint, Forecast
 from hpcmat.report.statistics import fit_power_law, mean_interval, root_mean, root_mean_interval
+from hpcmat.surrogates.calibration import conformal_factor
 
 
 def finite(value: float | None) -> float | None:
@@ -110,7 +111,18 @@ def _calibration(on: str, scores: Sequence[Scores], confidence: float) -> Calibr
         rms_z_interval=root_mean_interval(z2, confidence),
         coverage_95=sum(coverage) / len(coverage),
         coverage_95_interval=_within_unit(mean_interval(coverage, confidence)),
+        conformal_95=conformal_95(z2),
     )
+
+
+def conformal_95(z2: Sequence[float]) -> float | None:
+    """Factor on the rms predicted force error of a new frame that its rms error exceeds in 5 % of frames at most.
+
+    From mean squared errors over predicted variances of other frames, of which it is taken to be one more; None where
+    they are too few, 18 or less, to promise it.
+    """
+    rms_z = [math.sqrt(value) for value in z2]
+    return finite(conformal_factor(rms_z, [1.0] * len(rms_z), range(len(rms_z)), 0.95))
 
 
 def _within_unit(interval: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -21,7 +21,7 @@ from hpcmat.report.text import number, percent, plural
 from hpcmat.store.atomic import write_text
 from hpcmat.surrogates.calibration import PotentialCalibration, calibration_of
 from hpcmat.surrogates.elastic import ElasticConstants
-from hpcmat.surrogates.extrapolation import ExtrapolationLimits
+from hpcmat.surrogates.extrapolation import ExtrapolationLimits, score_structure
 from hpcmat.surrogates.potential import Potential
 from hpcmat.surrogates.scoring import Comparison, Errors, compare, summarise
 
@@ -121,11 +121,16 @@ class Remark:
     detail: str
 
 
-def judge(potential: Potential, labels: Iterable[tuple[str, Label]]) -> tuple[JudgedFrame, ...]:
-    """Predict (group, label) pairs; raises InputError where the potential cannot."""
-    return tuple(
-        JudgedFrame(group, compare(potential, str(k), label), _volume(label)) for k, (group, label) in enumerate(labels)
-    )
+def judge(
+    potential: Potential, labels: Iterable[tuple[str, Label]], limits: ExtrapolationLimits | None = None
+) -> tuple[JudgedFrame, ...]:
+    """Predict (group, label) pairs, and score them where limits are given; InputError where the potential cannot."""
+
+    def judged(number: int, group: str, label: Label) -> JudgedFrame:
+        score = None if limits is None else score_structure(potential, label.structure, limits)
+        return JudgedFrame(group, compare(potential, str(number), label), _volume(label), score)
+
+    return tuple(judged(number, group, label) for number, (group, label) in enumerate(labels))
 
 
 def _volume(label: Label) -> float:

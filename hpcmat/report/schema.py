@@ -57,6 +57,9 @@ class Calibration:
     coverage_95: float
     """Fraction of force components within the predicted 95 % interval."""
     coverage_95_interval: Interval | None
+    conformal_95: float | None = None
+    """The rms force error of a new frame like these stays within this times its rms predicted one with a probability
+    of 95 % at least, whatever the distribution (split conformal prediction); None with fewer than 19 frames."""
 
 
 @dataclass(frozen=True, slots=True)

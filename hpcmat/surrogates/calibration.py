@@ -27,6 +27,15 @@ FRACTIONS = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.99)
 ENCE_BINS = 10
 ATTAINABLE_DRAWS = 8
 """Sets of errors drawn to find the rank correlation that exact bars would have."""
+BOOTSTRAP_DRAWS = 50
+"""Sets of structures drawn to find a standard error."""
+CEILING_ERRORS = 2000
+"""Quantiles of the errors from which the distribution of their σ is estimated."""
+CEILING_GRID = 80
+"""Values of σ, even in log σ, that it may take."""
+CEILING_STEPS = 400
+"""Of expectation maximisation: more change the ceiling by less than 0.005 on Si, Cu and Li."""
+CEILING_DRAWS = 20000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +48,19 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Figures of one kind of error: energies per atom or force components."""
+    """Figures of one kind of error: energies per atom, force or stress components."""
 
     n: int
     n_structures: int
     rms_z: float
+    rms_z_error: float
+    """Standard error of it, structures being independent and their rows not; infinite for one structure."""
     coverage_68: float
     """Share of errors within ±1 σ; 0.683 is perfect."""
     coverage_95: float
     """Share within ±1.96 σ."""
+    coverage_95_error: float
+    """Standard error of it."""
     ence: float
     """Expected normalised calibration error: mean over bins of equal size in σ of |rms error - rms σ| / rms σ (Levi et
     al., Sensors 22 (2022) 5540); 0 is perfect."""
@@ -59,9 +72,13 @@ class RankCorrelation:
     """Spearman correlation of each atom's force error |r| and its predicted σ."""
 
     observed: float
+    observed_error: float
+    """Standard error of it, by drawing structures anew."""
     attainable: float
     """What it would be were every σ exact: errors are random, so that even then it stays below 1, the further the
     less σ differs between atoms."""
+    ceiling: float
+    """What the best error bars would reach, were errors Gaussian: see `rank_ceiling`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +98,8 @@ class PotentialCalibration:
 
     energy: Calibration
     forces: ForceCalibration
+    stress: Calibration | None
+    """None where no label has a stress."""
 
 
 def calibrate(potential: Potential, labels: Sequence[Label]) -> PotentialCalibration:
@@ -102,14 +121,18 @@ def calibration_of(comparisons: Sequence[Comparison]) -> PotentialCalibration:
     label, predicted, sigma = (np.concatenate([c.forces[part] for c in comparisons]) for part in range(3))
     component = np.repeat(np.arange(len(comparisons)), [3 * c.n_atoms for c in comparisons])
     error = predicted - label
+    stress = np.concatenate([c.stress_error for c in comparisons])
+    stress_sigma = np.concatenate([c.stress_sigma for c in comparisons])
+    stressed = np.repeat(np.arange(len(comparisons)), [len(c.stress_error) for c in comparisons])
     return PotentialCalibration(
         energy=calibration(energy[:, 1] - energy[:, 0], energy[:, 2], np.arange(len(energy))),
         forces=ForceCalibration(
             components=calibration(error, sigma, component),
-            rank=rank_correlation(error.reshape(-1, 3), sigma.reshape(-1, 3)),
+            rank=rank_correlation(error.reshape(-1, 3), sigma.reshape(-1, 3), component[::3]),
             conformal_68=conformal_factor(error, sigma, component, 0.68),
             conformal_95=conformal_factor(error, sigma, component, 0.95),
         ),
+        stress=calibration(stress, stress_sigma, stressed) if len(stress) else None,
     )
 
 
@@ -124,12 +147,15 @@ def calibration(error: ArrayLike, sigma: ArrayLike, structure: ArrayLike) -> Cal
     r, s, owner = _checked(error, sigma, structure)
     z = np.abs(r / s)
     limits = ndtri(0.5 * (1.0 + np.array(FRACTIONS)))
+    rms_z, inside = float(np.sqrt(np.mean(z**2))), z <= ndtri(0.975)
     return Calibration(
         n=len(r),
         n_structures=len(np.unique(owner)),
-        rms_z=float(np.sqrt(np.mean(z**2))),
+        rms_z=rms_z,
+        rms_z_error=_error_of_mean(z**2, owner) / (2.0 * rms_z) if rms_z else 0.0,
         coverage_68=float(np.mean(z <= 1.0)),
-        coverage_95=float(np.mean(z <= ndtri(0.975))),
+        coverage_95=float(np.mean(inside)),
+        coverage_95_error=_error_of_mean(inside.astype(np.float64), owner),
         ence=_ence(r, s),
         reliability=tuple(
             Reliability(p, float(np.mean(z <= limit))) for p, limit in zip(FRACTIONS, limits, strict=True)
@@ -147,6 +173,14 @@ def _checked(error: ArrayLike, sigma: ArrayLike, structure: ArrayLike) -> tuple[
     return r, s, owner
 
 
+def _error_of_mean(values: Floats, structure: Ints) -> float:
+    """Standard error of a mean over rows of independent structures, unequal in number (ratio estimate)."""
+    _, index = np.unique(structure, return_inverse=True)
+    sums = np.bincount(index, values - values.mean())
+    n = len(sums)
+    return float(np.sqrt(np.sum(sums**2) * n / (n - 1))) / len(values) if n > 1 else float("inf")
+
+
 def _ence(error: Floats, sigma: Floats) -> float:
     order = np.argsort(sigma, kind="stable")
     bins = np.array_split(order, min(ENCE_BINS, len(order)))
@@ -155,15 +189,63 @@ def _ence(error: Floats, sigma: Floats) -> float:
     return float(np.mean(np.abs(found - expected) / expected))
 
 
-def rank_correlation(error: Floats, sigma: Floats) -> RankCorrelation:
+def rank_correlation(error: Floats, sigma: Floats, structure: Ints | None = None) -> RankCorrelation:
     """Spearman correlation over atoms of |error| and σ, from components (n, 3); 0 where all σ are equal.
 
-    `attainable` replaces the errors by Gaussian numbers of these very σ. It is drawn from a fixed seed.
+    `structure` (n,) numbers the frame of each atom; without it atoms are taken to be independent. `attainable` replaces
+    the errors by Gaussian numbers of these very σ. Random numbers are drawn from a fixed seed.
     """
-    sizes = np.sqrt((sigma**2).mean(axis=1))
+    sizes, lengths = np.sqrt((sigma**2).mean(axis=1)), _length(error)
+    owner = np.arange(len(sizes)) if structure is None else structure
     rng = np.random.default_rng(0)
     drawn = [_spearman(_length(sigma * rng.normal(size=sigma.shape)), sizes) for _ in range(ATTAINABLE_DRAWS)]
-    return RankCorrelation(_spearman(_length(error), sizes), float(np.mean(drawn)))
+    return RankCorrelation(
+        observed=_spearman(lengths, sizes),
+        observed_error=_error_of_spearman(lengths, sizes, owner),
+        attainable=float(np.mean(drawn)),
+        ceiling=rank_ceiling(error),
+    )
+
+
+def _error_of_spearman(lengths: Floats, sizes: Floats, structure: Ints) -> float:
+    atoms = [np.flatnonzero(structure == number) for number in np.unique(structure)]
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(BOOTSTRAP_DRAWS):
+        chosen = np.concatenate([atoms[k] for k in rng.integers(0, len(atoms), len(atoms))])
+        drawn.append(_spearman(lengths[chosen], sizes[chosen]))
+    return float(np.std(drawn))
+
+
+def rank_ceiling(error: Floats) -> float:
+    """Spearman correlation of |error| and σ for the distribution of σ that makes the errors (n, 3) most likely.
+
+    An atom whose three components are normal with its own σ has a random |error| even where σ is known. How far the
+    σ of atoms can differ is in the errors themselves: their distribution is a mixture over σ, whose weights are found
+    without assumption on their form (Kiefer and Wolfowitz, Ann. Math. Stat. 27 (1956) 887). Whatever predicts σ, from
+    whatever knowledge, cannot be expected to rank errors better, unless it predicts the error itself. 0 without errors.
+    """
+    square = np.sum(error**2, axis=1)
+    square = square[square > 0]
+    if not len(square):
+        return 0.0
+    q = np.quantile(square, (np.arange(min(len(square), CEILING_ERRORS)) + 0.5) / min(len(square), CEILING_ERRORS))
+    sigma = np.sqrt(np.geomspace(q[0] / 3, 3 * q[-1], CEILING_GRID))
+    weights = _mixture_weights(q, sigma)
+    rng = np.random.default_rng(0)
+    drawn = rng.choice(sigma, size=CEILING_DRAWS, p=weights)
+    return _spearman(drawn * _length(rng.normal(size=(CEILING_DRAWS, 3))), drawn)
+
+
+def _mixture_weights(square: Floats, sigma: Floats) -> Floats:
+    """Most likely weights of the σ (k,) given squared lengths (n,) of vectors of three normal components."""
+    logarithm = -3.0 * np.log(sigma) - square[:, None] / (2.0 * sigma**2)
+    density = np.exp(logarithm - logarithm.max(axis=1, keepdims=True))
+    weights: Floats = np.full(len(sigma), 1.0 / len(sigma))
+    for _ in range(CEILING_STEPS):
+        weights = weights * (density / (density @ weights)[:, None]).mean(axis=0)
+        weights /= weights.sum()
+    return weights
 
 
 def _length(vectors: Floats) -> Floats:

@@ -32,6 +32,7 @@ class Figures:
     stress_mae_ev_per_ang3: float | None
     energy_rms_z: float | None
     forces_rms_z: float | None
+    stress_rms_z: float | None
     forces_coverage_95: float | None
     """Fraction of force components within their 95 % interval."""
 
@@ -110,6 +111,7 @@ def _figures(comparisons: list[Comparison]) -> Figures:
     forces = _joined([c.forces[1] - c.forces[0] for c in comparisons])
     forces_z = _joined([(c.forces[1] - c.forces[0]) / c.forces[2] for c in comparisons])
     stress = _joined([c.stress_error for c in comparisons])
+    stress_z = stress / _joined([c.stress_sigma for c in comparisons])
     return Figures(
         n_frames=len(comparisons),
         energy_rmse_mev_per_atom=_rms(energy),
@@ -120,6 +122,7 @@ def _figures(comparisons: list[Comparison]) -> Figures:
         stress_mae_ev_per_ang3=_mean(abs(stress)),
         energy_rms_z=_rms(energy_z),
         forces_rms_z=_rms(forces_z),
+        stress_rms_z=_rms(stress_z),
         forces_coverage_95=_mean((abs(forces_z) < NORMAL_95).astype(np.float64)),
     )
 

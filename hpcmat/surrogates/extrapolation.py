@@ -2,12 +2,15 @@ r"""Whether a structure lies outside of what a potential was trained on.
 
 Several scores, larger is stranger: from the posterior, the epistemic standard deviation of forces √(x S xᵀ) and of the
 energy per atom √(e S eᵀ), e the mean of the site rows; from the site rows b alone, their leverage √(b S bᵀ), their
-Mahalanobis distance to the training sites in principal components, and the distance to the nearest of them.
+Mahalanobis distance to the training sites in principal components, the distance to the nearest of them, and their
+local outlier factor, which compares that distance with those between the neighbours there.
 
 `extrapolation_score` joins the two that miss different things: the largest force σ sees single atoms that are unlike
 all others (a melt among crystals), the energy σ sees structures all of whose atoms are slightly off (another volume,
 another coordination) and which no force betrays. Each is divided by what 95 % of the training structures stay below,
-and the larger counts: 1 is the edge of the training set.
+and the larger counts: 1 is the edge of the training set. With the outlier factor as a third, vacancies among hot
+crystals would be found somewhat more often (`perf/bench_extrapolation.py`), at the price of keeping training sites in
+the file; surfaces, other phases and compressed cells would not.
 """
 
 from __future__ import annotations
@@ -40,6 +43,10 @@ NEAREST_COMPONENTS = 20
 """Principal components in which the nearest training site is looked for: more drown in noise."""
 MOST_SITES = 3000
 """Training sites, chosen at random, among which it is looked for."""
+NOT_ZERO = 1e-9
+"""Standard deviations: least distance between sites that are copies of each other."""
+OUTLIER_NEIGHBORS = 6
+"""Nearest training sites that the local outlier factor compares with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,21 @@ class SiteDistribution:
     def to_nearest(self, sites: Floats) -> Floats:
         """Distance (n,) to the nearest training site."""
         return np.asarray(self.nearest.query(self.project(sites)[:, :NEAREST_COMPONENTS])[0], dtype=np.float64)
+
+    def outlier_factor(self, sites: Floats) -> Floats:
+        """Local outlier factor (n,) (Breunig et al., SIGMOD 2000): 1 for a site as close to others as they are."""
+        k = min(OUTLIER_NEIGHBORS, self.nearest.n - 1)
+        found, index = self._nearest(self.nearest.data, k + 1)
+        core = found[:, -1]
+        density = 1.0 / (np.maximum(core[index[:, 1:]], found[:, 1:]).mean(axis=1) + NOT_ZERO)
+        found, index = self._nearest(self.project(sites)[:, :NEAREST_COMPONENTS], k)
+        factor: Floats = density[index].mean(axis=1) * (np.maximum(core[index], found).mean(axis=1) + NOT_ZERO)
+        return factor
+
+    def _nearest(self, points: Floats, k: int) -> tuple[Floats, NDArray[np.int64]]:
+        """Distances (n, k) to the nearest training sites and their numbers."""
+        found, index = self.nearest.query(points, k=range(1, k + 1))
+        return np.asarray(found, dtype=np.float64), np.asarray(index, dtype=np.int64)
 
 
 def posterior_scores(potential: Potential, design: Design) -> PosteriorScores:

@@ -19,10 +19,10 @@ from hpcmat.surrogates.ace import AceBasis, AceSettings, basis_for
 from hpcmat.surrogates.communicator import SERIAL, Communicator
 from hpcmat.surrogates.evidence import Prior
 from hpcmat.surrogates.extrapolation import left_out_limits
-from hpcmat.surrogates.force_noise import FEWEST_STRUCTURES, ForceNoise, fit_force_noise
+from hpcmat.surrogates.label_noise import fit_label_noise
 from hpcmat.surrogates.label_rows import LabelRows
 from hpcmat.surrogates.model_file import ModelMetadata
-from hpcmat.surrogates.outliers import SoundFit, fit_sound
+from hpcmat.surrogates.outliers import fit_sound
 from hpcmat.surrogates.posterior import Posterior
 from hpcmat.surrogates.potential import Potential
 
@@ -88,21 +88,9 @@ def fit_potential(
         covariance_factor=posterior.factor,
         noise=posterior.noise,
         metadata=metadata,
-        force_noise=_force_noise(sound),
+        label_noise=fit_label_noise(sound.fitted, frozenset(s.structure for s in sound.telling), full.noise),
     )
     return Fit(potential, posterior, tuple(d.label for d in sound.dropped), tuple(d.reason for d in sound.dropped))
-
-
-def _force_noise(fit: SoundFit) -> ForceNoise | None:
-    """Noise of forces by their epistemic variance, from what is left out; None where there is too little."""
-    if len(fit.telling) < FEWEST_STRUCTURES:
-        return None
-    forces = [score.kind == 1 for score in fit.telling]
-    pairs = list(zip(fit.telling, forces, strict=True))
-    residuals = np.concatenate([(s.residual * s.sigma)[mine] for s, mine in pairs]).reshape(-1, 3)
-    variance = np.concatenate([(s.variance * s.sigma**2)[mine] for s, mine in pairs]).reshape(-1, 3).mean(axis=1)
-    structure = np.concatenate([np.full(mine.sum() // 3, s.structure) for s, mine in pairs])
-    return fit_force_noise(residuals, variance, structure, float(fit.posterior.noise[1]))
 
 
 def rows_of(

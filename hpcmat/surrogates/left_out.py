@@ -85,19 +85,23 @@ def calibrated_noise(scores: list[LeftOut]) -> Floats:
         mine = kind == number
         if mine.any():
             unit = float(sigma[mine].mean())
-            noise[number] = unit * np.sqrt(_calibrating_variance(square[mine], variance[mine]))
+            noise[number] = unit * calibrating_deviation(square[mine], variance[mine])
     return noise
 
 
-def _calibrating_variance(square: Floats, variance: Floats) -> float:
-    """Noise variance s with Σ r² / (v + s) + c / s = n + c, in units of the target error.
+def calibrating_deviation(square: Floats, variance: Floats) -> float:
+    """√s of the noise variance s with Σ r² / (v + s) + c / s = n + c, in the unit in which 1 is expected.
 
-    The c pseudo-rows have the target error and no epistemic variance: s stays near 1 with few rows, and above 0 where
+    The c pseudo-rows have a residual of 1 and no epistemic variance: s stays near 1 with few rows, and above 0 where
     the epistemic variance alone explains the residuals. The left side falls with s, so bisection finds the root.
+
+    Parameters
+    ----------
+    square, variance : (n,) squared residuals and their epistemic variances.
     """
     low, high = 1e-12, PSEUDO_COUNT + float(square.sum()) + 1.0
     for _ in range(100):
         middle = np.sqrt(low * high)
         excess = np.sum(square / (variance + middle)) + PSEUDO_COUNT / middle - len(square) - PSEUDO_COUNT
         low, high = (middle, high) if excess > 0 else (low, middle)
-    return float(np.sqrt(low * high))
+    return float((low * high) ** 0.25)

@@ -17,13 +17,18 @@ from hpcmat.errors import StorageError, VersionError
 from hpcmat.records import decode, encode
 from hpcmat.store.atomic import write_bytes
 from hpcmat.surrogates.ace import AceSettings, count_features, mixing_shape
-from hpcmat.surrogates.force_noise import ForceNoise
+from hpcmat.surrogates.graded_noise import GradedNoise, Term
+from hpcmat.surrogates.label_noise import LabelNoise, constant_noise
 
 Floats = NDArray[np.float64]
 
 FORMAT = "hpcmat-ace"
 FORMAT_VERSION = 1
 """Version of the file; a reader refuses newer ones."""
+
+
+NOISE_KINDS = ("energy", "forces", "stress")
+"""In the order of the constant noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +89,8 @@ class ModelArrays:
     covariance_factor: Floats
     noise: Floats
     """(3,) energy eV/atom, forces eV/Å, stress eV/Å³."""
-    force_noise: ForceNoise | None = None
-    """Kept as two arrays more; a reader that does not know them takes the noise of forces to be constant."""
+    label_noise: LabelNoise | None = None
+    """Kept as three arrays more for each kind; a reader that does not know them takes the noise to be constant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,7 @@ def write_model(path: Path, settings: AceSettings, arrays: ModelArrays, metadata
         covariance_factor=arrays.covariance_factor,
         noise=arrays.noise,
         allow_pickle=False,
-        **_force_noise_arrays(arrays.force_noise),
+        **_noise_arrays(arrays.label_noise),
     )
     write_bytes(path, buffer.getvalue())
 
@@ -127,22 +132,49 @@ def read_model(path: Path) -> tuple[AceSettings, ModelArrays, ModelMetadata]:
         raise _damaged(path, f"array {error.args[0]!r} is missing") from error
     arrays = ModelArrays(*plain)
     _check_arrays(path, arrays, header.settings)
-    arrays = replace(arrays, force_noise=_read_force_noise(path, contents, float(arrays.noise[1])))
+    arrays = replace(arrays, label_noise=_read_noise(path, contents, arrays.noise))
     return header.settings, arrays, header.metadata
 
 
-def _force_noise_arrays(noise: ForceNoise | None) -> dict[str, Floats]:
-    return {} if noise is None else {"force_noise_knots": noise.knots, "force_noise_values": noise.values}
+def _noise_arrays(noise: LabelNoise | None) -> dict[str, NDArray[Any]]:
+    """Of each kind: knots and values of all terms on end, and the number of knots of each."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for kind, graded in zip(NOISE_KINDS, noise.kinds, strict=True) if noise else ():
+        terms = graded.terms
+        arrays[f"{kind}_noise_knots"] = np.concatenate([np.empty(0), *(term.knots for term in terms)])
+        arrays[f"{kind}_noise_values"] = np.concatenate([np.empty(0), *(term.values for term in terms)])
+        arrays[f"{kind}_noise_terms"] = np.array([len(term.knots) for term in terms], dtype=np.int64)
+    return arrays
 
 
-def _read_force_noise(path: Path, contents: dict[str, NDArray[Any]], constant: float) -> ForceNoise | None:
+def _read_noise(path: Path, contents: dict[str, NDArray[Any]], constants: Floats) -> LabelNoise | None:
+    if "forces_noise_knots" in contents:
+        kinds = [
+            _read_terms(path, contents, f"{kind}_noise", float(c))
+            for kind, c in zip(NOISE_KINDS, constants, strict=True)
+        ]
+        return LabelNoise(constants, *kinds)
     if "force_noise_knots" not in contents:
         return None
-    knots, values = contents["force_noise_knots"], contents.get("force_noise_values", np.empty(0))
-    fits = knots.ndim == 1 and knots.shape == values.shape and len(knots) != 1
-    if not fits or not (np.isfinite(knots).all() and np.isfinite(values).all() and (np.diff(knots) > 0).all()):
-        raise _damaged(path, "its noise of forces is not a function")
-    return ForceNoise(constant, knots, values)
+    # Files from when only the noise of forces was graded, by one argument.
+    single = contents | {"force_noise_terms": np.array([len(contents["force_noise_knots"])])}
+    return replace(constant_noise(constants), forces=_read_terms(path, single, "force_noise", float(constants[1])))
+
+
+def _read_terms(path: Path, contents: dict[str, NDArray[Any]], name: str, constant: float) -> GradedNoise:
+    try:
+        knots, values, counts = (contents[f"{name}_{part}"] for part in ("knots", "values", "terms"))
+    except KeyError as error:
+        raise _damaged(path, f"array {error.args[0]!r} is missing") from error
+    if knots.ndim != 1 or knots.shape != values.shape or counts.sum() != len(knots):
+        raise _damaged(path, "its noise is not a function")
+    ends = np.cumsum(counts)[:-1].astype(int)
+    terms = tuple(Term(k, v) for k, v in zip(np.split(knots, ends), np.split(values, ends), strict=True) if len(k))
+    for term in terms:
+        finite = np.isfinite(term.knots).all() and np.isfinite(term.values).all()
+        if len(term.knots) < 2 or not finite or (np.diff(term.knots) <= 0).any():
+            raise _damaged(path, "its noise is not a function")
+    return GradedNoise(constant, terms)
 
 
 def _read_header(path: Path, contents: dict[str, NDArray[np.generic]]) -> _Header:

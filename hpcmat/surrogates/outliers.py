@@ -59,6 +59,11 @@ class SoundFit:
     dropped: tuple[Dropped, ...] = ()
 
     @property
+    def fitted(self) -> tuple[LeftOut, ...]:
+        """What was not dropped."""
+        return tuple(score for score in self.scores if self.rows.included[score.structure])
+
+    @property
     def telling(self) -> tuple[LeftOut, ...]:
         """What tells how wrong predictions of new structures are: labels that were fitted, by a basis new to them."""
         honest = self.rows.included & self.rows.telling

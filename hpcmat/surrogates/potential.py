@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hpcmat.records import Structure
 from hpcmat.surrogates.ace import AceBasis, AceSettings, Design, cell_volume
-from hpcmat.surrogates.force_noise import ForceNoise
+from hpcmat.surrogates.label_noise import Epistemic, LabelNoise, constant_noise
 from hpcmat.surrogates.model_file import ModelArrays, ModelMetadata, read_model, write_model
 from hpcmat_kernels.ace import Coefficients, evaluate, evaluate_committee, split_coefficients
 
@@ -39,6 +39,18 @@ class Prediction:
     """(n,) eV"""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Variances:
+    """Total variances of what the potential says of one structure."""
+
+    energy: float
+    """(eV/atom)²"""
+    forces: Floats
+    """(n, 3) (eV/Å)²"""
+    stress: Floats
+    """(6,) (eV/Å³)²; empty for a cell without volume."""
+
+
 @dataclass(frozen=True, eq=False)
 class Potential:
     """A fitted potential; evaluate it with `predict`, keep it with `save`."""
@@ -53,12 +65,12 @@ class Potential:
     noise: Floats
     """(3,) standard deviations of energy eV/atom, force component eV/Å, stress component eV/Å³."""
     metadata: ModelMetadata
-    force_noise: ForceNoise | None = None
-    """Noise of forces atom by atom; None where it is `noise[1]` for all."""
+    label_noise: LabelNoise | None = None
+    """Noise structure by structure and atom by atom; None where it is `noise` for all."""
 
     def save(self, path: Path) -> None:
         """Write one file, whole or not at all; raises StorageError."""
-        arrays = ModelArrays(self.mixing, self.coefficients, self.covariance_factor, self.noise, self.force_noise)
+        arrays = ModelArrays(self.mixing, self.coefficients, self.covariance_factor, self.noise, self.label_noise)
         write_model(path, self.settings, arrays, self.metadata)
 
     @classmethod
@@ -74,21 +86,21 @@ class Potential:
         """
         settings, arrays, metadata = read_model(path)
         factor, noise = arrays.covariance_factor, arrays.noise
-        return cls(settings, arrays.mixing, arrays.coefficients, factor, noise, metadata, arrays.force_noise)
+        return cls(settings, arrays.mixing, arrays.coefficients, factor, noise, metadata, arrays.label_noise)
 
     @property
     def noise_energy(self) -> float:
-        """Noise of the energy, eV/atom."""
+        """Noise of the energy, eV/atom; one for all structures, also where `label_noise` says more."""
         return float(self.noise[0])
 
     @property
     def noise_forces(self) -> float:
-        """Noise of a force component, eV/Å; one for all atoms, also where `force_noise` says more."""
+        """Noise of a force component, eV/Å; one for all atoms, also where `label_noise` says more."""
         return float(self.noise[1])
 
     @property
     def noise_stress(self) -> float:
-        """Noise of a stress component, eV/Å³."""
+        """Noise of a stress component, eV/Å³; one for all structures, also where `label_noise` says more."""
         return float(self.noise[2])
 
     @cached_property
@@ -120,7 +132,7 @@ class Potential:
 
     def energy_sigma_of(self, design: Design) -> float:
         """As `energy_sigma`, from rows already at hand."""
-        return float(np.sqrt(self._variance(design.energy) + (self.noise_energy * len(design.site)) ** 2))
+        return float(np.sqrt(self.variances_of(design).energy)) * len(design.site)
 
     def force_sigma(self, structure: Structure) -> Floats:
         """Total standard deviation per atom (n,) eV/Å: root mean square over the three components."""
@@ -134,10 +146,19 @@ class Potential:
 
     def force_variance_of(self, design: Design) -> Floats:
         """Total variance of each force component (n, 3) (eV/Å)²."""
-        epistemic = self.epistemic_force_variance_of(design)
-        if self.force_noise is None:
-            return epistemic + self.noise_forces**2
-        return epistemic + self.force_noise.variance(epistemic.mean(axis=1))[:, None]
+        return self.variances_of(design).forces
+
+    def variances_of(self, design: Design) -> Variances:
+        """Total variances of energy, forces and stress."""
+        forces, stress = self.epistemic_force_variance_of(design), self._variance(design.stress)
+        energy = float(self._variance(design.energy)) / len(design.site) ** 2
+        epistemic = Epistemic(energy, forces.mean(axis=1), float(stress.mean()) if len(stress) else 0.0)
+        noise = self.label_noise or constant_noise(self.noise)
+        return Variances(
+            energy=energy + noise.energy_variance(epistemic),
+            forces=forces + noise.force_variance(epistemic)[:, None],
+            stress=stress + noise.stress_variance(epistemic),
+        )
 
     def epistemic_force_variance_of(self, design: Design) -> Floats:
         """Variance of each force component (n, 3) (eV/Å)² from the coefficients alone."""

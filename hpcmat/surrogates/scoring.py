@@ -62,6 +62,8 @@ class Comparison:
     """Label, predicted, sigma: (3n,) eV/Å; (0,) where the label has no forces."""
     stress_error: Floats
     """(6,) eV/Å³ with the offset of the labels taken off, or empty."""
+    stress_sigma: Floats
+    """(6,) eV/Å³, or empty"""
 
     def score(self) -> FrameScore:
         """Figures of this label, which has forces."""
@@ -85,7 +87,8 @@ def compare(potential: Potential, key: str, label: Label) -> Comparison:
     n = len(label.structure)
     labelled = np.ravel(label.forces)
     rows = design.forces[: len(labelled)]
-    sigma = np.sqrt(potential.force_variance_of(design)).ravel()[: len(labelled)]
+    variances = potential.variances_of(design)
+    sigma = np.sqrt(variances.forces).ravel()[: len(labelled)]
     energy = float(design.energy @ potential.coefficients)
     has_stress = len(label.stress) and len(design.stress)
     offset = potential.metadata.stress_offset_ev * unit_stress_offset(label.structure)
@@ -93,9 +96,10 @@ def compare(potential: Potential, key: str, label: Label) -> Comparison:
     return Comparison(
         key=key,
         n_atoms=n,
-        energy=(label.energy / n, energy / n, potential.energy_sigma_of(design) / n),
+        energy=(label.energy / n, energy / n, float(np.sqrt(variances.energy))),
         forces=(labelled, rows @ potential.coefficients, sigma),
         stress_error=stress,
+        stress_sigma=np.sqrt(variances.stress[: len(stress)]),
     )
 
 

@@ -1,9 +1,11 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from hpcmat.report.data import report_data
 from hpcmat.report.findings import findings
+from hpcmat.report.learning import conformal_95
 from hpcmat.report.schema import Calibration
 
 
@@ -23,6 +25,21 @@ def test_overconfident_error_bars_are_a_warning_with_the_factor(report):
     # Negative control: the same rms z with an interval that includes 1 proves nothing.
     unsure = replace(bad, rms_z_interval=(0.7, 2.2))
     assert "Error bars too small on validation frames" not in titles(replace(report, calibration=(unsure,)))
+
+
+def test_conformal_factor_holds_whatever_the_distribution():
+    rng = np.random.default_rng(0)
+    frames = np.exp(1.5 * rng.normal(size=(400, 30)))
+    held = [new <= conformal_95(list(others)) ** 2 for *others, new in frames]
+    assert 0.93 <= np.mean(held) < 1.0
+    # Negative control: the interval of a normal distribution does not hold.
+    assert np.mean(frames[:, -1] <= 1.96**2) < 0.85
+    assert conformal_95([1.0] * 18) is None and conformal_95([1.0] * 19) == pytest.approx(1.0)
+
+
+def test_report_shows_the_conformal_factor(report):
+    for row in report.calibration:
+        assert (row.conformal_95 is None) == (row.frames < 19)
 
 
 def test_missed_target_is_a_problem_once_the_campaign_is_complete(report):

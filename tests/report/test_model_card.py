@@ -30,7 +30,7 @@ from hpcmat.surrogates.ace import AceSettings
 from hpcmat.surrogates.calculator import structure_of
 from hpcmat.surrogates.calibration import calibration_of
 from hpcmat.surrogates.elastic import ElasticConstants
-from hpcmat.surrogates.extrapolation import ExtrapolationLimits
+from hpcmat.surrogates.extrapolation import ExtrapolationLimits, score_structure
 from hpcmat.surrogates.fitting import fit_potential
 from hpcmat.surrogates.scoring import Comparison
 
@@ -105,13 +105,22 @@ def _off():
     return off
 
 
+def test_frames_are_scored_where_there_are_limits(potential):
+    frames, limits = [labelled(seed) for seed in (20, 21)], ExtrapolationLimits(0.1, 0.002)
+    scores = [frame.score for frame in judge(potential, frames, limits)]
+    assert scores == [score_structure(potential, label.structure, limits) for _, label in frames]
+    assert [frame.score for frame in judge(potential, frames)] == [None, None]
+
+
 def made_up(sigma_scale, n=40):
     """A frame whose errors are Gaussian of size 0.1 and whose bars are `sigma_scale` times that."""
     rng = np.random.default_rng(0)
     label = rng.normal(size=3 * n)
     predicted = label + 0.1 * rng.normal(size=3 * n)
     sigma = np.full(3 * n, 0.1 * sigma_scale)
-    return JudgedFrame("made up", Comparison("k", n, (0.0, 0.001, 0.001), (label, predicted, sigma), np.empty(0)), 20.0)
+    return JudgedFrame(
+        "made up", Comparison("k", n, (0.0, 0.001, 0.001), (label, predicted, sigma), np.empty(0), np.empty(0)), 20.0
+    )
 
 
 def test_card_shows_every_number_that_was_given(potential, card, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hpcmat.errors import InputError
-from hpcmat.surrogates.calibration import calibrate, calibration, conformal_factor, rank_correlation
+from hpcmat.surrogates.calibration import calibrate, calibration, conformal_factor, rank_ceiling, rank_correlation
 
 
 def errors(scale=1.0, seed=0, n=40000):
@@ -55,6 +55,35 @@ def test_rank_correlation_reaches_what_is_attainable_when_sigma_is_right():
     assert rank_correlation(error, np.ones_like(error)).observed == 0.0
 
 
+def test_standard_errors_know_that_rows_of_a_structure_hang_together():
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(200):
+        scale = np.repeat(np.exp(0.5 * rng.normal(size=30)), 40)
+        found.append(calibration(scale * rng.normal(size=1200), np.ones(1200), np.repeat(np.arange(30), 40)))
+    spread = np.std([f.rms_z for f in found])
+    assert np.mean([f.rms_z_error for f in found]) == pytest.approx(spread, rel=0.2)
+    assert np.mean([f.coverage_95_error for f in found]) == pytest.approx(
+        np.std([f.coverage_95 for f in found]), rel=0.2
+    )
+    # Negative control: counting each row for itself promises too much.
+    alone = calibration(scale * rng.normal(size=1200), np.ones(1200), np.arange(1200))
+    assert alone.rms_z_error < 0.5 * spread
+    assert np.isinf(calibration([1.0, 2.0], [1.0, 1.0], [0, 0]).rms_z_error)
+
+
+@pytest.mark.parametrize("spread", [0.2, 0.8])
+def test_ceiling_of_the_rank_correlation_is_found_without_knowing_sigma(spread):
+    rng = np.random.default_rng(0)
+    sigma = np.exp(spread * rng.normal(size=(5000, 1))) * np.ones(3)
+    error = sigma * rng.normal(size=sigma.shape)
+    assert rank_ceiling(error) == pytest.approx(rank_correlation(error, sigma).observed, abs=0.04)
+    # What is known of σ does not change it, and it reaches 1 where errors are not random.
+    assert rank_correlation(error, np.ones_like(error)).ceiling == rank_ceiling(error)
+    assert rank_ceiling(np.exp(6 * rng.normal(size=(5000, 1))) * np.ones(3)) > 0.95
+    assert rank_ceiling(np.zeros((3, 3))) == 0.0
+
+
 def coverage_of_new_structures(method, n_trials=300):
     """Mean coverage of a new structure when whole structures are hard or easy, and hard ones are small."""
     rng = np.random.default_rng(1)
@@ -88,10 +117,11 @@ def test_calibration_of_a_potential(potential, test_labels):
     found = calibrate(potential, test_labels)
     assert 0.7 < found.forces.components.rms_z < 1.3
     assert found.forces.components.n == 3 * sum(len(label.structure) for label in test_labels)
-    assert found.energy.n == len(test_labels)
+    assert found.energy.n == len(test_labels) and found.stress.n == 6 * len(test_labels)
+    assert 0.5 < found.stress.rms_z < 1.5
     # Negative control: a potential that claims a tenth of its noise is caught.
     bold = replace(
-        potential, noise=potential.noise / 10, covariance_factor=potential.covariance_factor / 10, force_noise=None
+        potential, noise=potential.noise / 10, covariance_factor=potential.covariance_factor / 10, label_noise=None
     )
     assert calibrate(bold, test_labels).forces.components.rms_z > 5 * found.forces.components.rms_z
 

@@ -74,7 +74,7 @@ def test_uncertainties_are_judged(potential, dataset):
     figures = evaluate_dataset(potential, dataset).total
     assert figures.forces_rms_z == pytest.approx(rms(z))
     assert figures.forces_coverage_95 == pytest.approx(np.mean(abs(z) < 1.959964))
-    plain = replace(potential, force_noise=None)
+    plain = replace(potential, label_noise=None)
     bold = replace(plain, noise=1e-3 * plain.noise, covariance_factor=1e-3 * plain.covariance_factor)
     expected = 1e3 * evaluate_dataset(plain, dataset).total.forces_rms_z
     assert evaluate_dataset(bold, dataset).total.forces_rms_z == pytest.approx(expected)

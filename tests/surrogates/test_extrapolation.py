@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase.build import bulk, surface
 from numpy.testing import assert_allclose
+from scipy.spatial import KDTree
 
 from hpcmat.errors import InputError
 from hpcmat.surrogates.calculator import structure_of
@@ -74,7 +75,7 @@ def test_scores_agree_with_the_potential(potential, structure):
     scores = posterior_scores(potential, potential.design(structure))
     sigma = potential.epistemic_force_sigma(structure)
     assert_allclose([scores.force_max, scores.force_mean], [sigma.max(), sigma.mean()])
-    noiseless = replace(potential, noise=np.zeros(3))
+    noiseless = replace(potential, noise=np.zeros(3), label_noise=None)
     assert scores.energy == pytest.approx(noiseless.energy_sigma(structure) / len(structure))
     # What is known better by half is half as strange.
     half = replace(potential, covariance_factor=potential.covariance_factor / 2)
@@ -96,6 +97,18 @@ def test_strange_sites_are_far(potential, designs, test_labels, kind):
     familiar = potential.design(test_labels[0].structure).site
     for distance in (found.mahalanobis, found.to_nearest):
         assert distance(strange).max() > 1.5 * distance(familiar).max()
+
+
+def test_local_outlier_factor(potential, designs, test_labels):
+    found = site_distribution(designs)
+    sites = np.concatenate([design.site for design in designs])
+    assert np.median(found.outlier_factor(sites)) == pytest.approx(1.0, abs=0.1)
+    # A site of another phase is far from sites that are close to each other.
+    strange = found.outlier_factor(potential.design(outside("other phase", 0)).site)
+    assert strange.min() > 2.0 > found.outlier_factor(potential.design(test_labels[0].structure).site).max()
+    # Unlike a distance, it does not change with the unit of all lengths.
+    wider = replace(found, scale=found.scale / 3, nearest=KDTree(3 * found.nearest.data))
+    assert_allclose(wider.outlier_factor(sites[:20]), found.outlier_factor(sites[:20]), rtol=1e-6)
 
 
 def test_area_under_curve():

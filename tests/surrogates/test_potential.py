@@ -134,8 +134,9 @@ def test_epistemic_sigma_falls_with_data_and_grows_far_away(train_labels, potent
     assert potential.epistemic_force_sigma(hot).max() > 3 * potential.epistemic_force_sigma(structure).max()
     total = potential.force_sigma(structure)
     epistemic = potential.epistemic_force_sigma(structure)
-    noise = np.sqrt(potential.force_noise.variance(epistemic**2))
-    np.testing.assert_allclose(total, np.hypot(epistemic, noise))
+    constant = replace(potential, label_noise=None)
+    np.testing.assert_allclose(constant.force_sigma(structure), np.hypot(epistemic, potential.noise_forces))
+    assert (total > epistemic).all()
 
 
 def test_committee_spreads_as_the_posterior(potential, test_labels):
