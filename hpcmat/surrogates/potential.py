@@ -117,7 +117,7 @@ class Potential:
             An element is unknown, positions are not finite or atoms coincide.
         """
         species = self.basis.species(structure.symbols)
-        result = evaluate(self.basis.model, self._kernel_coefficients, self.basis.neighbors(structure), species)
+        result = evaluate(self.basis.model, self.kernel_coefficients, self.basis.neighbors(structure), species)
         volume = cell_volume(structure)
         stress = result.virial / volume if volume else np.empty(0)
         return Prediction(float(result.site_energies.sum()), result.forces, stress, result.site_energies)
@@ -171,14 +171,16 @@ class Potential:
         """
         basis = self.basis
         neighbors, species = basis.neighbors(structure), basis.species(structure.symbols)
-        return evaluate_committee(basis.model, self._committee, neighbors, species)[1]
+        return evaluate_committee(basis.model, self.committee, neighbors, species)[1]
 
     @cached_property
-    def _kernel_coefficients(self) -> Coefficients:
+    def kernel_coefficients(self) -> Coefficients:
+        """The posterior mean, cut for the kernels."""
         return split_coefficients(self.basis.model, self.coefficients)
 
     @cached_property
-    def _committee(self) -> tuple[Coefficients, ...]:
+    def committee(self) -> tuple[Coefficients, ...]:
+        """Posterior samples, cut for the kernels; the same on every machine."""
         rng = np.random.default_rng(self.settings.seed)
         draws = rng.normal(size=(COMMITTEE_SIZE, self.covariance_factor.shape[1]))
         members = self.coefficients + draws @ self.covariance_factor.T

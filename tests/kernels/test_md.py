@@ -201,6 +201,21 @@ def test_run_ends_where_the_committee_disagrees():
     assert free.reason == "finished"
 
 
+def test_run_ends_where_the_energy_is_unknown():
+    potential, (positions, cell) = ace(committee=True), fcc(2, strain=-0.08)
+    state = make_state(positions, cell, PERIODIC, MASS)
+    free = run(potential, state, Settings(2.0, stop=UncertaintyStop(10, 1e9)), 0)
+    pairs = neighbor_list(positions, cell, PERIODIC, CUTOFF)
+    members = evaluate_committee(potential.model, potential.committee, pairs, state.species)[0].sum(axis=1)
+    assert free.energy_uncertainties[0] == pytest.approx(members.std() / len(positions), rel=1e-8)
+    # A perfect crystal: all members agree that there is no force.
+    assert free.uncertainties[0] < 1e-8 < free.energy_uncertainties[0]
+    limit = 0.5 * free.energy_uncertainties[0]
+    stopped = run(potential, state, Settings(2.0, stop=UncertaintyStop(10, 1e9, limit)), 100)
+    assert (stopped.reason, stopped.state.step) == ("uncertain", 0)
+    assert run(potential, state, Settings(2.0, stop=UncertaintyStop(10, 1e9, 4 * limit)), 0).reason == "finished"
+
+
 def test_runs_repeat_and_go_on():
     settings, state = Settings(2.0, Langevin(500.0, 0.02, 11), sample_every=10), warm()
     once, again = (run(ace(), state, settings, 100) for _ in range(2))

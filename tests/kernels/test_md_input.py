@@ -85,6 +85,8 @@ CELL = CellRescaling(0.0, 0.3, 200.0)
         (Settings(1.0, None, CELL), "add one"),
         (Settings(1.0, stop=UncertaintyStop(0, 1.0)), "between checks"),
         (Settings(1.0, stop=UncertaintyStop(10, 0.0)), "limit"),
+        (Settings(1.0, stop=UncertaintyStop(10, 1.0, 0.0)), "limit of the energy"),
+        (Settings(1.0, stop=UncertaintyStop(10, 1.0, float("nan"))), "limit of the energy"),
         (Settings(1.0, stop=UncertaintyStop(10, 1.0)), "committee"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The cluster expansion in the compiled loop, with the spread of a committee's forces as its uncertainty."""
+"""The cluster expansion in the compiled loop, with the spread of a committee as its uncertainty."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numba.extending import overload
 
-from hpcmat_kernels.md.forces import add_forces, is_kind, largest_spread, prepare, species_by_place
+from hpcmat_kernels.md.forces import add_forces, is_kind, prepare, species_by_place, spreads
 from hpcmat_kernels.simd.emitter import LANES
 from hpcmat_kernels.simd.sites import arriving_pairs, evaluate_sites, gather_forces
 from hpcmat_kernels.verlet import pair_vectors, real_seconds
@@ -102,8 +102,11 @@ def _add_forces(potential: Any, work: Any, verlet: Any, points: Any, results: An
 
 
 @njit(cache=True)
-def _largest_spread(potential: Any, work: Any, verlet: Any, points: Any) -> Any:
-    """Largest root of the variances of a force, summed over its components; see `hpcmat_kernels.uncertainty`."""
+def _spreads(potential: Any, work: Any, verlet: Any, points: Any) -> Any:
+    """As `forces.spreads`.
+
+    Of a force it is the root of the variances summed over its components; see `hpcmat_kernels.uncertainty`.
+    """
     pair_vectors(verlet, points, work.vectors)
     _evaluate(potential, potential.committee, work, verlet, work.committee)
     forces, largest = work.committee[3], 0.0
@@ -117,7 +120,18 @@ def _largest_spread(potential: Any, work: Any, verlet: Any, points: Any) -> Any:
             for m in range(n_members):
                 variance += (forces[m, k, a] - mean) ** 2 / n_members
         largest = max(largest, variance)
-    return np.sqrt(largest)
+    return np.sqrt(largest), _energy_spread(work.committee[0])
+
+
+@njit(cache=True)
+def _energy_spread(site_energies: Any) -> Any:
+    """Standard deviation over the members (M, n) of the energy, over the number of atoms."""
+    n_members, n = site_energies.shape
+    totals = np.zeros(n_members)
+    for m in range(n_members):
+        for k in range(n):
+            totals[m] += site_energies[m, k]
+    return np.std(totals) / n
 
 
 @overload(prepare, strict=False)
@@ -134,8 +148,8 @@ def _overload_add_forces(potential: Any, work: Any, verlet: Any, points: Any, re
     return None
 
 
-@overload(largest_spread, strict=False)
-def _overload_largest_spread(potential: Any, work: Any, verlet: Any, points: Any) -> Any:
+@overload(spreads, strict=False)
+def _overload_spreads(potential: Any, work: Any, verlet: Any, points: Any) -> Any:
     if is_kind(potential, AceArrays):
-        return lambda potential, work, verlet, points: _largest_spread(potential, work, verlet, points)
+        return lambda potential, work, verlet, points: _spreads(potential, work, verlet, points)
     return None

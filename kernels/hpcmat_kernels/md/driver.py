@@ -11,7 +11,7 @@ import numpy as np
 from hpcmat_kernels.md.integrators import Dynamics, System
 from hpcmat_kernels.md.loop import FLOWN_APART, NO_LIST, UNCERTAIN, Log, Schedule, run_steps
 from hpcmat_kernels.md.potentials import Potential
-from hpcmat_kernels.md.settings import Settings, check_settings
+from hpcmat_kernels.md.settings import Settings, UncertaintyStop, check_settings
 from hpcmat_kernels.md.state import State, Trajectory, check_state
 from hpcmat_kernels.md.units import BOLTZMANN_EV_PER_K, FEMTOSECOND
 from hpcmat_kernels.neighbors.lists import checked_structure, failure
@@ -78,8 +78,9 @@ def _system(state: State) -> System:
 
 def _schedule(potential: Potential, settings: Settings, before: int, steps: int) -> Schedule:
     lengths = float(potential.cutoff), float(settings.skin_ang)
-    every, limit = (settings.stop.every, settings.stop.limit) if settings.stop else (0, math.inf)
-    return Schedule(int(steps), int(before), lengths, int(every), float(limit), int(settings.sample_every))
+    stop = settings.stop or UncertaintyStop(every=0, limit=math.inf)
+    limits = float(stop.limit), float(stop.energy_limit)
+    return Schedule(int(steps), int(before), lengths, int(stop.every), limits, int(settings.sample_every))
 
 
 def _dynamics(settings: Settings) -> Dynamics:
@@ -96,7 +97,7 @@ def _empty_log(n: int, frames: int) -> Log:
     vectors = (frames, n, 3)
     return Log(
         np.zeros(frames, dtype=np.int64), np.zeros(vectors), np.zeros(vectors), np.zeros((frames, 3, 3)),
-        np.zeros((frames, 2)), np.zeros(frames),
+        np.zeros((frames, 2)), np.zeros((frames, 2)),
     )  # fmt: skip
 
 
@@ -105,9 +106,9 @@ def _trajectory(state: State, system: System, log: Log, outcome: tuple[Any, ...]
     last = replace(
         state, positions=system.positions, velocities=system.velocities, cell=system.cell, step=state.step + int(done)
     )
-    energies = log.energies[:frames]
+    energies, uncertainties = log.energies[:frames], log.uncertainties[:frames]
     return Trajectory(
         last, "uncertain" if ending == UNCERTAIN else "finished", log.steps[:frames], log.positions[:frames],
-        log.velocities[:frames], log.cells[:frames], energies[:, 0], energies[:, 1], log.uncertainties[:frames],
-        int(rebuilds),
+        log.velocities[:frames], log.cells[:frames], energies[:, 0], energies[:, 1], uncertainties[:, 0],
+        uncertainties[:, 1], int(rebuilds),
     )  # fmt: skip

@@ -29,8 +29,8 @@ def add_forces(potential: Any, work: Any, verlet: Any, points: Any, results: Any
     raise NotImplementedError
 
 
-def largest_spread(potential: Any, work: Any, verlet: Any, points: Any) -> Any:
-    """Largest uncertainty of an atom, eV/Å; 0 where the potential knows none."""
+def spreads(potential: Any, work: Any, verlet: Any, points: Any) -> Any:
+    """Largest uncertainty of a force, eV/Å, and that of the energy, eV/atom; 0 where the potential knows none."""
     raise NotImplementedError
 
 

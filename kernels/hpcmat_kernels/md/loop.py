@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from hpcmat_kernels.md.forces import evaluate, largest_spread, prepare
+from hpcmat_kernels.md.forces import evaluate, prepare, spreads
 from hpcmat_kernels.md.integrators import kick, kinetic_energy, move, rescale
 from hpcmat_kernels.verlet import FINE, build, empty_points, needs_rebuild
 
@@ -27,8 +27,8 @@ class Schedule(NamedTuple):
     """Cutoff and skin, Å."""
     check_every: int
     """0 for never"""
-    limit: float
-    """eV/Å"""
+    limits: tuple[float, float]
+    """Of a force, eV/Å, and of the energy, eV/atom."""
     sample_every: int
 
 
@@ -42,6 +42,7 @@ class Log(NamedTuple):
     energies: Any
     """(f, 2) potential and kinetic"""
     uncertainties: Any
+    """(f, 2) as `forces.spreads`"""
 
 
 @njit(cache=True)
@@ -51,7 +52,8 @@ def _write(log: Any, frame: Any, step: Any, system: Any, numbers: Any) -> Any:
     log.positions[frame] = system.positions
     log.velocities[frame] = system.velocities
     log.cells[frame] = system.cell
-    log.energies[frame, 0], log.energies[frame, 1], log.uncertainties[frame] = numbers
+    log.energies[frame, 0], log.energies[frame, 1] = numbers[0], numbers[1]
+    log.uncertainties[frame, 0], log.uncertainties[frame, 1] = numbers[2], numbers[3]
     return frame + 1
 
 
@@ -65,11 +67,11 @@ def _new_list(potential: Any, system: Any, lengths: Any) -> Any:
 
 @njit(cache=True)
 def _ending(schedule: Any, numbers: Any, step: Any, n: Any) -> Any:
-    """Why the run ends here, or -1; `numbers` = (potential energy, kinetic energy, uncertainty)."""
-    energy, kinetic, spread = numbers
+    """Why the run ends here, or -1; `numbers` = (potential energy, kinetic energy, both uncertainties)."""
+    energy, kinetic, force_spread, energy_spread = numbers
     if not (kinetic < LARGEST_KINETIC_ENERGY * n and np.isfinite(energy)):
         return FLOWN_APART
-    if spread > schedule.limit:
+    if force_spread > schedule.limits[0] or energy_spread > schedule.limits[1]:
         return UNCERTAIN
     return FINISHED if step == schedule.steps else -1
 
@@ -102,12 +104,12 @@ def run_steps(potential: Any, system: Any, dynamics: Any, schedule: Any, log: An
     while True:
         if status != FINE:
             return NO_LIST, step, frames, rebuilds, status
-        energy, spread = evaluate(potential, neighbors, system, results), np.nan
+        energy, uncertainties = evaluate(potential, neighbors, system, results), (np.nan, np.nan)
         if step > 0:
             kick(system, results[0], 0.5 * dynamics.timestep)
         if schedule.check_every > 0 and step % schedule.check_every == 0:
-            spread = largest_spread(potential, neighbors[2], neighbors[0], neighbors[1])
-        numbers = (energy, kinetic_energy(system), spread)
+            uncertainties = spreads(potential, neighbors[2], neighbors[0], neighbors[1])
+        numbers = (energy, kinetic_energy(system), uncertainties[0], uncertainties[1])
         ending = _ending(schedule, numbers, step, n)
         if ending == UNCERTAIN or (ending != FLOWN_APART and step % schedule.sample_every == 0):
             frames = _write(log, frames, step, system, numbers)

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numba.extending import overload
 
-from hpcmat_kernels.md.forces import add_forces, is_kind, largest_spread, prepare
+from hpcmat_kernels.md.forces import add_forces, is_kind, prepare, spreads
 from hpcmat_kernels.pair.blocks import CHUNK, ROW, VIRIAL
 from hpcmat_kernels.pair.eam_kernel import eam_rows
 from hpcmat_kernels.pair.lj_kernel import lj_rows
@@ -82,8 +82,8 @@ def _add_embedded(potential: Any, work: Any, verlet: Any, points: Any, results: 
 
 
 @njit(cache=True)
-def _no_spread(potential: Any, work: Any, verlet: Any, points: Any) -> Any:
-    return 0.0
+def _no_spreads(potential: Any, work: Any, verlet: Any, points: Any) -> Any:
+    return 0.0, 0.0
 
 
 FORCES = {LennardJonesArrays: _add_lennard_jones, ZBLArrays: _add_zbl, EmbeddedAtomArrays: _add_embedded}
@@ -114,8 +114,8 @@ def _overload_add_forces(potential: Any, work: Any, verlet: Any, points: Any, re
     return forces and forces.py_func
 
 
-@overload(largest_spread, strict=False)
-def _overload_largest_spread(potential: Any, work: Any, verlet: Any, points: Any) -> Any:
+@overload(spreads, strict=False)
+def _overload_spreads(potential: Any, work: Any, verlet: Any, points: Any) -> Any:
     if is_kind(potential, SumArrays):
-        return lambda potential, work, verlet, points: largest_spread(potential.first, work[0], verlet, points)
-    return _no_spread.py_func if _forces_of(potential) else None
+        return lambda potential, work, verlet, points: spreads(potential.first, work[0], verlet, points)
+    return _no_spreads.py_func if _forces_of(potential) else None

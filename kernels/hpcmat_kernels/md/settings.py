@@ -32,13 +32,17 @@ class CellRescaling:
 class UncertaintyStop:
     """End of a run where the potential is asked what it does not know.
 
-    The measure is the largest spread of a force over the committee, `uncertainty.force_spread`.
+    One measure is the largest spread of a force over the committee, `uncertainty.force_spread`, which sees single atoms
+    that are unlike all others. The other is the standard deviation of the energy over the committee, which sees
+    crystals under pressure or tension: their forces vanish by symmetry in every member.
     """
 
     every: int
     """Steps between checks; each costs a pass of the committee."""
     limit: float
     """eV/Å"""
+    energy_limit: float = math.inf
+    """eV/atom; infinite where energies are not watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ def check_settings(settings: Settings, periodic: bool) -> None:
     if settings.stop is not None:
         _positive("number of steps between checks", settings.stop.every)
         _positive("limit of the uncertainty (eV/Å)", settings.stop.limit)
+        if not settings.stop.energy_limit > 0:
+            raise ValueError(f"The limit of the energy must be positive, not {settings.stop.energy_limit}: correct it.")
 
 
 def _check_bath(bath: Langevin) -> None:

@@ -95,7 +95,7 @@ class Trajectory:
     state: State
     """After the last step."""
     reason: Reason
-    """"uncertain" where an atom passed the limit: the last frame is that of the step where it did."""
+    """"uncertain" where a limit was passed: the last frame is that of the step where it was."""
     steps: Ints
     """(f,) steps of the frames, counted from the beginning of this run; the first is 0."""
     positions: Floats
@@ -110,6 +110,8 @@ class Trajectory:
     """(f,) eV"""
     uncertainties: Floats
     """(f,) eV/Å, the largest of an atom; not a number where it was not checked at that very step."""
+    energy_uncertainties: Floats
+    """(f,) eV/atom; not a number where it was not checked at that very step."""
     rebuilds: int
     """How often the neighbours were searched again."""
 
