@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hpcmat.dispatch.batch.request import AllocationRequest, account_of, batch_of, choose_queue, clock
@@ -114,6 +114,12 @@ def drain_margin_s(walltime_s: int) -> int:
 
 def _named(ask: Ask, option: str) -> list[str]:
     return [] if ask.queue.name == "default" else [option.format(ask.queue.name)]
+
+
+def drain_time(environment: Mapping[str, str]) -> float | None:
+    """When a driver begins nothing more, seconds since the epoch; None outside the allocations of our scripts."""
+    text = environment.get(DRAIN_VARIABLE, "")
+    return float(text) if text.isdigit() else None
 
 
 def slurm_directives(ask: Ask) -> list[str]:

@@ -51,7 +51,9 @@ def test_other_lines_of_pjwait_are_garbled(line):
 
 def test_rows_of_pjstat_by_the_names_of_the_header():
     found = listed(
-        "H,RSCGRP,JOB_ID,JOB_NAME,ST,START_DATE\n,small,2927,jobA,RUN,11/17 09:01:41\n,small,29[1],b,QUE,(11/17 09:01)\n"
+        "H,RSCGRP,JOB_ID,JOB_NAME,ST,START_DATE\n"
+        ",small,2927,jobA,RUN,11/17 09:01:41\n"
+        ",small,29[1],b,QUE,(11/17 09:01)\n"
     )
     assert {job: row.state for job, row in found.items()} == {"2927": "RUN", "29[1]": "QUE"}
     ended = listed(HEADER + ",7,CCL,0,9,18,ANOTHER JOB STARTED\n,8,RJT,-,-,-,GATE CHECK\n,9,ERR,-,-,-,-\n")
@@ -77,7 +79,7 @@ def test_other_answers_of_pjstat_are_garbled(output):
 
 
 def test_every_documented_state_and_code_is_known():
-    states = "ACC QUE RNA HLD SPP SPD RNP RUN RNE RNO RSM EXT CCL ERR RJT".split()
+    states = ["ACC", "QUE", "RNA", "HLD", "SPP", "SPD", "RNP", "RUN", "RNE", "RNO", "RSM", "EXT", "CCL", "ERR", "RJT"]
     assert sorted([*STATES, *ENDED]) == sorted(states)
     codes = [1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 16, 18, *range(20, 24), *range(25, 31), 100, 120, 140, 160, 180]
     assert sorted(code for code in END_CODES if code > 0) == [code for code in codes if code != 24]

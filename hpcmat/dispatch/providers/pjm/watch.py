@@ -49,12 +49,15 @@ class JobWatch:
         if not self.jobs[job].ended:
             self.jobs[job] = Watched(JobState.CANCELLED)
 
-    def refresh(self) -> None:
-        """Ask once: `pjwait` for ends, then `pjstat` for what goes on and for jobs that `pjwait` keeps silent about."""
+    def refresh(self) -> bool:
+        """Ask once: `pjwait` for ends, then `pjstat` for what goes on and for jobs that `pjwait` keeps silent about.
+
+        False where there was no clear answer; then nothing has changed.
+        """
         still = [job for job, known in self.jobs.items() if not known.ended]
         told = _ask(self._commands.wait, still)
         if told is None:
-            return
+            return not still
         ended = [job for job in still if job in told and told[job].end is not None]
         for job in ended:
             self._set_end(job, told[job].end)
@@ -63,6 +66,7 @@ class JobWatch:
                 self.jobs[job] = Watched(JobState.HELD)
         self._look_at_active([job for job in still if job in told and told[job].end is None and not told[job].held])
         self._look_at_history([job for job in still if job not in told], ended)
+        return True
 
     def _look_at_active(self, jobs: list[str]) -> None:
         for job, row in (_ask(self._commands.active, jobs) or {}).items():
