@@ -44,7 +44,7 @@ class Login:
     """A user's shell on the login node."""
 
     def __init__(self, root, slurm):
-        self.trial = Trial(root, labels=14)
+        self.trial = Trial(root, labels=20)
         self.root, self.environment = root, slurm.environment
 
     def site(self, setup="true", options="[]", queue="default"):
@@ -73,8 +73,10 @@ def test_campaign_is_drained_and_completed_by_its_successor(login, slurm):
     """The first allocation is told to drain once it has an exploration to show; nothing is lost or done twice."""
     drain = f"[ -e {login.root}/once ] || export HPCMAT_DRAIN_AT=1; touch {login.root}/once"
     login.site(setup=drain)
-    code, (first,) = login.submit()
-    assert code == 0
+    code, answer = login.submit()
+    assert code == 0, answer
+    (first,) = answer
+
     slurm.await_jobs()
     submissions = read_ledger(login.trial.folder).submissions
     assert [known.after for known in submissions] == ["", first["job"]]

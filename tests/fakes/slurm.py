@@ -75,7 +75,7 @@ class Slurm:
             self.await_jobs()
         for pid in [file.read_text().strip() for file in (self.root / "run").glob("*.pid")]:
             subprocess.run(["kill", pid], check=False)
-            subprocess.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=True)
+            subprocess.run(["tail", f"--pid={pid}", "--sleep-interval=0.1", "-f", "/dev/null"], check=True)
 
     def states(self):
         """State of each job by its id."""
