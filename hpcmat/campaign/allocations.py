@@ -26,6 +26,8 @@ from hpcmat.store.atomic import make_folder, write_text
 from hpcmat.units import SECONDS_PER_HOUR
 
 _log = logging.getLogger(__name__)
+_LOOKED_AT = 8
+"""Of a long chain only the newest allocations can stand; each look is a command of the scheduler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ def read_ledger(folder: CampaignFolder) -> Ledger:
 
 def standing(folder: CampaignFolder) -> list[tuple[Submission, State]]:
     """Allocations that have not ended, as far as their scheduler says."""
-    states = [(known, scheduler.state_of(known)) for known in read_ledger(folder).submissions]
+    states = [(known, scheduler.state_of(known)) for known in read_ledger(folder).submissions[-_LOOKED_AT:]]
     return [(known, state) for known, state in states if state != "ended"]
 
 
