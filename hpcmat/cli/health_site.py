@@ -28,7 +28,13 @@ _LAUNCHERS = {
     "srun": ("srun",),
     "fujitsu": ("mpiexec",),
 }
-_PROGRAM = "from mpi4py import MPI; print('world', MPI.COMM_WORLD.size, flush=True)"
+_PROGRAM = """\
+from mpi4py import MPI
+sizes = MPI.COMM_WORLD.gather(MPI.COMM_WORLD.size)
+if sizes is not None:
+    print("world", *sizes, flush=True)
+"""
+"""One line of one rank: lines of several would mix."""
 
 
 def examine_site(site: Site, folder: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -92,7 +98,7 @@ def check_world(site: Site, environment: Mapping[str, str]) -> Finding:
     except subprocess.TimeoutExpired:
         return Finding("MPI world", "fail", f"no answer within {MPI_SECONDS} s", "use the MPI library of the site")
     worlds = [line for line in answer.stdout.splitlines() if line.startswith("world ")]
-    if worlds == [f"world {WORLD}"] * WORLD:
+    if worlds == [f"world {WORLD} {WORLD}"]:
         return Finding("MPI world", "ok", f"{WORLD} ranks find each other")
     reason = ", ".join(worlds) or (answer.stderr.strip().splitlines() or ["no output"])[-1]
     remedy = "mpi4py must be built with the library of the launcher: pip install --no-binary mpi4py mpi4py"

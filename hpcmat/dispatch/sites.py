@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,19 +55,19 @@ def known_sites() -> dict[str, Path]:
 
 
 def describe_machine(site: Site) -> Machine:
-    """Numbers for one node of a site; this machine is asked where the file says `auto` and the site is this machine.
+    """Numbers for one node of a site. Where the file says `auto`, this machine is asked if it is the site, else Slurm.
 
     Raises
     ------
     InputError
-        One worker needs more cores than the node has, or a number of another machine is not in its file.
+        One worker needs more cores than the node has, or a number of another machine is not to be had.
     """
-    return Machine(
-        _workers(site, cores := _cores(site)),
-        site.cores_per_worker,
-        cores,
-        _number_of(site, "memory_gib", total_memory_gib) if site.memory_gib == "auto" else site.memory_gib,
-    )
+    cores, memory = site.cores_per_node, site.memory_gib
+    if cores == "auto" or memory == "auto":
+        told_cores, told_memory = _asked(site)
+        cores = told_cores if cores == "auto" else cores
+        memory = told_memory if memory == "auto" else memory
+    return Machine(_workers(site, cores), site.cores_per_worker, cores, memory)
 
 
 def machine_here(site: Site, environment: Mapping[str, str] = os.environ) -> Machine:
@@ -90,17 +90,18 @@ def machine_here(site: Site, environment: Mapping[str, str] = os.environ) -> Mac
     return Machine(_workers(site, cores), site.cores_per_worker, cores, total_memory_gib())
 
 
-def _cores(site: Site) -> int:
-    return (
-        int(_number_of(site, "cores_per_node", usable_cores)) if site.cores_per_node == "auto" else site.cores_per_node
-    )
-
-
-def _number_of(site: Site, key: str, ask: Callable[[], float]) -> float:
+def _asked(site: Site) -> tuple[int, float]:
+    """Cores and memory of a node."""
     if site.kind == "local":
-        return ask()
+        return usable_cores(), total_memory_gib()
+    if site.kind == "slurm" and site.batch is not None:
+        from hpcmat.dispatch.batch.scheduler import slurm_node
+
+        if (told := slurm_node(site.batch.queues[0].name)) is not None:
+            return told
     raise InputError(
-        f'{site.label}: {key}: is "auto", but a node of this site is not the machine you type on; write the number'
+        f'{site.label}: cores_per_node, memory_gib: "auto", but a node of this site is not the machine you type on; '
+        "write the numbers"
     )
 
 

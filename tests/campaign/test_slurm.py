@@ -2,14 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 from harness import Trial
 from slurm import Slurm, missing
 
 from hpcmat.campaign.allocations import read_ledger
+from hpcmat.cli.app import run
 
 SITE = """
 name = "sim"
@@ -43,18 +42,17 @@ def slurm(tmp_path_factory):
 class Login:
     """A user's shell on the login node."""
 
-    def __init__(self, root, slurm):
+    def __init__(self, root, capsys):
         self.trial = Trial(root, labels=20)
-        self.root, self.environment = root, slurm.environment
+        self.root, self.capsys = root, capsys
 
     def site(self, setup="true", options="[]", queue="default"):
         (self.root / "sim.toml").write_text(SITE.format(setup=setup, options=options, queue=queue))
 
-    def hpcmat(self, command, *arguments):
+    def hpcmat(self, *words):
         """Exit code and answer."""
-        words = [sys.executable, "-m", "hpcmat", command, *arguments, "--json"]
-        done = subprocess.run(words, cwd=self.root, env=self.environment, capture_output=True, text=True, check=False)
-        return done.returncode, json.loads(done.stdout)
+        code = run([*words, "--json"])
+        return code, json.loads(self.capsys.readouterr().out)
 
     def submit(self):
         places = ("--out", str(self.trial.folder.root), "--store", str(self.trial.store))
@@ -65,18 +63,19 @@ class Login:
 
 
 @pytest.fixture
-def login(tmp_path, slurm):
-    return Login(tmp_path, slurm)
+def login(tmp_path, slurm, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLURM_CONF", str(slurm.conf))
+    return Login(tmp_path, capsys)
 
 
 def test_campaign_is_drained_and_completed_by_its_successor(login, slurm):
-    """The first allocation is told to drain once it has an exploration to show; nothing is lost or done twice."""
+    """The first allocation is told to drain at once; its successor does the work, and nothing twice."""
     drain = f"[ -e {login.root}/once ] || export HPCMAT_DRAIN_AT=1; touch {login.root}/once"
     login.site(setup=drain)
     code, answer = login.submit()
     assert code == 0, answer
     (first,) = answer
-
     slurm.await_jobs()
     submissions = read_ledger(login.trial.folder).submissions
     assert [known.after for known in submissions] == ["", first["job"]]
@@ -101,6 +100,12 @@ def test_waiting_allocation_is_seen_and_given_back(login, slurm):
         {"folder": str(login.trial.folder.root), "was_running": False, "given_back": [submitted["job"]]},
     )
     assert slurm.states()[submitted["job"]] == "CANCELLED"
+
+
+def test_plan_asks_slurm_what_its_nodes_have(login):
+    code, plan = login.hpcmat("plan", str(login.trial.file), "--site", "slurm")
+    assert (code, plan["site"]["cores_per_node"], plan["site"]["workers"]) == (0, 2, 2)
+    assert "#SBATCH --exclusive" in plan["allocation"]["script"]
 
 
 def test_refusal_of_the_scheduler_is_told_in_its_own_words(login):

@@ -55,7 +55,7 @@ def test_plan_prints_the_script_that_would_be_submitted(tmp_path, monkeypatch, c
     [
         (["--site", "fugaku"], "refuses jobs without an account"),
         (["--site", "fugaku", "--account", "a", "--queue", "larg"], "did you mean 'large'?"),
-        (["--site", "slurm"], 'cores_per_node: is "auto"'),
+        (["--site", "pbs"], 'cores_per_node, memory_gib: "auto"'),
     ],
 )
 def test_plan_refuses_what_the_site_would(words, message, tmp_path, monkeypatch, capsys):
@@ -92,7 +92,7 @@ def test_doctor_on_a_machine_without_the_scheduler(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("printed", "status"),
-    [("world 2\nworld 2", "ok"), ("world 1\nworld 1", "fail"), ("world 2", "fail"), ("", "fail")],
+    [("world 2 2", "ok"), ("world 1\nworld 1", "fail"), ("world 2", "fail"), ("", "fail")],
 )
 def test_worlds_of_one_are_noticed(tmp_path, monkeypatch, printed, status):
     launcher = tmp_path / "mpiexec.hydra"
@@ -105,7 +105,8 @@ def test_worlds_of_one_are_noticed(tmp_path, monkeypatch, printed, status):
 
 
 def test_real_ranks_find_each_other():
-    assert health_site.check_world(load_site("miyabi"), {}).status == "ok"
+    found = health_site.check_world(load_site("miyabi"), {})
+    assert found.status == "ok", found
 
 
 def test_launchers_of_allocations_are_not_asked_outside_one(tmp_path, monkeypatch):

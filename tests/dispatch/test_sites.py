@@ -80,10 +80,24 @@ def test_sites_of_centres_say_that_they_never_ran_and_where_their_facts_are_from
 
 def test_numbers_of_another_machine_are_not_asked_of_this_one(tmp_path):
     site = load_site(write(tmp_path, BATCH))
-    with pytest.raises(InputError, match='cores_per_node: is "auto", but a node of this site is not the machine'):
+    with pytest.raises(
+        InputError, match='cores_per_node, memory_gib: "auto", but a node of this site is not the machine'
+    ):
         describe_machine(site)
     fugaku = describe_machine(load_site("fugaku"))
     assert (fugaku.workers, fugaku.cores_per_node, fugaku.memory_gib) == (48, 48, 32.0)
+
+
+def test_slurm_is_asked_for_its_smallest_node(tmp_path, monkeypatch):
+    sinfo = tmp_path / "sinfo"
+    sinfo.write_text("#!/bin/sh\necho '64+ 257000+'\necho '48 128000'\n")
+    sinfo.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    machine = describe_machine(load_site("slurm"))
+    assert (machine.cores_per_node, machine.workers, machine.memory_gib) == (48, 48, 125.0)
+    sinfo.write_text("#!/bin/sh\necho 'slurm_load_partitions: Unable to contact slurm controller' >&2; exit 1\n")
+    with pytest.raises(InputError, match="write the numbers"):
+        describe_machine(load_site("slurm"))
 
 
 def test_driver_of_a_scheduled_site_runs_inside_an_allocation_alone():

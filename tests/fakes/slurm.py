@@ -69,11 +69,11 @@ class Slurm:
             pass
 
     def stop(self):
-        """Cancel what runs and end all daemons."""
+        """Cancel what runs and end all daemons, the one that signs messages last."""
         if ids := self._queued():
             self._call("scancel", *ids)
             self.await_jobs()
-        for pid in [file.read_text().strip() for file in (self.root / "run").glob("*.pid")]:
+        for pid in [file.read_text().strip() for file in sorted((self.root / "run").glob("*.pid"), reverse=True)]:
             subprocess.run(["kill", pid], check=False)
             subprocess.run(["tail", f"--pid={pid}", "--sleep-interval=0.1", "-f", "/dev/null"], check=True)
 

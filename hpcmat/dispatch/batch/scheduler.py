@@ -32,7 +32,6 @@ _TIMEOUT_S = 30
 _JOB_ID: dict[Kind, str] = {
     "slurm": r"Submitted batch job (\d+)",
     "pbs": r"(\d+(?:\[\])?\.[\w.-]+)",
-    "pjm": r"PJM 0000 pjsub Job (\d+(?:_\d+)?) submitted",
     "gridengine": r"Your job (\d+) ",
 }
 _AFTER: dict[Kind, tuple[str, ...]] = {
@@ -91,6 +90,19 @@ def state_of(submission: Submission) -> State:
     return _STATES[submission.kind](submission.job)
 
 
+def slurm_node(queue: str) -> tuple[int, float] | None:
+    """Cores and memory (GiB) of the smallest node of a partition, or of all; None where Slurm does not tell.
+
+    Memory is that which jobs can ask for.
+    """
+    partition = [] if queue == "default" else [f"--partition={queue}"]
+    status, output = _run(["sinfo", "--noheader", "--format=%c %m", *partition])
+    found = re.findall(r"^(\d+)\+? +(\d+)\+?$", output, re.MULTILINE) if status == 0 else []
+    if not found:
+        return None
+    return min(int(cores) for cores, _ in found), min(int(mebibytes) for _, mebibytes in found) / 1024
+
+
 def cancel(submission: Submission) -> None:
     """Ask the scheduler to end an allocation; raises DispatchError where it refuses."""
     command = {"slurm": "scancel", "pjm": "pjdel"}.get(submission.kind, "qdel")
@@ -101,12 +113,26 @@ def cancel(submission: Submission) -> None:
 
 def _submitted(kind: Kind, command: list[str], folder: Path) -> str:
     status, output = _run(command, folder)
-    match = re.search(_JOB_ID[kind], output)
     if status != 0:
         raise DispatchError(f"{command[0]} refused the job: {output}; change what it names and submit again")
-    if match is None:
+    job = _pjm_job(output) if kind == "pjm" else _named_job(kind, output)
+    if not job:
         raise DispatchError(f"{command[0]} named no job: {output}; look for it before submitting again")
-    return match[1]
+    return job
+
+
+def _named_job(kind: Kind, output: str) -> str:
+    match = re.search(_JOB_ID[kind], output)
+    return match[1] if match else ""
+
+
+def _pjm_job(output: str) -> str:
+    from hpcmat.dispatch.providers.pjm.answers import GarbledAnswer, submitted_id
+
+    try:
+        return submitted_id(output)
+    except GarbledAnswer:
+        return ""
 
 
 def _slurm_state(job: str) -> State:

@@ -234,6 +234,12 @@ def test_any_name_becomes_one_that_pjm_takes(name):
     assert [found.rule for found in violations(script)] == ["group"]
 
 
+def test_provider_shows_its_settings_as_parsl_wants(make):
+    shown = repr(make(nodes_per_block=2, polling_interval=7))
+    assert shown.startswith("PJMProvider(\n    'small'")
+    assert all(text in shown for text in ("group='hp1'", "nodes_per_block=2", "polling_interval=7"))
+
+
 def test_script_of_a_block_satisfies_the_rules_of_fugaku(pjm, make):
     provider = make(nodes_per_block=12, node_shape="2x3x2:torus", guaranteed_walltime="00:30:00", cores_per_node=48)
     job = provider.submit("echo block", 4)
