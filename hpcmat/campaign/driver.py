@@ -165,6 +165,8 @@ class Driver:
     def _consider_stopping(self) -> None:
         if self.state.stopping is None and self._folder.stop_request.exists():
             self._append(Stopping("asked", "stop requested; what runs may end"))
+        if self.state.stopping is None and self._dispatcher.draining:
+            self._append(Stopping("allocation", "the allocation is about to end; what runs may end"))
         if self.state.stopping is None and (reason := stopping_reason(self.state, time.time())):
             self._append(reason)
 
@@ -172,7 +174,7 @@ class Driver:
         """Give every free worker the best task that exists now."""
         if not self._dispatcher.healthy:
             self._dispatcher.restart()
-        if self._asked_to_stop:
+        if self.state.stopping is not None and self.state.stopping.resumable:
             return
         while len(self._futures) + len(self._foreign) < self._dispatcher.workers:
             task = self._next_waiting() or self._next_decided()
@@ -191,10 +193,6 @@ class Driver:
         decision = self._planner.decide(action, self.state)
         self._append(Decided(decision))
         return self.state.tasks[decision.task.id]
-
-    @property
-    def _asked_to_stop(self) -> bool:
-        return self.state.stopping is not None and self.state.stopping.reason == "asked"
 
     def _start(self, task: TaskState) -> None:
         record = self._store.read(task.key)
@@ -221,7 +219,7 @@ class Driver:
 
     def _end(self) -> None:
         stopping = self.state.stopping
-        complete = stopping is not None and stopping.reason != "asked"
+        complete = stopping is not None and not stopping.resumable
         sentence = stopping.sentence if stopping else "nothing left to do"
         self._append(Ended(complete, sentence))
         self._folder.stop_request.unlink(missing_ok=True)

@@ -226,9 +226,14 @@ class Failed:
 class Stopping:
     """No further label is started; what runs may end, and a last fit takes all in."""
 
-    reason: Literal["target", "budget", "walltime", "plateau", "failures", "asked"]
+    reason: Literal["target", "budget", "walltime", "plateau", "failures", "asked", "allocation"]
     sentence: str
     kind: Literal["stopping"] = "stopping"
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the campaign goes on when a driver takes it up again: someone or the scheduler ended it early."""
+        return self.reason in {"asked", "allocation"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,11 @@ class CampaignFolder:
         return self.root / "stop.request"
 
     @property
+    def allocations(self) -> Path:
+        """What was asked of schedulers for this campaign."""
+        return self.root / "allocations.json"
+
+    @property
     def potential(self) -> Path:
         """The newest potential."""
         return self.root / "potential.npz"

@@ -17,14 +17,15 @@ from types import FrameType
 from typing import Any
 
 import hpcmat
+from hpcmat.campaign.allocations import submit_successor
 from hpcmat.campaign.driver import Driver, Observer
-from hpcmat.campaign.events import Amended, Created, Event, RunStarted, event_json
+from hpcmat.campaign.events import Amended, Created, Event, RunStarted, Stopping, event_json
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.spec import Campaign, canonical_spec_json
 from hpcmat.campaign.state import CampaignState
 from hpcmat.campaign.structures import reference_structures, seed_structures
 from hpcmat.dispatch.executor import ParslDispatcher, Workers
-from hpcmat.dispatch.sites import Site, describe_machine
+from hpcmat.dispatch.sites import Site, machine_here
 from hpcmat.errors import BusyError, InputError, StorageError
 from hpcmat.records import encode
 from hpcmat.store.atomic import make_folder, require_writable, storage_error, write_text
@@ -80,7 +81,7 @@ def request_stop(folder: CampaignFolder) -> bool:
 def _drive(start: Start, journal: Journal, state: CampaignState, observer: Observer) -> None:
     assert state.created is not None, "a journal begins with its Created event"
     _require_store(Path(state.created.store), begun=bool(state.runs))
-    machine = describe_machine(start.site)
+    machine = machine_here(start.site)
     start.folder.stop_request.unlink(missing_ok=True)
     identity = str(start.folder.root.resolve())
     with ParslDispatcher(_workers(start.site), start.folder.logs, identity) as dispatcher:
@@ -94,9 +95,21 @@ def _drive(start: Start, journal: Journal, state: CampaignState, observer: Obser
             software=_software(),
         )
         _append(journal, state, event, observer)
+        observer = _succeeding(start.folder, observer)
         driver = Driver(start.folder, journal, state, dispatcher, machine.cores_per_node, observer)
         with _draining_on_signals(start.folder):
             driver.run()
+
+
+def _succeeding(folder: CampaignFolder, observer: Observer) -> Observer:
+    """An observer that also asks for the next allocation once this one drains; while there is time to be heard."""
+
+    def observe(event: Event, state: CampaignState) -> None:
+        observer(event, state)
+        if isinstance(event, Stopping) and event.reason == "allocation":
+            submit_successor(folder)
+
+    return observe
 
 
 def _require_store(store: Path, *, begun: bool) -> None:
@@ -109,7 +122,7 @@ def _require_store(store: Path, *, begun: bool) -> None:
 
 def _require_usable(start: Start) -> None:
     """Refuse what cannot work before the first byte is written."""
-    describe_machine(start.site)
+    machine_here(start.site)
     require_writable(start.folder.root)
     if start.folder.exists:
         return
@@ -119,7 +132,7 @@ def _require_usable(start: Start) -> None:
 
 
 def _workers(site: Site) -> Workers:
-    machine = describe_machine(site)
+    machine = machine_here(site)
     variables = tuple(f"export {name}={shlex.quote(value)}" for name, value in site.environment.items())
     return Workers(machine.workers, machine.cores_per_worker, (*variables, *site.setup))
 

@@ -125,7 +125,7 @@ class CampaignState:
             case RunStarted():
                 self.runs.append(Run(event, time))
                 self.ended = None
-                if self.stopping is not None and self.stopping.reason == "asked":
+                if self.stopping is not None and self.stopping.resumable:
                     self.stopping = None
             case Decided():
                 self.tasks[event.decision.task.id] = TaskState(event.decision, time)

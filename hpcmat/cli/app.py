@@ -17,11 +17,13 @@ COMMANDS = (
     "check",
     "plan",
     "run",
+    "submit",
     "status",
     "watch",
     "stop",
     "report",
     "schema",
+    "sites",
     "doctor",
 )
 """Each has a module of its name in `hpcmat.cli` with a function of that name, light to import."""

@@ -20,6 +20,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard out
 SiteName = Annotated[str, typer.Option("--site", metavar="NAME", help="Site: a name, or the path of its file.")]
 OutFolder = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder of the campaign.")]
 StoreFolder = Annotated[Path, typer.Option("--store", metavar="FOLDER", help="Result store, shared by campaigns.")]
+Nodes = Annotated[int | None, typer.Option("--nodes", min=1, help="Nodes of the allocation; else the site's.")]
+WalltimeHours = Annotated[
+    float | None, typer.Option("--walltime", metavar="HOURS", min=0.01, help="Walltime; else the site's.")
+]
+GuaranteedHours = Annotated[
+    float | None,
+    typer.Option(
+        "--guaranteed",
+        metavar="HOURS",
+        min=0.01,
+        help="Less guaranteed walltime: a shorter wait, an earlier end (PJM).",
+    ),
+]
+QueueName = Annotated[str, typer.Option("--queue", metavar="NAME", help="Queue; else the first that grants it.")]
+Account = Annotated[str, typer.Option("--account", metavar="GROUP", help="Group or project to charge.")]
 
 
 def one_blas_thread() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,49 +10,106 @@ from typing import TYPE_CHECKING, Any
 from hpcmat.cli.common import (
     DEFAULT_OUT,
     DEFAULT_STORE,
+    Account,
     AsJson,
     CampaignFile,
+    GuaranteedHours,
+    Nodes,
     OutFolder,
+    QueueName,
     SiteName,
     StoreFolder,
+    WalltimeHours,
     print_columns,
     print_json,
 )
 
 if TYPE_CHECKING:
+    from hpcmat.campaign.allocations import Errand, Wish
     from hpcmat.campaign.plan import Plan
+    from hpcmat.dispatch.batch import AllocationRequest, BatchJob
     from hpcmat.dispatch.sites import Machine, Site
 
 
-def plan(
+def plan(  # noqa: PLR0913 - one parameter for each option of the command line
     campaign: CampaignFile,
     site: SiteName = "local",
     out: OutFolder = DEFAULT_OUT,
     store: StoreFolder = DEFAULT_STORE,
+    nodes: Nodes = None,
+    walltime: WalltimeHours = None,
+    guaranteed: GuaranteedHours = None,
+    queue: QueueName = "",
+    account: Account = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show what will run and its cost.
+    """Show what will run, its cost, and the batch script where the site has a scheduler.
 
     The forecast is for the whole label budget; a campaign that reaches its target ends earlier. Nothing is written.
     """
     from hpcmat.campaign.plan import make_plan
     from hpcmat.campaign.spec import load_campaign
+    from hpcmat.cli.submit import make_errand, make_wish
     from hpcmat.dispatch.sites import describe_machine, load_site
 
     spec = load_campaign(campaign)
     where = load_site(site)
     machine = describe_machine(where)
     forecast = make_plan(spec, machine, store)
+    batch = _batch(make_errand(campaign, out, store), where, make_wish(nodes, walltime, guaranteed, queue, account))
     limit = spec.budget.node_hours
     if as_json:
-        print_json(_as_data(forecast, where, machine, _files(out, store)) | {"budget_node_hours": limit})
+        data = _as_data(forecast, where, machine, _files(out, store)) | {"budget_node_hours": limit}
+        print_json(data | {"allocation": _allocation_data(batch, forecast)})
         return
     print(f"{campaign}: campaign '{spec.name}' on site '{where.name}' ({machine.workers} workers)\n")
     _print_forecast(forecast)
     if limit is not None and forecast.node_hours > limit:
         print(f"  The budget of {limit} node-hours will end the campaign before all labels are computed.")
+    if batch is not None:
+        _print_allocation(*batch, forecast, machine)
     print()
     print_columns([(name, path) for name, path in _files(out, store).items()])
+
+
+def _batch(errand: Errand, site: Site, wish: Wish) -> tuple[AllocationRequest, BatchJob] | None:
+    """What would be asked of the scheduler; None where there is none."""
+    from hpcmat.campaign.allocations import allocation_request
+    from hpcmat.dispatch.batch import batch_job
+
+    if site.kind == "local":
+        return None
+    request = allocation_request(errand, site, wish)
+    return request, batch_job(site, request)
+
+
+def _print_allocation(request: AllocationRequest, job: BatchJob, forecast: Plan, machine: Machine) -> None:
+    print(
+        f"  {_count(request, forecast)} allocation(s) of {request.nodes} node(s) for {_duration(request.walltime_s)} "
+        f"in queue '{job.queue}'; the driver and {machine.workers} workers of {machine.cores_per_worker} core(s) run "
+        f"on the first node\n\n  {' '.join(job.command)} SCRIPT, with this script:\n"
+    )
+    print("\n".join(f"    {line}".rstrip() for line in job.script.splitlines()))
+
+
+def _allocation_data(batch: tuple[AllocationRequest, BatchJob] | None, forecast: Plan) -> dict[str, Any] | None:
+    if batch is None:
+        return None
+    request, job = batch
+    return {
+        "count": _count(request, forecast),
+        "nodes": request.nodes,
+        "walltime_s": request.walltime_s,
+        "queue": job.queue,
+        "command": list(job.command),
+        "script": job.script,
+    }
+
+
+def _count(request: AllocationRequest, forecast: Plan) -> int:
+    from hpcmat.dispatch.batch.script import drain_margin_s
+
+    return max(1, math.ceil(forecast.wall_s / (request.walltime_s - drain_margin_s(request.walltime_s))))
 
 
 def _print_forecast(forecast: Plan) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hpcmat.cli.common import DEFAULT_OUT, AsJson, print_json
 
 if TYPE_CHECKING:
+    from hpcmat.campaign.folder import CampaignFolder
     from hpcmat.campaign.state import CampaignState
 
 Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Folder of the campaign.")]
@@ -21,7 +22,8 @@ Why = Annotated[
 def status(folder: Folder = DEFAULT_OUT, why: Why = None, as_json: AsJson = False) -> None:
     """Show where a campaign stands.
 
-    Labels, error and target, cost, what runs, what failed last and a forecast. Only the journal is read.
+    Labels, error and target, cost, what runs, what failed last and a forecast. Only the journal is read, and the
+    scheduler asked where the campaign was submitted to one.
     """
     import time
 
@@ -30,6 +32,10 @@ def status(folder: Folder = DEFAULT_OUT, why: Why = None, as_json: AsJson = Fals
     from hpcmat.report.status import status_of, status_text
 
     campaign = CampaignFolder(folder)
+    allocations = _allocations(campaign)
+    if allocations and not campaign.exists:
+        _print_waiting(allocations, as_json)
+        return
     state = campaign.read()
     if why is not None:
         _explain(state, why, as_json)
@@ -38,9 +44,30 @@ def status(folder: Folder = DEFAULT_OUT, why: Why = None, as_json: AsJson = Fals
     # A driver that left between the two looks has said so in the journal.
     found = status_of(state if runs else campaign.read(), time.time(), runs)
     if as_json:
-        print_json(found.as_json())
-    else:
-        print(status_text(found))
+        print_json(found.as_json() | {"allocations": allocations})
+        return
+    print(status_text(found))
+    if allocations:
+        print()
+        _print_waiting(allocations, as_json)
+
+
+def _allocations(campaign: CampaignFolder) -> list[dict[str, Any]]:
+    from hpcmat.campaign.allocations import standing
+
+    return [
+        {"job": known.job, "state": state, "site": known.site, "queue": known.queue, "after": known.after or None}
+        for known, state in standing(campaign)
+    ]
+
+
+def _print_waiting(allocations: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print_json({"phase": "not started", "allocations": allocations})
+        return
+    for row in allocations:
+        after = f", after job {row['after']}" if row["after"] else ""
+        print(f"allocation  job {row['job']} on {row['site']}, queue {row['queue']}: {row['state']}{after}")
 
 
 def _explain(state: CampaignState, name: str, as_json: bool) -> None:

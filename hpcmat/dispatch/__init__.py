@@ -1,1 +1,1 @@
-"""Moves tasks to where they run, knows no science: sites, the Parsl executor, the worker, orphan control."""
+"""Moves tasks to where they run, knows no science: sites, batch scripts, providers, executor, worker, orphans."""

@@ -10,6 +10,7 @@ import atexit
 import os
 import sys
 import sysconfig
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
@@ -26,6 +27,7 @@ from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.launchers import SimpleLauncher
 from parsl.providers import LocalProvider
 
+from hpcmat.dispatch.batch.script import drain_time
 from hpcmat.dispatch.orphans import CAMPAIGN_VARIABLE, EPOCH_VARIABLE, end_orphans, start_warden
 from hpcmat.dispatch.worker import Order, perform
 from hpcmat.errors import DispatchError
@@ -66,6 +68,7 @@ class ParslDispatcher:
         self.epoch = uuid.uuid4().hex
         self._folder = folder
         self._campaign = campaign
+        self._drain_at = drain_time(os.environ)
         self._kernel: Any = None
         self._app: Callable[[str], Future[str]] | None = None
 
@@ -92,6 +95,11 @@ class ParslDispatcher:
         """Whether Parsl can still run tasks; if not, `restart` before submitting."""
         executor = self._kernel.executors["workers"]
         return executor.interchange_proc.poll() is None and not executor.bad_state_is_set
+
+    @property
+    def draining(self) -> bool:
+        """Whether the allocation ends so soon that nothing should begin any more."""
+        return self._drain_at is not None and time.time() >= self._drain_at
 
     def restart(self) -> None:
         """Start Parsl anew; tasks that are running go on and can be adopted from the result store."""

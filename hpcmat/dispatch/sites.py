@@ -4,47 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
-
+from hpcmat.dispatch.site_model import Site, check_site
 from hpcmat.errors import InputError
 from hpcmat.toml_input import did_you_mean, parse_model, read_toml
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
+__all__ = ["Machine", "Site", "describe_machine", "known_sites", "load_site", "total_memory_gib", "usable_cores"]
 
-
-class Site(BaseModel):
-    """A machine as its file describes it; `auto` is what the machine says of itself."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    name: str = Field(min_length=1, description="Name of the site.")
-    description: str = Field(default="", description="One sentence for whoever chooses a site.")
-    kind: Literal["local"] = Field(default="local", description="How processors are got: this machine.")
-    workers: Count | Literal["auto"] = Field(
-        default="auto", description="Tasks that run at once; auto fills the cores."
-    )
-    cores_per_worker: Count = Field(default=1, description="Cores of one task.")
-    cores_per_node: Count | Literal["auto"] = Field(
-        default="auto", description="Cores of one node: node-hours are cores / cores per node × hours."
-    )
-    memory_gib: Positive | Literal["auto"] = Field(default="auto", description="Memory of one node, GiB.")
-    launcher: Literal["none"] = Field(
-        default="none", description="What starts the processes of a task: none, since a task is one process."
-    )
-    environment: dict[str, str] = Field(default={}, description="Variables set for every task.")
-    setup: tuple[str, ...] = Field(default=(), description="Shell lines run before the workers start.")
-
-    _source: Path | None = PrivateAttr(default=None)
-
-    @property
-    def source(self) -> Path | None:
-        """File that described the site."""
-        return self._source
+JOB_VARIABLES = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID", "pjm": "PJM_JOBID", "gridengine": "JOB_ID"}
+"""Variable that each scheduler sets inside an allocation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +41,7 @@ def load_site(name_or_path: str | Path = "local") -> Site:
     path = _find(str(name_or_path))
     site = parse_model(Site, read_toml(path), path)
     site._source = path
+    check_site(site)
     return site
 
 
@@ -83,23 +55,62 @@ def known_sites() -> dict[str, Path]:
 
 
 def describe_machine(site: Site) -> Machine:
-    """Numbers for a site, asking this machine where the file says `auto`.
+    """Numbers for one node of a site. Where the file says `auto`, this machine is asked if it is the site, else Slurm.
 
     Raises
     ------
     InputError
-        Where one worker needs more cores than the node has.
+        One worker needs more cores than the node has, or a number of another machine is not to be had.
     """
-    usable = usable_cores()
-    cores = usable if site.cores_per_node == "auto" else site.cores_per_node
+    cores, memory = site.cores_per_node, site.memory_gib
+    if cores == "auto" or memory == "auto":
+        told_cores, told_memory = _asked(site)
+        cores = told_cores if cores == "auto" else cores
+        memory = told_memory if memory == "auto" else memory
+    return Machine(_workers(site, cores), site.cores_per_worker, cores, memory)
+
+
+def machine_here(site: Site, environment: Mapping[str, str] = os.environ) -> Machine:
+    """Numbers of the node on which a driver of this site is about to run.
+
+    Raises
+    ------
+    InputError
+        The site has a scheduler and this process is in no allocation of it, or a worker needs more cores than it has.
+    """
+    if site.kind == "local":
+        return describe_machine(site)
+    variable = JOB_VARIABLES[site.kind]
+    if variable not in environment:
+        raise InputError(
+            f"site '{site.name}' runs campaigns in allocations, and {variable} is not set here; "
+            f"use `hpcmat submit CAMPAIGN --site {site.name}`, or --site local for this machine"
+        )
+    cores = usable_cores()
+    return Machine(_workers(site, cores), site.cores_per_worker, cores, total_memory_gib())
+
+
+def _asked(site: Site) -> tuple[int, float]:
+    """Cores and memory of a node."""
+    if site.kind == "local":
+        return usable_cores(), total_memory_gib()
+    if site.kind == "slurm" and site.batch is not None:
+        from hpcmat.dispatch.batch.scheduler import slurm_node
+
+        if (told := slurm_node(site.batch.queues[0].name)) is not None:
+            return told
+    raise InputError(
+        f'{site.label}: cores_per_node, memory_gib: "auto", but a node of this site is not the machine you type on; '
+        "write the numbers"
+    )
+
+
+def _workers(site: Site, cores: int) -> int:
     if site.cores_per_worker > cores:
         raise InputError(
-            f"{site.source or site.name}: cores_per_worker: {site.cores_per_worker} exceeds the {cores} cores of a "
-            "node; lower it"
+            f"{site.label}: cores_per_worker: {site.cores_per_worker} exceeds the {cores} cores of a node; lower it"
         )
-    workers = cores // site.cores_per_worker if site.workers == "auto" else site.workers
-    memory = total_memory_gib() if site.memory_gib == "auto" else site.memory_gib
-    return Machine(workers, site.cores_per_worker, cores, memory)
+    return cores // site.cores_per_worker if site.workers == "auto" else site.workers
 
 
 def usable_cores() -> int:

@@ -133,6 +133,7 @@ class InlineDispatcher:
     """Carries each order out at once, in a child of this process."""
 
     workers = 2
+    draining = False
 
     def __init__(self) -> None:
         self.healthy = True

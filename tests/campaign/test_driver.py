@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from campaign_events import LABELS as BUDGET
-from campaign_events import Drive, campaign_of
+from campaign_events import Drive, campaign_of, run_started
 
 from hpcmat.campaign.events import Decided, Failed, Finished, Submitted
 from hpcmat.campaign.state import CampaignState
@@ -257,6 +257,23 @@ def test_request_to_stop_starts_nothing_new_and_is_taken_away(tmp_path):
     assert not state.open_tasks or all(task.status != "running" for task in state.open_tasks)
     assert not drive.folder.stop_request.exists()
     assert len(state.done(*LABELS)) < BUDGET
+
+
+def test_allocation_that_ends_is_drained_and_the_next_driver_goes_on(tmp_path):
+    drive = Drive(tmp_path, campaign_of())
+    observe = drive.observe
+
+    def drain_after_three(event, state):
+        observe(event, state)
+        drive.dispatcher.draining = len(state.done("train")) >= 3
+
+    drive.observe = drain_after_three
+    state = drive.run()
+    assert (state.stopping.reason, state.ended.complete) == ("allocation", False)
+    assert all(task.status != "running" for task in state.open_tasks)
+    assert len(state.done(*LABELS)) < BUDGET
+    drive.append(run_started("next"))
+    assert state.stopping is None
 
 
 def test_potential_that_cannot_be_written_loses_no_event(tmp_path):

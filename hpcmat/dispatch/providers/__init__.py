@@ -1,0 +1,1 @@
+"""Parsl providers that Parsl lacks."""

@@ -1,0 +1,17 @@
+#!/bin/bash
+#PJM --name si
+#PJM -L "node=2"
+#PJM -L "rscgrp=a-batch"
+#PJM -L "elapse=1:30:00"
+#PJM -g hp1
+#PJM --mpi "proc=8,max-proc-per-node=4"
+#PJM -j
+#PJM -S
+
+cd /vol0003/hp1/si || exit 1
+export HPCMAT_DRAIN_AT=$(( $(date +%s) + 4860 ))
+export OMP_NUM_THREADS=1
+export OPENBLAS_NUM_THREADS=1
+export NUMBA_NUM_THREADS=1
+module load gcc ompi
+python -m hpcmat run si.toml --out .

@@ -1,0 +1,125 @@
+"""A real Slurm on this one machine: a private munged, one slurmctld, some slurmd. Needs root, slurm-wlm and munge."""
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd")
+
+CONFIGURATION = """\
+ClusterName=sim
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={port}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={root}/run/munge.socket
+SlurmdParameters=config_overrides
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SchedulerType=sched/backfill
+SchedulerParameters=sched_min_interval=100000,bf_interval=1,batch_sched_delay=0
+SwitchType=switch/none
+MpiDefault=none
+ReturnToService=2
+SlurmdTimeout=30
+KillWait=2
+MinJobAge=300
+StateSaveLocation={root}/state
+SlurmdSpoolDir={root}/spool/%n
+SlurmctldPidFile={root}/run/slurmctld.pid
+SlurmdPidFile={root}/run/slurmd-%n.pid
+SlurmctldLogFile={root}/log/slurmctld.log
+SlurmdLogFile={root}/log/slurmd-%n.log
+PartitionName=small Nodes=ALL Default=YES MaxTime=01:00:00 State=UP
+"""
+
+
+def missing():
+    """Programs that this machine lacks."""
+    return [program for program in PROGRAMS if shutil.which(program) is None]
+
+
+class Slurm:
+    """Nodes sim1, sim2, ... of two cores each; `conf` is for SLURM_CONF."""
+
+    def __init__(self, root, nodes):
+        self.root = Path(root)
+        for name in ("state", "spool", "log", "run"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        self.root.chmod(0o755)
+        self.conf = self.root / "slurm.conf"
+        self.names = [f"sim{number}" for number in range(1, nodes + 1)]
+        self.environment = {**os.environ, "SLURM_CONF": str(self.conf)}
+        self._write_configuration()
+
+    def start(self):
+        self._start_munge()
+        self._call("slurmctld")
+        for name in self.names:
+            (self.root / "spool" / name).mkdir(exist_ok=True)
+            self._call("slurmd", "-N", name)
+        while set(self._call("sinfo", "-h", "-o", "%T").split()) != {"idle"}:
+            pass
+
+    def stop(self):
+        """Cancel what runs and end all daemons, the one that signs messages last."""
+        if ids := self._queued():
+            self._call("scancel", *ids)
+            self.await_jobs()
+        for pid in [file.read_text().strip() for file in sorted((self.root / "run").glob("*.pid"), reverse=True)]:
+            subprocess.run(["kill", pid], check=False)
+            subprocess.run(["tail", f"--pid={pid}", "--sleep-interval=0.1", "-f", "/dev/null"], check=True)
+
+    def states(self):
+        """State of each job by its id."""
+        lines = self._call("scontrol", "show", "job", "--oneliner").splitlines()
+        pairs = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
+        return {job["JobId"]: job["JobState"] for job in pairs if "JobId" in job}
+
+    def await_jobs(self):
+        """Return when no job is left in the queue."""
+        while ids := self._queued():
+            self._call(
+                "sbatch", "--wait", "--output=/dev/null", f"--dependency=afterany:{':'.join(ids)}", "--wrap=true"
+            )
+
+    def _queued(self):
+        return self._call("squeue", "-h", "-o", "%i").split()
+
+    def _call(self, *command, check=True):
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=check)
+        return done.stdout.strip()
+
+    def _start_munge(self):
+        key = self.root / "munge.key"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o600)
+        run, log = self.root / "run", self.root / "log"
+        self._call(
+            "munged", "--force", "--num-threads=2", f"--key-file={key}", f"--socket={run}/munge.socket",
+            f"--pid-file={run}/munged.pid", f"--log-file={log}/munged.log", f"--seed-file={self.root}/munge.seed",
+        )  # fmt: skip
+
+    def _write_configuration(self):
+        ports = [_free_port() for _ in range(len(self.names) + 1)]
+        host = socket.gethostname().split(".")[0]
+        nodes = [
+            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=1000 State=UNKNOWN\n"
+            for name, port in zip(self.names, ports[1:], strict=True)
+        ]
+        text = CONFIGURATION.format(host=host, port=ports[0], root=self.root)
+        before, partition = text.split("PartitionName", 1)
+        self.conf.write_text(before + "".join(nodes) + "PartitionName" + partition)
+
+
+def _free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
