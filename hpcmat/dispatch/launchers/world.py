@@ -1,8 +1,8 @@
 """The check that MPI's world has the size asked for.
 
 A launcher that does not fit the MPI library starts N worlds of one rank, with exit status 0: N times the same
-calculation, each of which overwrites the others' files. `python -m hpcmat.dispatch.launchers.world` under a launcher checks
-it alone; with `SCRIPT ARGUMENTS...` (or `-m MODULE ARGUMENTS...`) it checks and then runs a Python program.
+calculation, each of which overwrites the others' files. `python -m hpcmat.dispatch.launchers.world` under a launcher
+checks it alone; with `SCRIPT ARGUMENTS...` (or `-m MODULE ARGUMENTS...`) it checks and then runs a Python program.
 """
 
 from __future__ import annotations

@@ -53,6 +53,20 @@ def mpi_command(
     raise DispatchError(f"{command}: runs on a placement executor only; submit it to one")
 
 
+def plain_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a Parsl app, without the wrapper that returns its errors.
+
+    A rank on which an error is returned ends well, and the others wait for it for ever.
+    """
+    from parsl.app.errors import wrap_error
+
+    wrapper = wrap_error(plain_function).__code__
+    inner: Callable[..., Any] = function
+    while getattr(inner, "__code__", None) is wrapper:
+        inner = inner.__wrapped__  # type: ignore[attr-defined]
+    return inner
+
+
 def pack_call(call: Call) -> bytes:
     """Bytes of a call; a function that ranks cannot import (of a script, or decorated) travels with its code.
 

@@ -3,11 +3,11 @@
 The order is by priority, raised by one for each `ageing_s` of waiting. Among equals come first those that would outlast
 all other work if they waited, then whatever leaves the fewest nodes idle, and large ones before small ones, which fill
 gaps. The first task that does not fit gets a reservation: the nodes that are expected to be free for it first. Others
-may start if they leave those nodes, or will have left them by then (Lifka, JSSPP 1995; predictions that proved wrong are
-corrected as in Tsafrir, Etsion and Feitelson, IEEE TPDS 18, 789, 2007).
+may start if they leave those nodes, or will have left them by then (Lifka, JSSPP 1995; predictions that proved wrong
+are corrected as in Tsafrir, Etsion and Feitelson, IEEE TPDS 18, 789, 2007).
 
-Predictions err. Once the promised time has passed, the nodes of the reservation are fixed and nothing more is started on
-them: every task there has a limit, so the wait is bounded and no task starves.
+Predictions err. Once the promised time has passed, the nodes of the reservation are fixed and nothing more is started
+on them: every task there has a limit, so the wait is bounded and no task starves.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ class _Filling:
     def fill(self, equals: list[Request], last: bool) -> None:
         """Start what fits of one class.
 
-        Tasks of more than half the nodes cannot run together, so that all their waiting adds up. Smaller ones of the last
-        class get no reservation: against their equals it would keep nodes idle that could have been filled.
+        Tasks of more than half the nodes cannot run together, so that all their waiting adds up. Smaller ones of the
+        last class get no reservation: against their equals it would keep nodes idle that could have been filled.
         """
         for request in best_fill(equals, self._room, self._shadow):
             if self._full:
