@@ -80,17 +80,15 @@ def ordered(waiting: list[Request], state: State, policy: Policy) -> list[list[R
     urgent = _URGENT * _work_left_s(waiting, state)
     promised = state.reservation.task if state.reservation else None
 
-    def standing(request: Request) -> tuple[float, ...]:
-        level = request.priority + (state.now - request.submitted) // policy.ageing_s
-        late = request.predicted_s if request.predicted_s > urgent else 0.0
-        return (-level, request.id != promised, -late)
-
     def rank(request: Request) -> tuple[float, ...]:
-        demand = request.demand
-        size = (demand.nodes if demand.whole else 0, demand.gpus, demand.cores, request.predicted_s)
-        return (*standing(request), *(-part for part in size), request.submitted, request.id)
+        demand, predicted = request.demand, request.predicted_s
+        level = request.priority + (state.now - request.submitted) // policy.ageing_s
+        standing = (-level, request.id != promised, -predicted if predicted > urgent else 0.0)
+        nodes = demand.nodes if demand.whole else 0
+        return (*standing, -nodes, -demand.gpus, -demand.cores, -predicted, request.submitted, request.id)
 
-    return [list(equals) for _, equals in groupby(sorted(waiting, key=rank), key=standing)]
+    ranked = sorted((rank(request), request) for request in waiting)
+    return [[request for _, request in equals] for _, equals in groupby(ranked, key=lambda pair: pair[0][:3])]
 
 
 def _work_left_s(waiting: list[Request], state: State) -> float:
@@ -109,7 +107,7 @@ class _Filling:
 
     def __init__(self, state: State, policy: Policy) -> None:
         self._state, self._policy = state, policy
-        self._room = room_of(state)
+        self._room, self._half = room_of(state), len(state.usable) / 2
         self._shadow: Shadow | None = None
         self._failed: dict[Demand, float] = {}
         self.starts: list[Running] = []
@@ -126,8 +124,14 @@ class _Filling:
             if self._full:
                 self.spent = True
                 return
-            if not self._start(request) and (not last or request.demand.nodes > len(self._state.usable) / 2):
+            if self._room.slots and self._start(request):
+                continue
+            protected = not last or request.demand.nodes > self._half
+            if protected:
                 self._reserve(request)
+            if not self._room.slots and (self._shadow is not None or not protected):
+                # Those that follow are no larger.
+                return
 
     @property
     def reservation(self) -> Reservation | None:

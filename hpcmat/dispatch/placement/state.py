@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from hpcmat.dispatch.placement.nodes import Node, Share
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """What a task occupies: `nodes` whole nodes, or a part of one; at least `cores` and `gpus` on each of them.
 
-    Several nodes are always whole: parts of several nodes would have to be free on all of them at once.
+    Several nodes are always whole: parts of several nodes would have to be free on all of them at once. A tuple, since
+    every decision looks up every waiting demand.
     """
 
     nodes: int = 1

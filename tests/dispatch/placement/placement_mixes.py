@@ -29,11 +29,11 @@ def describe(demand):
 
 
 def random_mix(seed):
-    """Tasks of one family of sizes on 2 to 16 nodes, durations log-normal over a factor of 30, until the work keeps all
+    """Tasks of one family of sizes on 2 to 12 nodes, durations log-normal over a factor of 30, until the work keeps all
     nodes busy for ten times as long as the longest task."""
     rng = random.Random(seed)
     family = FAMILIES[seed % len(FAMILIES)]
-    count, cores = rng.randint(2, 16), rng.choice([4, 8, 12, 48])
+    count, cores = rng.randint(2, 12), rng.choice([4, 8, 12, 48])
     nodes = tuple(Node(f"n{i}", cores) for i in range(count))
     sizes = rng.sample(range(1, count + 1), min(3, count))
     requests, work, longest = [], 0.0, 0.0

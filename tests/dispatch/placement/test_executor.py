@@ -1,4 +1,4 @@
-"""The placement executor: with MPICH on this machine, and on four pretended nodes with a launcher that starts one process."""
+"""The placement executor: with MPICH here, and on four pretended nodes with a launcher that starts one process."""
 
 import os
 import threading
