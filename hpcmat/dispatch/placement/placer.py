@@ -1,0 +1,230 @@
+"""The thread that decides and starts: it sleeps until something happens, and does no slow work itself."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hpcmat.dispatch.launchers.dialects import Blame, compose, dialect_of
+from hpcmat.dispatch.launchers.request import Launcher, LaunchRequest
+from hpcmat.dispatch.placement.decision import decide
+from hpcmat.dispatch.placement.fences import Fences
+from hpcmat.dispatch.placement.nodes import Node, Share
+from hpcmat.dispatch.placement.outcome import Ended, Execution, StopReason, TaskFailed, ended
+from hpcmat.dispatch.placement.processes import TASK_VARIABLE, LaunchProcess
+from hpcmat.dispatch.placement.state import Policy, Request, Running, State
+from hpcmat.errors import DispatchError
+from hpcmat.records import Failure, FailureKind
+
+GRACE_S = 5.0
+"""From the request to end until the kill."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A task with all that is needed to start it."""
+
+    request: Request
+    future: Future[Any]
+    launch: Callable[[tuple[Share, ...]], LaunchRequest]
+    """The launch on the nodes that it gets."""
+    prepare: Callable[[], None]
+    """Writes what the launch reads; done beside other work."""
+    function: bool
+
+
+@dataclass(slots=True)
+class _Active:
+    """A launch under way."""
+
+    job: Job
+    process: LaunchProcess
+    stop_at: float
+    reason: StopReason
+    """Why it will be stopped, should it still run then."""
+    kill_at: float | None = None
+
+
+class Placer:
+    """Runs jobs on the nodes of one allocation until it is closed.
+
+    Parameters
+    ----------
+    nodes, launcher, policy : where, with what, and by which rules; `policy.ends_at` on the clock of `time.monotonic`.
+    marks : environment of every process that is started.
+    """
+
+    def __init__(self, nodes: tuple[Node, ...], launcher: Launcher, policy: Policy, marks: dict[str, str]) -> None:
+        self._launcher, self._policy, self._marks = launcher, policy, marks
+        self._state, self._fences = State(time.monotonic(), nodes), Fences()
+        self._jobs: dict[int, Job] = {}
+        self._active: dict[int, _Active] = {}
+        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._closing = False
+        self._pool = ThreadPoolExecutor(policy.max_concurrent or 4096, thread_name_prefix="launch")
+        self._thread = threading.Thread(target=self._loop, name="placement", daemon=True)
+        self._thread.start()
+
+    @property
+    def state(self) -> State:
+        """As of the last decision."""
+        return self._state
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; its future is always settled, whatever happens."""
+        self._events.put(lambda: self._submitted(job))
+
+    def fence(self, name: str) -> None:
+        """Start nothing more on a node."""
+        self._events.put(lambda: self._judge(Blame(certain=(name,))))
+
+    def close(self) -> None:
+        """End what runs, give up what waits, and return when all of it is gone."""
+        self._events.put(self._close)
+        self._thread.join()
+        self._pool.shutdown()
+
+    def _loop(self) -> None:
+        try:
+            while not (self._closing and not self._active):
+                self._handle_events()
+                self._stop_overdue()
+                self._decide()
+        except BaseException as error:
+            # Nobody may wait for ever for a thread that has died.
+            self._give_up(error)
+            raise
+
+    def _handle_events(self) -> None:
+        try:
+            self._events.get(timeout=self._patience())()
+            while True:
+                self._events.get_nowait()()
+        except queue.Empty:
+            pass
+        self._state = replace(self._state, now=time.monotonic())
+
+    def _patience(self) -> float | None:
+        """Seconds until something is due though nothing happens."""
+        due = [a.stop_at if a.kill_at is None else a.kill_at for a in self._active.values()]
+        due += [self._policy.ends_at - request.needed_s for request in self._state.waiting]
+        if not due:
+            return None
+        # Later than a month means never, and more than the operating system can wait for.
+        return min(max(0.0, min(due) - time.monotonic()), 30 * 86400.0)
+
+    def _submitted(self, job: Job) -> None:
+        if self._closing:
+            _settle(job.future, Ended(error=DispatchError("the executor was shut down; start another")))
+            return
+        self._jobs[job.request.id] = job
+        self._state = self._state.submit(job.request)
+        job.future.add_done_callback(lambda future: self._if_cancelled(future, job.request.id))
+
+    def _if_cancelled(self, future: Future[Any], task: int) -> None:
+        if future.cancelled():
+            self._events.put(lambda: self._cancelled(task))
+
+    def _cancelled(self, task: int) -> None:
+        if task in self._active:
+            self._stop(self._active[task], StopReason.CANCELLED)
+        elif self._jobs.pop(task, None) is not None:
+            self._state = self._state.drop(frozenset([task]))
+
+    def _close(self) -> None:
+        self._closing = True
+        for job in [job for task, job in self._jobs.items() if task not in self._active]:
+            failure = Failure(FailureKind.KILLED, "the executor was shut down before it started")
+            self._drop(job.request.id, TaskFailed(failure))
+        for active in self._active.values():
+            self._stop(active, StopReason.CLOSED)
+
+    def _drop(self, task: int, error: BaseException) -> None:
+        self._state = self._state.drop(frozenset([task]))
+        _settle(self._jobs.pop(task).future, Ended(error=error))
+
+    def _stop_overdue(self) -> None:
+        now = time.monotonic()
+        for active in self._active.values():
+            if active.kill_at is None and now >= active.stop_at:
+                self._stop(active, active.reason)
+            elif active.kill_at is not None and now >= active.kill_at:
+                active.process.kill()
+                active.kill_at = now + GRACE_S
+
+    def _stop(self, active: _Active, reason: StopReason) -> None:
+        if active.kill_at is None:
+            active.reason, active.kill_at = reason, time.monotonic() + GRACE_S
+            active.process.stop()
+
+    def _decide(self) -> None:
+        decision = decide(self._state, self._policy)
+        for hopeless in decision.hopeless:
+            kind = FailureKind.NODE_LOST if self._state.fenced else FailureKind.PREEMPTED
+            self._drop(hopeless.task, TaskFailed(Failure(kind, hopeless.reason)))
+        self._state = self._state.begin(decision.starts, decision.reservation)
+        for running in decision.starts:
+            self._start(running)
+
+    def _start(self, running: Running) -> None:
+        job, now = self._jobs[running.request.id], self._state.now
+        try:
+            launch = compose(self._launcher, job.launch(running.shares))
+        except DispatchError as error:
+            self._gone(running, Ended(error=error))
+            _settle(job.future, Ended(error=error))
+            return
+        marks = self._marks | {TASK_VARIABLE: uuid.uuid4().hex}
+        process = LaunchProcess(launch, dialect_of(self._launcher).stop_signal, marks)
+        limit = now + running.request.limit_s
+        reason = StopReason.WALLTIME if limit <= self._policy.ends_at else StopReason.ALLOCATION
+        active = _Active(job, process, min(limit, self._policy.ends_at), reason)
+        self._active[running.request.id] = active
+        names = tuple(share.node.name for share in running.shares)
+        self._pool.submit(self._execute, running, active, Execution(self._launcher, launch, names, job.function))
+
+    def _execute(self, running: Running, active: _Active, execution: Execution) -> None:
+        """The whole life of a launch, in a thread of its own."""
+        try:
+            active.job.prepare()
+            end = active.process.run()
+            result = ended(execution, end, None if active.kill_at is None else active.reason)
+        except BaseException as error:  # noqa: BLE001 - the caller must hear of it, and the nodes must be freed
+            result = Ended(error=error)
+        self._events.put(lambda: self._gone(running, result))
+        _settle(active.job.future, result)
+
+    def _gone(self, running: Running, result: Ended) -> None:
+        self._state = self._state.end(running.request.id)
+        self._jobs.pop(running.request.id, None)
+        self._active.pop(running.request.id, None)
+        if result.blame:
+            self._judge(result.blame)
+        else:
+            self._fences = self._fences.clear(share.node.name for share in running.shares)
+
+    def _judge(self, blame: Blame) -> None:
+        self._fences = self._fences.judge(blame)
+        self._state = replace(self._state, fenced=self._fences.fenced)
+
+    def _give_up(self, error: BaseException) -> None:
+        for active in self._active.values():
+            active.process.kill()
+        for task in [task for task in self._jobs if task not in self._active]:
+            self._drop(task, error)
+
+
+def _settle(future: Future[Any], result: Ended) -> None:
+    """Hand over a result, unless nobody wants it any more."""
+    if not future.set_running_or_notify_cancel():
+        return
+    if result.error is not None:
+        future.set_exception(result.error)
+    else:
+        future.set_result(result.value)
