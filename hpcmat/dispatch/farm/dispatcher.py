@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from hpcmat.dispatch.executor import ParslDispatcher, Workers
-from hpcmat.dispatch.farm.executor import FarmExecutor
+from hpcmat.dispatch.farm.executor import FarmExecutor, FarmLost
 from hpcmat.dispatch.farm.layout import FarmLayout
 from hpcmat.dispatch.orphans import end_orphans
 from hpcmat.dispatch.worker import Order, perform
@@ -43,7 +43,13 @@ class FarmDispatcher(ParslDispatcher):
         """Hand one order to a worker; the future gives its `Ending`, or raises where the worker was lost."""
         if self._farm is None:
             raise DispatchError("the dispatcher is not running; enter it as a context first")
-        return self._farm.submit(perform, {}, encode(order))
+        try:
+            return self._farm.submit(perform, {}, encode(order))
+        except FarmLost as error:
+            # Given up since it was last asked for its health: the driver will see, and start another.
+            lost: Future[str] = Future()
+            lost.set_exception(error)
+            return lost
 
     def _start(self) -> None:
         self._farm = FarmExecutor(self._layout, self._folder, self._setup)

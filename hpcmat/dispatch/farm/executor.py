@@ -108,7 +108,8 @@ class FarmExecutor(ParslExecutor):
             number = next(self._numbers)
             self._futures[number] = future
             heapq.heappush(self._waiting, (-resource_specification.get("priority", 0), number, payload))
-            self._changed.notify_all()
+            if self._places:
+                self._changed.notify_all()
         return future
 
     def shutdown(self) -> None:

@@ -16,6 +16,9 @@ from hpcmat.dispatch.farm.routing import Router
 
 _LONGEST_REST_S = 0.002
 """MPI cannot be waited for without spinning, which would take a core from the tasks; it is looked at this often."""
+_REPORT_GAP_S = 0.0005
+"""Reports follow each other no faster: what ends meanwhile goes in one message, and a message costs more than a task
+in it. The first after a pause goes at once."""
 Branch = tuple[str, int]
 
 
@@ -112,8 +115,9 @@ class Manager:
             self._busy = time.monotonic()
 
     def _rest_s(self) -> float:
-        """A tenth of the time since anything came: short in the middle of work, cheap when there is none."""
-        return min(_LONGEST_REST_S, 0.1 * (time.monotonic() - self._busy))
+        """A twentieth of the time since anything came: short in the middle of work, cheap when there is none."""
+        rest = min(_LONGEST_REST_S, 0.05 * (time.monotonic() - self._busy))
+        return min(rest, _REPORT_GAP_S) if self._results else rest
 
     def _listen_to_worker(self, pool: WorkerPool, slot: int) -> None:
         told = pool.listen(slot)
@@ -158,7 +162,8 @@ class Manager:
     def _report(self) -> None:
         """Everything that has gathered in one message: the busier the tree, the longer its messages."""
         now = time.monotonic()
-        if self._results or self._places or now - self._reported > self._layout.heartbeat_s:
+        news = self._results or self._places
+        if now - self._reported > (_REPORT_GAP_S if news else self._layout.heartbeat_s):
             self._superior.send(Upward(self._places, tuple(self._results)))
             self._results, self._places, self._reported = [], 0, now
 
