@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from hpcmat.campaign.driver import Driver
 from hpcmat.campaign.events import (
     Candidate,
@@ -31,6 +33,7 @@ from hpcmat.campaign.stopping import stopping_reason
 from hpcmat.campaign.structures import seed_structures
 from hpcmat.dispatch.executor import ParslDispatcher
 from hpcmat.records import Execution, Provenance, Resources, Task
+from hpcmat.steering.acquisition import condition
 from hpcmat.steering.schedule import Action
 from hpcmat.store.journal import Journal
 
@@ -65,11 +68,11 @@ class Stopwatch:
                 setattr(owner, method, originals[name])
 
     def _timed(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*given: Any) -> Any:
+        def timed(*given: Any, **named: Any) -> Any:
             start = time.perf_counter()
             self._inner.append(0.0)
             try:
-                return work(*given)
+                return work(*given, **named)
             finally:
                 whole = time.perf_counter() - start
                 self.spent[name].append(whole - self._inner.pop())
@@ -96,10 +99,17 @@ class Costs:
     """Per pass of the driver's loop: stopping rules and foresight."""
     pass_per_task: float
     """More per pass for every task ever decided."""
+    conditioning: float
+    """Per training label in flight, once for each new potential: the posterior takes it in."""
 
 
-def costs_of(watch: Stopwatch, campaign: Campaign, sizes: tuple[int, int] = (2_000, 20_000)) -> Costs:
-    """Costs from the calls that a stopwatch saw, and their growth from states of two sizes."""
+def costs_of(watch: Stopwatch, campaign: Campaign, features: int, sizes: tuple[int, int] = (2_000, 20_000)) -> Costs:
+    """Costs from the calls that a stopwatch saw, and their growth from states of two sizes.
+
+    Parameters
+    ----------
+    features : coefficients of the potential.
+    """
     mean = {name: fmean(watch.spent[name]) for name in TIMED if watch.spent[name]}
     decided = len(watch.spent["submission"])
     small, large = (growth_of(campaign, size) for size in sizes)
@@ -113,7 +123,16 @@ def costs_of(watch: Stopwatch, campaign: Campaign, sizes: tuple[int, int] = (2_0
         commit=mean["commit"],
         pass_=mean["stopping"] + mean["foresight"],
         pass_per_task=max(0.0, per_pass),
+        conditioning=conditioning_s(features),
     )
+
+
+def conditioning_s(features: int, atoms: int = 8) -> float:
+    """Time to condition a covariance on one label, s."""
+    generator = np.random.default_rng(0)
+    covariance = np.eye(features)
+    rows = generator.normal(size=(3 * atoms + 7, features))
+    return _duration(lambda: condition(covariance, rows))
 
 
 def growth_of(campaign: Campaign, tasks: int) -> tuple[float, float]:

@@ -31,11 +31,11 @@ _BARREN_STARTS = 3
 """Lives of the farm in a row without any result, after which it is given up."""
 
 
-class FarmLost(DispatchError, ParslError):
+class FarmLost(DispatchError, ParslError):  # type: ignore[misc]
     """The farm's MPI job ended while the task was out; whether the task ran, its result must tell."""
 
 
-class FarmExecutor(ParslExecutor):
+class FarmExecutor(ParslExecutor):  # type: ignore[misc]
     """Runs tasks on a farm of managers and workers; see `hpcmat.dispatch.farm`.
 
     Tasks wait here and go out by priority: never more than the workers and their prefetch can take. Fulfils Parsl's

@@ -42,7 +42,7 @@ def _forget_mpi() -> None:
 def _perform(payload: bytes) -> bytes:
     try:
         function, arguments, named = unpack_apply_message(payload)
-        return RESULT + serialize(function(*arguments, **named), buffer_threshold=sys.maxsize)
+        return RESULT + bytes(serialize(function(*arguments, **named), buffer_threshold=sys.maxsize))
     except Exception:  # noqa: BLE001 - whatever a task raises belongs to whoever submitted it
         return ERROR + _packed_exception()
 
