@@ -1,16 +1,18 @@
 """The driver: one loop that collects what has ended, decides what is next and hands it to free workers.
 
 It owns no science and remembers nothing but the fold of its journal. Each event is in the journal before the act it
-announces. A process that dies at any instant leaves either a decision without a result, which is submitted again, or
-a result without an event, which is adopted from the result store.
+announces; events that one pass brings forth go there together, since a transaction waits for the disk. A process
+that dies at any instant leaves either a decision without a result, which is submitted again, or a result without an
+event, which is adopted from the result store.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from dataclasses import replace
+from queue import Empty, SimpleQueue
 
 from hpcmat.campaign.events import Adoption, Decided, Ended, Event, Failed, Finished, Stopping, Submitted, event_json
 from hpcmat.campaign.evidence import Evidence
@@ -36,6 +38,8 @@ Observer = Callable[[Event, CampaignState], None]
 
 _POLL_S = 0.2
 """How often stop requests and tasks of earlier drivers are looked at while nothing ends."""
+_GROUP_S = 0.1
+"""A pass that decides for longer hands over what it has decided so far: workers wait for it."""
 _FREE_ATTEMPTS = 20
 """Attempts lost to the machine after which even a free failure gives the task up."""
 
@@ -48,7 +52,7 @@ class Driver:
     folder, journal, state : the campaign, its journal opened for writing, and the fold of all its events.
     dispatcher : where tasks run; entered by the caller.
     cores_per_node : for the account in node-hours.
-    observer : told of every event after it is durable.
+    observer : told of every event after it is durable, with a state that may hold later ones of the same pass.
     """
 
     def __init__(
@@ -74,7 +78,14 @@ class Driver:
         engine = state.campaign.engine
         self._references = {label_key(structure, engine) for structure in self._planner.references}
         self._rules = rules_of(state.campaign, dispatcher.workers)
-        self._futures: dict[Future[str], str] = {}
+        self._futures: dict[str, Future[str]] = {}
+        """Of the tasks that are out, by task."""
+        self._ended: SimpleQueue[str] = SimpleQueue()
+        """Tasks whose futures are done, put there by the dispatcher's threads."""
+        self._staged: list[Event] = []
+        self._outbox: list[Order] = []
+        """What may be handed over once the staged events are durable."""
+        self._group_began = 0.0
         self._foreign: set[str] = set()
         """Tasks that processes of an earlier driver, or of another campaign, are executing now."""
 
@@ -84,30 +95,36 @@ class Driver:
         Raises
         ------
         StorageError
-            The journal or the result store cannot be written; the journal is sound and `run` can be called again.
+            The journal or the result store cannot be written; the journal is sound and another driver can go on, with
+            a state folded from it.
         """
-        self._adopt()
-        while True:
-            self._collect()
-            self._consider_stopping()
-            self._fill()
-            if not self._futures and not self._foreign:
-                break
-            self._wait()
-        self._end()
+        try:
+            self._adopt()
+            while True:
+                self._collect()
+                self._consider_stopping()
+                self._fill()
+                self._hand_over()
+                if not self._futures and not self._foreign:
+                    break
+                self._wait()
+            self._end()
+        finally:
+            # What became known before an error is kept; after one of the journal itself nothing is staged.
+            self._commit()
 
     def _adopt(self) -> None:
         """Settle what earlier drivers had handed over: take results, wait for live processes, submit the rest again."""
-        for task in list(self.state.open_tasks):
+        for task in self.state.open_tasks:
             if task.status == "running":
                 self._settle(task, earlier=True)
 
     def _collect(self) -> None:
-        for future in [f for f in self._futures if f.done()]:
-            task = self.state.tasks[self._futures.pop(future)]
-            self._settle(task, error=future.exception())
-        for task_id in sorted(self._foreign):
-            self._settle(self.state.tasks[task_id])
+        while not self._ended.empty():
+            identity = self._ended.get()
+            self._settle(self.state.tasks[identity], error=self._futures.pop(identity).exception())
+        for identity in sorted(self._foreign):
+            self._settle(self.state.tasks[identity])
 
     def _settle(self, task: TaskState, *, earlier: bool = False, error: BaseException | None = None) -> None:
         """Bring the state of a submitted task in line with what the result store holds, whatever its worker said."""
@@ -176,14 +193,14 @@ class Driver:
             self._dispatcher.restart()
         if self.state.stopping is not None and self.state.stopping.resumable:
             return
-        while len(self._futures) + len(self._foreign) < self._dispatcher.workers:
+        while len(self._futures) + len(self._outbox) + len(self._foreign) < self._dispatcher.workers:
             task = self._next_waiting() or self._next_decided()
             if task is None:
                 return
             self._start(task)
 
     def _next_waiting(self) -> TaskState | None:
-        return next((t for t in self.state.open_tasks if t.status in {"waiting", "decided"}), None)
+        return next(iter(self.state.startable), None)
 
     def _next_decided(self) -> TaskState | None:
         schedule = barrier_action if self.state.campaign.steering.schedule == "barrier" else next_action
@@ -200,8 +217,9 @@ class Driver:
             self._finish(task, record, earlier=True)
             return
         self._append(Submitted(task.id, task.remedies, len(self._store.attempts(task.key))))
-        order = Order(self._with_remedies(task), self._store_root, Process.current(), self._cores_per_node)
-        self._futures[self._dispatcher.submit(order)] = task.id
+        self._outbox.append(Order(self._with_remedies(task), self._store_root, Process.current(), self._cores_per_node))
+        if time.monotonic() - self._group_began > _GROUP_S:
+            self._hand_over()
 
     def _with_remedies(self, task: TaskState) -> Task:
         decided = task.decision.task
@@ -212,22 +230,45 @@ class Driver:
 
     def _wait(self) -> None:
         self._planner.foresee(self.state)
-        if self._futures:
-            wait(self._futures, timeout=_POLL_S, return_when=FIRST_COMPLETED)
-        else:
-            time.sleep(_POLL_S)
+        try:
+            # Put back for the collection, which comes next.
+            self._ended.put(self._ended.get(timeout=_POLL_S))
+        except Empty:
+            return
 
     def _end(self) -> None:
         stopping = self.state.stopping
         complete = stopping is not None and not stopping.resumable
         sentence = stopping.sentence if stopping else "nothing left to do"
         self._append(Ended(complete, sentence))
+        self._commit()
         self._folder.stop_request.unlink(missing_ok=True)
 
     def _append(self, event: Event) -> None:
-        for entry in self._journal.append([(event.kind, event_json(event))]):
-            self.state.apply(event, entry.time)
-        self._observer(event, self.state)
+        if not self._staged:
+            self._group_began = time.monotonic()
+        entry = self._journal.stage(event.kind, event_json(event))
+        self.state.apply(event, entry.time)
+        self._staged.append(event)
+
+    def _commit(self) -> None:
+        """Make the staged events durable, and tell of them."""
+        events, self._staged = self._staged, []
+        self._journal.commit()
+        for event in events:
+            self._observer(event, self.state)
+
+    def _hand_over(self) -> None:
+        """Do what was announced, once that is durable."""
+        self._commit()
+        orders, self._outbox = self._outbox, []
+        for order in orders:
+            self._submit(order)
+
+    def _submit(self, order: Order) -> None:
+        identity = order.task.id
+        self._futures[identity] = future = self._dispatcher.submit(order)
+        future.add_done_callback(lambda _: self._ended.put(identity))
 
 
 def _what_failed(attempt: Attempt, campaign: str) -> tuple[Failure, Execution | None]:

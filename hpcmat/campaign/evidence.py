@@ -27,6 +27,10 @@ class Evidence:
         self._gram = lru_cache(maxsize=None)(self._force_gram)
         self._frames = lru_cache(maxsize=256)(self._read_frames)
         self._potential = lru_cache(maxsize=2)(self._read_potential)
+        self._reference: tuple[int, Floats] = (0, np.zeros((0, 0)))
+        """Number of finished explorations, and what they amount to."""
+        self._conditioned: tuple[str, tuple[str, ...], Floats] = ("", (), np.zeros((0, 0)))
+        """Model, training tasks taken in, and the covariance: the next decision adds one task to them."""
 
     def structure(self, candidate: Candidate) -> Structure:
         """The candidate's structure."""
@@ -36,14 +40,17 @@ class Evidence:
         """Posterior covariance given the model's labels, and all training labels decided since (F, F).
 
         A label in flight counts as if it were there: the covariance does not depend on its value. One that fails
-        drops out by itself, because it is no longer among the decided ones.
+        drops out by itself, because it is no longer among the decided ones. The model must be the newest.
         """
-        potential = self._potential(model.key)
-        covariance: Floats = potential.covariance_factor @ potential.covariance_factor.T
-        fitted = set(model.decision.train)
-        for task in state.of_purpose("train"):
-            if task.key not in fitted and task.status != "failed" and task.decision.candidate is not None:
+        tasks = state.index.beyond_fit
+        known, conditioned, covariance = self._conditioned
+        if (known, *tuple(tasks)[: len(conditioned)]) != (model.key, *conditioned):
+            factor = self._potential(model.key).covariance_factor
+            conditioned, covariance = (), factor @ factor.T
+        for task in list(tasks.values())[len(conditioned) :]:
+            if task.decision.candidate is not None:
                 covariance = condition(covariance, self.rows(task.decision.candidate, model))
+        self._conditioned = (model.key, tuple(tasks), covariance)
         return covariance
 
     def rows(self, candidate: Candidate, model: TaskState) -> Floats:
@@ -55,11 +62,14 @@ class Evidence:
 
     def reference(self, state: CampaignState) -> Floats:
         """Mean of x xᵀ over the force rows of everything explored with a potential (F, F); of all without one."""
-        explored = [task for task in state.done("explore") if _has_candidates(task)]
-        with_potential = [task for task in explored if task.decision.model is not None]
-        grams = [self._gram(task.key) for task in with_potential or explored]
-        total: Floats = sum((gram for gram, _ in grams), np.zeros_like(grams[0][0]))
-        return total / sum(count for _, count in grams)
+        number = state.index.number(("explore",), "done")
+        if self._reference[0] != number:
+            explored = [task for task in state.done("explore") if _has_candidates(task)]
+            with_potential = [task for task in explored if task.decision.model is not None]
+            grams = [self._gram(task.key) for task in with_potential or explored]
+            total: Floats = sum((gram for gram, _ in grams), np.zeros_like(grams[0][0]))
+            self._reference = (number, total / sum(count for _, count in grams))
+        return self._reference[1]
 
     def _force_gram(self, exploration: str) -> tuple[Floats, int]:
         rows = np.concatenate([forces for _, forces, _ in self._rows(exploration)])

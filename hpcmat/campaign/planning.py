@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 from hpcmat.campaign.events import Candidate, Created, Decision, ExploreSummary, Purpose
 from hpcmat.campaign.evidence import Evidence
 from hpcmat.campaign.spec import Campaign
-from hpcmat.campaign.state import CampaignState
+from hpcmat.campaign.state import OPEN, CampaignState, last_ended
 from hpcmat.engines.exploration import ExploreConditions, ExploreRequest, explore_key
 from hpcmat.engines.labelling import LabelRequest, label_key
 from hpcmat.records import Provenance, Resources, Structure, Task, encode
@@ -62,14 +63,14 @@ class Planner:
 
     def foresee(self, state: CampaignState) -> None:
         """Compute what the next choice among candidates will rest on, if nothing changes: for idle moments."""
-        number, budget = len(state.of_purpose("train")), self.campaign.budget.labels
+        number, budget = state.index.number(("train",)), self.campaign.budget.labels
         pool = self._pool(state)
-        labels_left = number + len(state.of_purpose("validation")) < budget
+        labels_left = number + state.index.number(("validation",)) < budget
         if state.model and pool and labels_left and state.stopping is None and not self._at_random(number):
             self._ranking(state, pool)
 
     def _reference(self, state: CampaignState) -> Decision:
-        number = len(state.of_purpose("reference"))
+        number = state.index.number(("reference",))
         fraction = f"{number + 1} of {len(self.references)}"
         reason = f"volume {fraction} of the reference equation of state, never trained on"
         structure = self.references[number]
@@ -77,10 +78,17 @@ class Planner:
         return self._label(state, draft, structure, label_key(structure, self.campaign.engine))
 
     def _validation(self, state: CampaignState) -> Decision:
-        pool = [c for c in state.pool if c.reserved]
-        candidate = pool[0]
+        candidate = next(state.pool.reserved())
         reason = "drawn at random from the explored frames to measure the error; never trained on"
-        draft = Decision("", "validation", "random", reason, _NO_TASK, candidate=candidate, pool_size=len(pool))
+        draft = Decision(
+            "",
+            "validation",
+            "random",
+            reason,
+            _NO_TASK,
+            candidate=candidate,
+            pool_size=state.pool.number(reserved=True),
+        )
         return self._label(state, draft, self._evidence.structure(candidate), candidate.key)
 
     def _train(self, state: CampaignState) -> Decision:
@@ -90,7 +98,7 @@ class Planner:
 
     def _choose(self, state: CampaignState, pool: list[Candidate]) -> Decision:
         model = state.model
-        number = len(state.of_purpose("train"))
+        number = state.index.number(("train",))
         draft = Decision("", "train", "cold-start", "", _NO_TASK, candidate=pool[0], pool_size=len(pool))
         if model is None:
             return replace(draft, reason="rattled and strained seed: there is no potential yet")
@@ -105,7 +113,7 @@ class Planner:
     def _most_informative(self, state: CampaignState, pool: list[Candidate], draft: Decision) -> Decision:
         before, ranked = self._ranking(state, pool)
         best, gain = ranked[0]
-        in_flight = sum(task.open for task in state.of_purpose("train"))
+        in_flight = state.index.number(("train",), *OPEN)
         reason = (
             f"lowers the mean force variance on what is explored by {100 * gain / before:.1f} %, "
             f"the most of {len(pool)} candidates, with {in_flight} labels in flight accounted for"
@@ -117,9 +125,8 @@ class Planner:
         """Mean force variance on what is explored, and by how much each candidate lowers it, best first."""
         model = state.model
         assert model is not None, "informativeness is judged on a posterior"
-        train = (task.key for task in state.of_purpose("train") if task.status != "failed")
-        explored = (task.key for task in state.done("explore"))
-        basis = (model.key, tuple(c.id for c in pool), tuple(train), tuple(explored))
+        beyond, explored = tuple(state.index.beyond_fit), state.index.number(("explore",), "done")
+        basis = (model.key, tuple(c.id for c in pool), beyond, explored)
         if self._last_ranking is None or self._last_ranking[0] != basis:
             covariance, reference = self._evidence.covariance(state, model), self._evidence.reference(state)
             ranked = rank_by_gain(covariance, [self._evidence.rows(c, model) for c in pool], reference)
@@ -128,7 +135,7 @@ class Planner:
 
     def _pool(self, state: CampaignState) -> list[Candidate]:
         """The newest candidates for training."""
-        return [c for c in state.pool if not c.reserved][-self.campaign.steering.pool_max :]
+        return state.pool.newest(self.campaign.steering.pool_max)
 
     def _at_random(self, number: int) -> bool:
         """Whether this training label is drawn, not chosen."""
@@ -139,7 +146,7 @@ class Planner:
         return self._with_task(state, draft, key, encode(LabelRequest(structure, self.campaign.engine)))
 
     def _explore(self, state: CampaignState) -> Decision:
-        number = len(state.of_purpose("explore"))
+        number = state.index.number(("explore",))
         explore = self.campaign.explore
         model = state.model if explore.method == "md" and not self._barren(state) else None
         temperatures = explore.temperatures_k
@@ -173,7 +180,8 @@ class Planner:
 
     def _barren(self, state: CampaignState) -> bool:
         """Whether the last explorations all ended without a frame, so that another of the kind would be wasted."""
-        last = [t.summary for t in state.done("explore")[-_BARREN_LIMIT:] if isinstance(t.summary, ExploreSummary)]
+        done = (task for task in reversed(state.index.purposes.get("explore", [])) if task.status == "done")
+        last = [t.summary for t in islice(done, _BARREN_LIMIT) if isinstance(t.summary, ExploreSummary)]
         return len(last) == _BARREN_LIMIT and not any(summary.candidates for summary in last)
 
     def _fit(self, state: CampaignState) -> Decision:
@@ -196,7 +204,7 @@ class Planner:
 
     def _with_task(self, state: CampaignState, draft: Decision, key: str, request: str) -> Decision:
         kind = draft.purpose if draft.purpose in {"explore", "fit"} else "label"
-        number = sum(task.decision.task.kind == kind for task in state.tasks.values()) + 1
+        number = state.index.number(("train", "validation", "reference") if kind == "label" else (kind,)) + 1
         walltimes = self.campaign.failures.task_walltime_s
         identity = f"{kind}-{number:04d}"
         task = Task(
@@ -230,10 +238,10 @@ class Planner:
 
 def _predicted(state: CampaignState, purpose: Purpose) -> float | None:
     """Mean duration of the last tasks for this purpose, s."""
-    labels = {"train", "validation", "reference"}
-    purposes = labels if purpose in labels else {purpose}
-    walls = [t.execution.wall_s for t in state.tasks.values() if t.execution and t.purpose in purposes]
-    return sum(walls[-20:]) / len(walls[-20:]) if walls else None
+    labels: tuple[Purpose, ...] = ("train", "validation", "reference")
+    purposes = labels if purpose in labels else (purpose,)
+    walls = [task.execution.wall_s for task in last_ended(state, 20, *purposes) if task.execution]
+    return sum(walls) / len(walls) if walls else None
 
 
 _NO_TASK = Task("", "label", "", "", "", Resources(), Provenance("", "", ""))

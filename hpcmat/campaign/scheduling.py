@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
+from hpcmat.campaign.events import Purpose
 from hpcmat.campaign.spec import Campaign
-from hpcmat.campaign.state import CampaignState, TaskState
+from hpcmat.campaign.state import OPEN, CampaignState, TaskState
 from hpcmat.steering.schedule import Rules, View
+
+_LABELS: tuple[Purpose, ...] = ("train", "validation", "reference")
 
 
 def rules_of(campaign: Campaign, workers: int) -> Rules:
@@ -28,44 +33,45 @@ def view_of(state: CampaignState, references: int) -> View:
     ----------
     references : number of reference cells of the campaign.
     """
-    labels = [task for task in state.of_purpose("train", "validation", "reference") if task.status != "failed"]
-    fits = [task for task in state.of_purpose("fit") if task.status != "failed"]
-    fit = fits[-1] if fits else None
-    explorations = state.of_purpose("explore")
-    pool = state.pool
-    done = {purpose: len(state.done(purpose)) for purpose in ("train", "validation", "reference")}
+    number = state.index.number
+    fit = next((task for task in reversed(state.index.purposes.get("fit", [])) if task.status != "failed"), None)
     return View(
-        train=_count(labels, "train"),
-        validation=_count(labels, "validation"),
-        labels_open=sum(task.open for task in labels),
-        train_done=done["train"],
-        scored_done=done["validation"] + done["reference"],
+        train=number(("train",), *OPEN, "done"),
+        validation=number(("validation",), *OPEN, "done"),
+        labels_open=number(_LABELS, *OPEN),
+        train_done=number(("train",), "done"),
+        scored_done=number(("validation", "reference"), "done"),
         train_fitted=len(fit.decision.train) if fit else 0,
         scored_fitted=_scored(fit, state) if fit else 0,
-        fits_open=sum(task.open for task in fits),
-        explorations=len(explorations),
-        explorations_open=sum(task.open for task in explorations),
-        explorations_of_model=_of_model(explorations, state),
+        fits_open=number(("fit",), *OPEN),
+        explorations=number(("explore",)),
+        explorations_open=number(("explore",), *OPEN),
+        explorations_of_model=_of_model(state),
         has_model=state.model is not None,
-        pool_train=sum(not candidate.reserved for candidate in pool),
-        pool_validation=sum(candidate.reserved for candidate in pool),
-        references_left=references - len(state.of_purpose("reference")),
-        labels_since_fit=sum(
-            task.purpose != "reference" and (not fit or task.decided > fit.decided) for task in labels
-        ),
+        pool_train=state.pool.number(reserved=False),
+        pool_validation=state.pool.number(reserved=True),
+        references_left=references - number(("reference",)),
+        labels_since_fit=_labels_since(fit, state),
         draining=state.stopping is not None,
     )
 
 
-def _of_model(explorations: list[TaskState], state: CampaignState) -> int:
+def _of_model(state: CampaignState) -> int:
     """Explorations that are as good as any with the newest model: all of them where exploring needs no model."""
     if state.campaign.explore.method == "rattle":
-        return len(explorations)
-    return sum(state.model is not None and task.decision.model == state.model.key for task in explorations)
+        return state.index.number(("explore",))
+    return state.index.explorations_with[state.model.key] if state.model is not None else 0
 
 
-def _count(tasks: list[TaskState], purpose: str) -> int:
-    return sum(task.purpose == purpose for task in tasks)
+def _labels_since(fit: TaskState | None, state: CampaignState) -> int:
+    """Training and validation labels decided after a fit was."""
+    found = 0
+    for purpose in ("train", "validation"):
+        later = takewhile(
+            lambda t: fit is None or t.decided > fit.decided, reversed(state.index.purposes.get(purpose, []))
+        )
+        found += sum(task.status != "failed" for task in later)
+    return found
 
 
 def _scored(fit: TaskState, state: CampaignState) -> int:

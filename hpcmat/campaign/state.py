@@ -25,11 +25,14 @@ from hpcmat.campaign.events import (
     Stopping,
     Submitted,
 )
+from hpcmat.campaign.index import TaskIndex
+from hpcmat.campaign.pool import Pool
 from hpcmat.campaign.spec import Campaign
 from hpcmat.records import Execution, Failure
 
 Status = Literal["decided", "running", "waiting", "done", "failed"]
 """`waiting`: an attempt failed and the next one has not been submitted yet."""
+OPEN: tuple[Status, ...] = ("decided", "running", "waiting")
 
 
 @dataclass(slots=True)
@@ -111,6 +114,7 @@ class CampaignState:
     """By task id, in the order of decision."""
     stopping: Stopping | None = None
     ended: Ended | None = None
+    index: TaskIndex = field(default_factory=TaskIndex, repr=False, compare=False)
 
     def apply(self, event: Event, time: float) -> None:
         """Take one event of the journal in."""
@@ -128,7 +132,8 @@ class CampaignState:
                 if self.stopping is not None and self.stopping.resumable:
                     self.stopping = None
             case Decided():
-                self.tasks[event.decision.task.id] = TaskState(event.decision, time)
+                self.tasks[event.decision.task.id] = task = TaskState(event.decision, time)
+                self.index.decided(task)
             case Stopping():
                 self.stopping = event
             case Ended():
@@ -139,6 +144,7 @@ class CampaignState:
 
     def _apply_to_task(self, event: Submitted | Finished | Failed, time: float) -> None:
         task = self.tasks[event.task_id]
+        before, paid = task.status, task.node_hours
         match event:
             case Submitted():
                 task.status, task.submitted = "running", time
@@ -151,6 +157,8 @@ class CampaignState:
                 task.status = "failed" if event.remedies is None else "waiting"
                 task.finished = time if event.remedies is None else None
                 task.remedies = event.remedies or ()
+        self.index.node_hours += task.node_hours - paid
+        self.index.moved(task, before)
 
     @classmethod
     def of(cls, events: Iterable[tuple[Event, float]]) -> CampaignState:
@@ -168,6 +176,8 @@ class CampaignState:
 
     def of_purpose(self, *purposes: Purpose) -> list[TaskState]:
         """Tasks for these purposes, in the order of decision."""
+        if len(purposes) == 1:
+            return list(self.index.purposes.get(purposes[0], ()))
         return [task for task in self.tasks.values() if task.purpose in purposes]
 
     def done(self, *purposes: Purpose) -> list[TaskState]:
@@ -177,17 +187,22 @@ class CampaignState:
     @property
     def open_tasks(self) -> list[TaskState]:
         """Tasks without an end."""
-        return [task for task in self.tasks.values() if task.open]
+        return list(self.index.open.values())
+
+    @property
+    def startable(self) -> Iterable[TaskState]:
+        """Tasks that could be handed to a worker now."""
+        return self.index.startable.values()
 
     @property
     def models(self) -> list[TaskState]:
         """Finished fits, oldest first."""
-        return sorted(self.done("fit"), key=lambda task: task.finished or 0.0)
+        return list(self.index.fits)
 
     @property
     def model(self) -> TaskState | None:
         """The newest fit."""
-        return self.models[-1] if self.models else None
+        return self.index.fits[-1] if self.index.fits else None
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -199,19 +214,14 @@ class CampaignState:
         return found
 
     @property
-    def pool(self) -> list[Candidate]:
+    def pool(self) -> Pool:
         """Candidates for which no label was ever decided."""
-        taken = {
-            (task.decision.candidate.exploration, task.decision.candidate.frame)
-            for task in self.of_purpose("train", "validation")
-            if task.decision.candidate is not None
-        }
-        return [c for c in self.candidates if (c.exploration, c.frame) not in taken]
+        return self.index.pool
 
     @property
     def node_hours(self) -> float:
         """Spent so far, over all attempts."""
-        return sum(task.node_hours for task in self.tasks.values())
+        return self.index.node_hours
 
     @property
     def failures(self) -> list[tuple[TaskState, FailedAttempt]]:
@@ -228,3 +238,9 @@ class CampaignState:
 def fit_summaries(state: CampaignState) -> list[FitSummary]:
     """Summaries of the finished fits, oldest first."""
     return [task.summary for task in state.models if isinstance(task.summary, FitSummary)]
+
+
+def last_ended(state: CampaignState, count: int, *purposes: Purpose) -> list[TaskState]:
+    """The last so many tasks for these purposes that are done or were given up, in the order of ending."""
+    ended = [task for purpose in purposes for task in state.index.ended.get(purpose, [])[-count:]]
+    return sorted(ended, key=lambda task: task.finished or 0.0)[-count:]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hpcmat.campaign.events import ExploreSummary, FitSummary, Purpose, Stopping
-from hpcmat.campaign.state import CampaignState, TaskState, fit_summaries
+from hpcmat.campaign.events import ExploreSummary, FitSummary, Stopping
+from hpcmat.campaign.state import OPEN, CampaignState, TaskState, fit_summaries, last_ended
 from hpcmat.steering.stopping import on_plateau
 from hpcmat.units import SECONDS_PER_HOUR
 
@@ -28,12 +28,12 @@ def stopping_reason(state: CampaignState, now: float) -> Stopping | None:
 
 def labels_done(state: CampaignState) -> int:
     """Training and validation labels with a result."""
-    return len(state.done("train", "validation"))
+    return state.index.number(("train", "validation"), "done")
 
 
 def _target(state: CampaignState) -> Stopping | None:
     fits = fit_summaries(state)
-    if not fits or any(task.open for task in state.of_purpose("reference")):
+    if not fits or state.index.number(("reference",), *OPEN):
         return None
     target, fit = state.campaign.target, fits[-1]
     if fit.validation.n_frames < target.min_validation or fit.force_rmse_bound is None:
@@ -50,7 +50,7 @@ def _target(state: CampaignState) -> Stopping | None:
 def _budget(state: CampaignState, now: float) -> Stopping | None:
     budget = state.campaign.budget
     done = labels_done(state)
-    if done >= budget.labels and not any(t.open for t in state.of_purpose("train", "validation", "reference")):
+    if done >= budget.labels and not state.index.number(("train", "validation", "reference"), *OPEN):
         return Stopping("budget", f"{done} labels, all that the budget allows")
     if budget.node_hours is not None and state.node_hours >= budget.node_hours:
         return Stopping("budget", f"{state.node_hours:.3g} node-hours of {budget.node_hours:g} spent")
@@ -82,7 +82,7 @@ def _hopeless(state: CampaignState) -> Stopping | None:
 
 
 def _labels_hopeless(state: CampaignState) -> Stopping | None:
-    last = _last_ended(state, HOPELESS_LABELS, "train", "validation", "reference")
+    last = last_ended(state, HOPELESS_LABELS, "train", "validation", "reference")
     if len(last) < HOPELESS_LABELS or any(task.status == "done" for task in last):
         return None
     return Stopping(
@@ -93,8 +93,8 @@ def _labels_hopeless(state: CampaignState) -> Stopping | None:
 
 
 def _explorations_hopeless(state: CampaignState) -> Stopping | None:
-    last = _last_ended(state, HOPELESS_EXPLORATIONS, "explore")
-    if len(last) < HOPELESS_EXPLORATIONS or state.pool or any(_found_something(task) for task in last):
+    last = last_ended(state, HOPELESS_EXPLORATIONS, "explore")
+    if len(last) < HOPELESS_EXPLORATIONS or len(state.pool) > 0 or any(_found_something(task) for task in last):
         return None
     cause = _why(last[-1]) if last[-1].failures else "every frame had been seen before or was unphysical"
     return Stopping(
@@ -109,11 +109,6 @@ def _fits_hopeless(state: CampaignState) -> Stopping | None:
     if len(fits) < HOPELESS_FITS or any(task.status != "failed" for task in fits):
         return None
     return Stopping("failures", f"{HOPELESS_FITS} fits in a row given up, the last one {_why(fits[-1])}")
-
-
-def _last_ended(state: CampaignState, count: int, *purposes: Purpose) -> list[TaskState]:
-    ended = [task for task in state.of_purpose(*purposes) if not task.open]
-    return sorted(ended, key=lambda task: task.finished or 0.0)[-count:]
 
 
 def _found_something(task: TaskState) -> bool:

@@ -60,6 +60,7 @@ class Journal:
         self.campaign = campaign
         self._engine = _engine(url)
         self._last = Entry(0, 0.0, "", "", hashlib.sha256(campaign.encode()).hexdigest())
+        self._staged: list[Entry] = []
 
     def create(self) -> None:
         """Make the tables and enter the campaign; harmless where that was done before.
@@ -92,24 +93,34 @@ class Journal:
                 "upgrade hpcmat to read it"
             )
 
-    def append(self, events: Iterable[tuple[str, str]]) -> tuple[Entry, ...]:
-        """Append (kind, payload JSON) pairs in one transaction: all of them are durable afterwards, or none.
+    def stage(self, kind: str, payload: str) -> Entry:
+        """Put one event (its payload JSON) behind those staged before; durable only after `commit`."""
+        entry = _successor(self._staged[-1] if self._staged else self._last, kind, payload)
+        self._staged.append(entry)
+        return entry
+
+    def commit(self) -> None:
+        """Write what was staged in one transaction: all of it is durable afterwards, or none and it is forgotten.
+
+        A transaction costs the same for one event and for a hundred: it waits for the disk.
 
         Raises
         ------
         StorageError
             The disk is full or the database is gone; the journal is as it was.
         """
-        entries, last = [], self._last
-        for kind, payload in events:
-            last = _successor(last, kind, payload)
-            entries.append(last)
-        if not entries:
-            return ()
+        staged, self._staged = self._staged, []
+        if not staged:
+            return
         with _translated(self.url), self._engine.begin() as connection:
-            connection.execute(_EVENTS.insert(), [_row(self.campaign, entry) for entry in entries])
-        self._last = last
-        return tuple(entries)
+            connection.execute(_EVENTS.insert(), [_row(self.campaign, entry) for entry in staged])
+        self._last = staged[-1]
+
+    def append(self, events: Iterable[tuple[str, str]]) -> tuple[Entry, ...]:
+        """Stage (kind, payload JSON) pairs and commit; raises as `commit` does."""
+        entries = tuple(self.stage(kind, payload) for kind, payload in events)
+        self.commit()
+        return entries
 
     def read(self) -> Iterator[Entry]:
         """All events in order, from those this object has not seen yet.

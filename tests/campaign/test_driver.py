@@ -9,7 +9,7 @@ import pytest
 from campaign_events import LABELS as BUDGET
 from campaign_events import Drive, campaign_of, run_started
 
-from hpcmat.campaign.events import Decided, Failed, Finished, Submitted
+from hpcmat.campaign.events import Decided, Failed, Finished, Submitted, read_event
 from hpcmat.campaign.state import CampaignState
 from hpcmat.dispatch.worker import Ending
 from hpcmat.engines import labelling, teacher
@@ -72,6 +72,37 @@ def test_each_act_is_announced_before_it_happens(tmp_path):
         assert [type(event) for event in drive.events if name_of(event) == task] == [Decided, Submitted, Finished]
     assert len(list(drive.folder.journal().read())) == 2 + len(drive.events)
     assert drive.folder.read().ended == state.ended
+
+
+def test_nothing_is_handed_over_before_its_submission_is_durable_and_a_pass_takes_few_transactions(tmp_path):
+    drive = Drive(tmp_path, campaign_of())
+    submit, commit, transactions = drive.dispatcher.submit, drive.journal.commit, []
+
+    def submit_what_is_on_disk(order):
+        on_disk = [read_event(entry.payload) for entry in drive.folder.journal().read()]
+        assert any(isinstance(e, Submitted) and e.task_id == order.task.id for e in on_disk)
+        return submit(order)
+
+    def counted():
+        transactions.append(len(drive.journal._staged))
+        commit()
+
+    drive.dispatcher.submit, drive.journal.commit = submit_what_is_on_disk, counted
+    drive.run()
+    assert sum(transactions) == len(drive.events)
+    assert max(transactions) >= 3, "what ends and what is decided next go together"
+
+
+def test_journal_that_cannot_be_written_starts_nothing(tmp_path):
+    drive = Drive(tmp_path, campaign_of())
+
+    def refuse():
+        raise StorageError("no space; free some")
+
+    drive.journal.commit = refuse
+    with pytest.raises(StorageError, match="no space"):
+        drive.run()
+    assert drive.dispatcher.orders == [] and drive.events == []
 
 
 def test_result_without_an_event_is_adopted(tmp_path):
@@ -247,7 +278,7 @@ def test_request_to_stop_starts_nothing_new_and_is_taken_away(tmp_path):
 
     def stop_after_three(event, state):
         observe(event, state)
-        if len(state.done("train")) == 3:
+        if len(state.done("train")) >= 3:
             drive.folder.stop_request.touch()
 
     drive.observe = stop_after_three

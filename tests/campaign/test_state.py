@@ -79,7 +79,7 @@ def test_all_attempts_are_paid_for_and_a_result_of_another_campaign_is_not():
 def test_candidate_leaves_the_pool_when_its_label_is_decided():
     found = explored(candidate(0), candidate(1), candidate(2, reserved=True))
     state = fold(*BEGIN, decided("explore", "explore"), finished("explore", found))
-    assert state.pool == state.candidates == list(found.candidates)
+    assert list(state.pool) == state.candidates == list(found.candidates)
     state.apply(decided("a", candidate=candidate(1)), 9.0)
     assert [c.frame for c in state.pool] == [0, 2]
     state.apply(submitted("a"), 10.0)

@@ -29,6 +29,16 @@ def test_events_come_back_in_order_and_only_once(url):
     assert list(reader.read()) == []
 
 
+def test_staged_events_are_durable_together_and_only_after_the_commit(url):
+    writer = opened(url)
+    staged = [writer.stage("a", "{}"), writer.stage("b", "{}")]
+    assert list(Journal(url, "c").read()) == []
+    writer.commit()
+    assert list(Journal(url, "c").read()) == staged
+    writer.commit()
+    assert len(list(Journal(url, "c").read())) == 2
+
+
 def test_writer_goes_on_where_an_earlier_one_stopped(url):
     opened(url).append([("a", "{}")])
     second = opened(url)

@@ -1,0 +1,39 @@
+"""One rank of a farm: `mpiexec -n RANKS python -m hpcmat.dispatch.farm RENDEZVOUS_FILE`."""
+
+from __future__ import annotations
+
+import sys
+from multiprocessing.connection import Client
+from pathlib import Path
+from selectors import DefaultSelector
+
+from hpcmat.dispatch.farm.layout import Rendezvous
+from hpcmat.dispatch.farm.pool import WorkerPool, start_fork_server
+from hpcmat.errors import DispatchError
+from hpcmat.records import decode
+
+
+def main() -> None:
+    """Serve as root or manager until the driver wants no more."""
+    meeting = decode(Rendezvous, Path(sys.argv[1]).read_text())
+    context = start_fork_server()
+    # Importing them starts MPI, from which point on this process must not be forked.
+    from hpcmat.dispatch.farm.manager import DriverAbove, Manager, RankAbove
+    from hpcmat.dispatch.farm.ranks import Ranks
+
+    layout, selector = meeting.layout, DefaultSelector()
+    ranks = Ranks(layout)
+    if ranks.parent is None:
+        connection = Client((layout.address, meeting.port), authkey=bytes.fromhex(meeting.key))
+        Manager(ranks, layout, DriverAbove(connection, selector), selector).serve(None)
+    else:
+        manager = Manager(ranks, layout, RankAbove(ranks, ranks.parent), selector)
+        try:
+            manager.serve(WorkerPool(context, ranks.rank, layout.workers_per_manager, selector))
+        except DispatchError as error:
+            ranks.abort(str(error))
+    ranks.finish()
+
+
+if __name__ == "__main__":
+    main()
