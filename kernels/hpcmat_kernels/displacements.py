@@ -1,0 +1,167 @@
+r"""How the density of an atom changes when its neighbours, the atom itself or the cell move: the head of all rows.
+
+All rows of forces and virial are linear in the changes ∂A_{q,lm}/∂r. An atom i with n neighbours has 9 + 3 n of them
+with one element: the three shifts of i, six strains, and three shifts of each neighbour. With S elements the first
+nine come once for each element, because a change concerns the columns of one element only.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from hpcmat_kernels.ace import FAST, AceModel, add_density, neighbour_basis
+from hpcmat_kernels.harmonics import scratch
+from hpcmat_kernels.simd.contractions import add_outer
+from hpcmat_kernels.simd.emitter import LANES
+from hpcmat_kernels.simd.layout import padded
+
+Floats = NDArray[np.float64]
+
+SUMS = 9
+"""Changes that are sums over neighbours: three shifts of the atom, six strains in the order of the virial."""
+STRAIN = ((0, 5, 4), (5, 1, 3), (4, 3, 2))
+"""Component xx yy zz yz xz xy of two axes."""
+
+
+def with_whole_rows(array: Floats) -> Floats:
+    """The array with its last axis filled up with zeros to whole vectors."""
+    length = array.shape[-1]
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, padded(length) - length)])
+
+
+def most_directions(model: AceModel, offsets: NDArray[np.int64]) -> int:
+    """Length of arrays for the changes of any atom of a list, in whole vectors."""
+    largest = int(np.diff(offsets).max()) if len(offsets) > 1 else 0
+    return padded(SUMS * model.n_species + 3 * largest)
+
+
+@lru_cache(maxsize=16)
+def first_components(l_max: int) -> NDArray[np.int64]:
+    """First index lm of each degree, and the end (l_max + 2,)."""
+    first = np.arange(l_max + 2) ** 2
+    first.setflags(write=False)
+    return first
+
+
+@njit(cache=True, nogil=True)
+def site_workspace(legendre: Any, sizes: Any, directions: Any) -> Any:
+    """Memory for `site_changes`: (basis, density (lm, Q'), changes (d, lm, K), rows (d,), first columns (d,)).
+
+    `sizes` = (K, Q', lm).
+    """
+    n_radial, row, n_lm = sizes
+    basis = (
+        np.empty(n_radial), np.empty(n_radial), np.empty(n_lm), np.empty((n_lm, 3)), np.empty(3),
+    )  # fmt: skip
+    changes = np.zeros((directions, n_lm, n_radial))
+    rows, columns = np.zeros(directions, dtype=np.int64), np.zeros(directions, dtype=np.int64)
+    return scratch(legendre), basis, np.zeros((n_lm, row)), changes, rows, columns
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def site_changes(pairs: Any, i: Any, species: Any, shape: Any, legendre: Any, work: Any) -> Any:
+    """Density of atom i and its changes into `work`; returns their number.
+
+    A change by a shift of atom j has the sign of a force on it and the row 3 j + a, one by a strain the row
+    3 n_atoms + component. What fills up the last vector goes to row 3 n_atoms + 6, which means nothing.
+    """
+    offsets, second, vectors = pairs
+    n_species, n_radial, radii = shape
+    table, basis, density, changes, rows, columns = work
+    density[:] = 0.0
+    d = SUMS * n_species
+    changes[:d] = 0.0
+    for kind in range(n_species):
+        for number in range(SUMS):
+            rows[kind * SUMS + number] = 3 * i + number if number < 3 else 3 * len(species) + number - 3
+            columns[kind * SUMS + number] = kind * n_radial
+    for p in range(offsets[i], offsets[i + 1]):
+        distance = neighbour_basis(vectors[p], radii, legendre, table, basis)
+        if distance >= radii[0]:
+            continue
+        kind = species[second[p]]
+        add_density(density, kind * n_radial, basis[0], basis[2])
+        _pair_changes(distance, basis, changes, d)
+        _add_to_sums(vectors, p, changes, kind * SUMS, d)
+        for a in range(3):
+            rows[d + a], columns[d + a] = 3 * second[p] + a, kind * n_radial
+        d += 3
+    for rest in range(d, (d + LANES - 1) // LANES * LANES):
+        rows[rest] = 3 * len(species) + 6
+    return d
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _pair_changes(distance: Any, row: Any, changes: Any, d: Any) -> None:
+    """-d(g_k Y_lm)/dr_a into changes[d + a, lm, k]."""
+    values, slopes, angular, angular_gradient, direction = row
+    for lm in range(len(angular)):
+        along = 0.0
+        for a in range(3):
+            along += direction[a] * angular_gradient[lm, a]
+        for a in range(3):
+            across = (direction[a] * along - angular_gradient[lm, a]) / distance
+            outwards = direction[a] * angular[lm]
+            for k in range(len(values)):
+                changes[d + a, lm, k] = values[k] * across - slopes[k] * outwards
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _add_to_sums(vectors: Any, p: Any, changes: Any, first: Any, d: Any) -> None:
+    """Take the changes d .. by the shifts of one neighbour off the shift of the atom and the strains, from `first` on."""
+    size = changes.shape[1] * changes.shape[2]
+    flat = changes.ravel()
+    for a in range(3):
+        source = (d + a) * size
+        _take(flat, 1.0, source, (first + a) * size, size)
+        for b in range(3):
+            weight = vectors[p, b] if a == b else 0.5 * vectors[p, b]
+            _take(flat, weight, source, (first + 3 + STRAIN[a][b]) * size, size)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _take(flat: Any, weight: Any, source: Any, target: Any, size: Any) -> None:
+    for f in range(size):
+        flat[target + f] -= weight * flat[source + f]
+
+
+@njit(cache=True, nogil=True)
+def mix_density(density: Any, mixing: Any, first_degree: Any, numbers: Any, channels: Any) -> None:
+    """Channels (lm, C') of a density; `mixing` is W flattened, `numbers` = (place of W of the centre, Q, C')."""
+    weights, n_q, row = numbers
+    q_row = density.shape[1]
+    channels[:] = 0.0
+    for degree in range(len(first_degree) - 1):
+        lm, m = first_degree[degree], first_degree[degree + 1] - first_degree[degree]
+        add_outer(
+            (channels, density, mixing),
+            (lm * row, row, m, lm * q_row, 1, q_row, weights + degree * n_q * row, row, n_q, row),
+        )
+
+
+@njit(cache=True, nogil=True)
+def mix_changes(work: Any, mixing: Any, first_degree: Any, numbers: Any, x: Any) -> None:
+    """Changes of the channels x[t, lm, c] = Σ_k W[l, q + k, c] of eight changes, from `numbers`[0] on.
+
+    `mixing` is W flattened, `numbers` = (first change, place of W of the central species, Q, C').
+    """
+    changes, columns = work[3], work[5]
+    first, weights, n_q, row = numbers
+    n_lm, n_radial = changes.shape[1], changes.shape[2]
+    arrays = (x, changes, mixing)
+    x[:] = 0.0
+    for t in range(LANES):
+        for degree in range(len(first_degree) - 1):
+            lm, m = first_degree[degree], first_degree[degree + 1] - first_degree[degree]
+            add_outer(
+                arrays,
+                (
+                    (t * n_lm + lm) * row, row, m, ((first + t) * n_lm + lm) * n_radial, 1, n_radial,
+                    weights + (degree * n_q + columns[first + t]) * row, row, n_radial, row,
+                ),
+            )  # fmt: skip
