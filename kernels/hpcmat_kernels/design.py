@@ -29,7 +29,7 @@ from hpcmat_kernels.displacements import (
 )
 from hpcmat_kernels.harmonics import recursion
 from hpcmat_kernels.neighbors import NeighborList
-from hpcmat_kernels.simd.contractions import add_outer, add_weighted
+from hpcmat_kernels.simd.contractions import add_four, add_outer, add_three, add_weighted
 from hpcmat_kernels.simd.emitter import LANES
 
 Floats = NDArray[np.float64]
@@ -52,7 +52,10 @@ def design_rows(model: AceModel, neighbors: NeighborList, species: ArrayLike) ->
     z = check_species(model, neighbors, species)
     table = model.table
     tables = first_components(model.l_max), with_whole_rows(model.mixing)
-    monomials = table.starts, table.factors, table.coefficients, table.used_starts, table.used, table.slots
+    monomials = (
+        table.starts, table.factors, table.coefficients, table.used_starts, table.used, table.slots,
+        np.ones(tables[1].shape[3]),
+    )  # fmt: skip
     site, rows = _rows(
         (pairs_of(neighbors), z), shape_of(model), (recursion(model.l_max), *tables), monomials,
         (model.n_channels, most_directions(model, neighbors.offsets)),
@@ -75,39 +78,30 @@ def _pair_features(density: Any, first_degree: Any, n_q: Any, features: Any) -> 
                 f += n_q - q
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True)
 def _product_gradient(channels: Any, monomials: Any, gradient: Any) -> None:
     """dB_p/dA_lm (u, C') for the densities of each product, in the order of `MonomialTable.used`."""
-    starts, factors, weights, used_starts, _, slots = monomials
-    row = channels.shape[1]
-    flat, out = channels.ravel(), gradient.ravel()
-    out[:] = 0.0
+    starts, factors, weights, _, _, slots, ones = monomials
+    n_lm, row = channels.shape
+    arrays = factors, weights, channels, ones, slots, gradient
+    gradient[:] = 0.0
     for p in range(len(starts) - 1):
-        for m in range(starts[p], starts[p + 1]):
-            n_factors = 3 if factors[m, 3] < 0 else 4
-            for x in range(n_factors):
-                a, b = factors[m, 1 if x == 0 else 0] * row, factors[m, 1 if x > 1 else 2] * row
-                target = (used_starts[p] + slots[m, x]) * row
-                if n_factors == 3:
-                    for c in range(row):
-                        out[target + c] += weights[m] * flat[a + c] * flat[b + c]
-                else:
-                    d = factors[m, 2 if x == 3 else 3] * row
-                    for c in range(row):
-                        out[target + c] += weights[m] * flat[a + c] * flat[b + c] * flat[d + c]
+        if factors[starts[p], 3] < 0:
+            add_three(arrays, (starts[p], starts[p + 1], 0, n_lm, row))
+        else:
+            add_four(arrays, (starts[p], starts[p + 1], 0, n_lm, row))
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _product_features(channels: Any, gradient: Any, monomials: Any, n_c: Any, features: Any) -> None:
     """B_p(A_c) by Euler's theorem, ν B = Σ A dB/dA."""
-    starts, factors, _, used_starts, used, _ = monomials
+    starts, factors, _, used_starts, used, _, _ = monomials
+    features[:] = 0.0
     for p in range(len(starts) - 1):
         order = 3.0 if factors[starts[p], 3] < 0 else 4.0
-        for c in range(n_c):
-            total = 0.0
-            for u in range(used_starts[p], used_starts[p + 1]):
-                total += gradient[u, c] * channels[used[u], c]
-            features[p * n_c + c] = total / order
+        for u in range(used_starts[p], used_starts[p + 1]):
+            for c in range(n_c):
+                features[p * n_c + c] += gradient[u, c] * channels[used[u], c] / order
 
 
 @njit(cache=True, nogil=True)
@@ -115,7 +109,7 @@ def _add_pair_slopes(work: Any, count: Any, first_degree: Any, sizes: Any, out: 
     """Add the changes of linear and pair features of one site to the rows; `sizes` = (first column, width, Q)."""
     _, _, density, changes, rows, columns = work
     column, width, n_q = sizes
-    n_lm, n_radial, q_row = changes.shape[1], changes.shape[2], density.shape[1]
+    n_lm, n_radial, radial, q_row = changes.shape[1], len(work[0][1][0]), changes.shape[2], density.shape[1]
     arrays = out, changes, density
     for d in range(count):
         place = rows[d] * width + column
@@ -127,7 +121,7 @@ def _add_pair_slopes(work: Any, count: Any, first_degree: Any, sizes: Any, out: 
                 arrays,
                 (
                     place + q_row + (degree * n_q + columns[d]) * q_row, q_row, n_radial,
-                    (d * n_lm + lm) * n_radial, n_radial, 1, lm * q_row, q_row, m, q_row,
+                    (d * n_lm + lm) * radial, radial, 1, lm * q_row, q_row, m, q_row,
                 ),
             )  # fmt: skip
 
@@ -141,11 +135,10 @@ def _add_product_slopes(work: Any, count: Any, mixing: Any, sizes: Any, arrays: 
     n_lm, row = x.shape[1], x.shape[2]
     for d in range(len(places)):
         places[d] = work[4][d] * width + column
-    weighted = out, gradient, x, places, used
+    weighted = out, gradient, x, places, used, used_starts
     for first in range(0, count, LANES):
         mix_changes(work, weights, first_degree, (first, centre, n_q, row), x)
-        for p in range(len(used_starts) - 1):
-            add_weighted(weighted, (p * row, used_starts[p], used_starts[p + 1], first, row, n_lm))
+        add_weighted(weighted, (0, first, len(used_starts) - 1, n_lm, row))
 
 
 @njit(cache=True, nogil=True)
@@ -182,7 +175,7 @@ def _rows(system: Any, shape: Any, tables: Any, monomials: Any, lengths: Any) ->
     pairs, species = system
     n_species, n_radial, _ = shape
     legendre, first_degree, mixing = tables
-    starts, factors, _, used_starts, used, _ = monomials
+    starts, _, _, used_starts, used, _, _ = monomials
     n_c, directions = lengths
     n, n_l, n_q, row, n_p = len(species), len(first_degree) - 1, n_species * n_radial, mixing.shape[3], len(starts) - 1
     n_lm, q_row = first_degree[n_l], (n_q + LANES - 1) // LANES * LANES
@@ -192,7 +185,7 @@ def _rows(system: Any, shape: Any, tables: Any, monomials: Any, lengths: Any) ->
     width = products_at + n_p * row
     site, features = np.zeros((n, n_species * block)), np.empty((3 * n + 6, n_species * block))
     out = np.zeros((3 * n + 7) * n_species * width)
-    work = site_workspace(legendre, (n_radial, q_row, n_lm), directions)
+    work = site_workspace(legendre, (n_species, n_radial, q_row, n_lm), directions)
     gradient, channels = np.empty((len(used), row)), np.empty((n_lm, row))
     x, places, weights = np.empty((LANES, n_lm, row)), np.empty(directions, dtype=np.int64), mixing.ravel()
     for i in range(n):

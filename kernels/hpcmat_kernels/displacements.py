@@ -11,12 +11,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import int64, njit
 from numpy.typing import NDArray
 
-from hpcmat_kernels.ace import FAST, AceModel, add_density, neighbour_basis
+from hpcmat_kernels.ace import FAST, AceModel, neighbour_basis
 from hpcmat_kernels.harmonics import scratch
-from hpcmat_kernels.simd.contractions import add_outer
+from hpcmat_kernels.simd.contractions import add_outer, set_outer
 from hpcmat_kernels.simd.emitter import LANES
 from hpcmat_kernels.simd.layout import padded
 
@@ -50,17 +50,21 @@ def first_components(l_max: int) -> NDArray[np.int64]:
 
 @njit(cache=True, nogil=True)
 def site_workspace(legendre: Any, sizes: Any, directions: Any) -> Any:
-    """Memory for `site_changes`: (basis, density (lm, Q'), changes (d, lm, K), rows (d,), first columns (d,)).
+    """Memory for `site_changes`: (basis, products, density (lm, Q'), changes (d, lm, K'), rows (d,), columns (d,)).
 
-    `sizes` = (K, Q', lm).
+    `sizes` = (S, K, Q', lm).
     """
-    n_radial, row, n_lm = sizes
+    n_species, n_radial, row, n_lm = sizes
+    radial = (n_radial + LANES - 1) // LANES * LANES
     basis = (
         np.empty(n_radial), np.empty(n_radial), np.empty(n_lm), np.empty((n_lm, 3)), np.empty(3),
     )  # fmt: skip
-    changes = np.zeros((directions, n_lm, n_radial))
-    rows, columns = np.zeros(directions, dtype=np.int64), np.zeros(directions, dtype=np.int64)
-    return scratch(legendre), basis, np.zeros((n_lm, row)), changes, rows, columns
+    products = (
+        np.zeros((2, radial)), np.empty((2, 3, n_lm)), np.empty((n_species, n_lm, radial)),
+        np.empty((directions, SUMS * n_species)),
+    )  # fmt: skip
+    changes, rows, columns = np.zeros((directions, n_lm, radial)), np.zeros(directions, int64), np.zeros(directions, int64)
+    return (scratch(legendre), basis), products, np.zeros((n_lm, row)), changes, rows, columns
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -72,62 +76,62 @@ def site_changes(pairs: Any, i: Any, species: Any, shape: Any, legendre: Any, wo
     """
     offsets, second, vectors = pairs
     n_species, n_radial, radii = shape
-    table, basis, density, changes, rows, columns = work
-    density[:] = 0.0
+    (table, basis), products, density, changes, rows, columns = work
     d = SUMS * n_species
-    changes[:d] = 0.0
     for kind in range(n_species):
         for number in range(SUMS):
             rows[kind * SUMS + number] = 3 * i + number if number < 3 else 3 * len(species) + number - 3
             columns[kind * SUMS + number] = kind * n_radial
+    products[2][:] = 0.0
     for p in range(offsets[i], offsets[i + 1]):
         distance = neighbour_basis(vectors[p], radii, legendre, table, basis)
         if distance >= radii[0]:
             continue
         kind = species[second[p]]
-        add_density(density, kind * n_radial, basis[0], basis[2])
-        _pair_changes(distance, basis, changes, d)
-        _add_to_sums(vectors, p, changes, kind * SUMS, d)
+        _add_pair(distance, basis, (products, changes), kind, d)
+        _weigh_in_sums(vectors, p, products[3], kind, d)
         for a in range(3):
             rows[d + a], columns[d + a] = 3 * second[p] + a, kind * n_radial
         d += 3
     for rest in range(d, (d + LANES - 1) // LANES * LANES):
         rows[rest] = 3 * len(species) + 6
+    for kind in range(n_species):
+        density[:, kind * n_radial : (kind + 1) * n_radial] = products[2][kind, :, :n_radial]
+    first, size = SUMS * n_species, changes.shape[1] * changes.shape[2]
+    set_outer(
+        (changes, products[3], changes),
+        (0, size, first, first * first, first, 1, first * size, size, d - first, size),
+    )
     return d
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _pair_changes(distance: Any, row: Any, changes: Any, d: Any) -> None:
-    """-d(g_k Y_lm)/dr_a into changes[d + a, lm, k]."""
-    values, slopes, angular, angular_gradient, direction = row
-    for lm in range(len(angular)):
-        along = 0.0
+def _add_pair(distance: Any, basis: Any, arrays: Any, kind: Any, d: Any) -> None:
+    """Add g_k Y_lm to the density, and write -d(g_k Y_lm)/dr_a into changes[d + a, lm, k]."""
+    values, slopes, angular, angular_gradient, direction = basis
+    (radial, factors, density, _), changes = arrays
+    n_lm, row = len(angular), radial.shape[1]
+    for k in range(len(values)):
+        radial[0, k], radial[1, k] = values[k], slopes[k]
+    for lm in range(n_lm):
+        x, y, z = angular_gradient[lm, 0], angular_gradient[lm, 1], angular_gradient[lm, 2]
+        along = direction[0] * x + direction[1] * y + direction[2] * z
         for a in range(3):
-            along += direction[a] * angular_gradient[lm, a]
-        for a in range(3):
-            across = (direction[a] * along - angular_gradient[lm, a]) / distance
-            outwards = direction[a] * angular[lm]
-            for k in range(len(values)):
-                changes[d + a, lm, k] = values[k] * across - slopes[k] * outwards
+            factors[0, a, lm] = (direction[a] * along - angular_gradient[lm, a]) / distance
+            factors[1, a, lm] = -direction[a] * angular[lm]
+    add_outer((density, angular, radial), (kind * n_lm * row, row, n_lm, 0, 0, 1, 0, 0, 1, row))
+    set_outer((changes, factors, radial), (d * n_lm * row, row, 3 * n_lm, 0, 3 * n_lm, 1, 0, row, 2, row))
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _add_to_sums(vectors: Any, p: Any, changes: Any, first: Any, d: Any) -> None:
-    """Take the changes d .. by the shifts of one neighbour off the shift of the atom and the strains, from `first` on."""
-    size = changes.shape[1] * changes.shape[2]
-    flat = changes.ravel()
+@njit(cache=True, nogil=True)
+def _weigh_in_sums(vectors: Any, p: Any, weights: Any, kind: Any, d: Any) -> None:
+    """weights[d + a, sum] of the shifts of a neighbour in the shifts of the atom and in the strains."""
     for a in range(3):
-        source = (d + a) * size
-        _take(flat, 1.0, source, (first + a) * size, size)
+        for number in range(weights.shape[1]):
+            weights[d + a, number] = 0.0
+        weights[d + a, kind * SUMS + a] = -1.0
         for b in range(3):
-            weight = vectors[p, b] if a == b else 0.5 * vectors[p, b]
-            _take(flat, weight, source, (first + 3 + STRAIN[a][b]) * size, size)
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _take(flat: Any, weight: Any, source: Any, target: Any, size: Any) -> None:
-    for f in range(size):
-        flat[target + f] -= weight * flat[source + f]
+            weights[d + a, kind * SUMS + 3 + STRAIN[a][b]] = -vectors[p, b] if a == b else -0.5 * vectors[p, b]
 
 
 @njit(cache=True, nogil=True)
@@ -135,10 +139,9 @@ def mix_density(density: Any, mixing: Any, first_degree: Any, numbers: Any, chan
     """Channels (lm, C') of a density; `mixing` is W flattened, `numbers` = (place of W of the centre, Q, C')."""
     weights, n_q, row = numbers
     q_row = density.shape[1]
-    channels[:] = 0.0
     for degree in range(len(first_degree) - 1):
         lm, m = first_degree[degree], first_degree[degree + 1] - first_degree[degree]
-        add_outer(
+        set_outer(
             (channels, density, mixing),
             (lm * row, row, m, lm * q_row, 1, q_row, weights + degree * n_q * row, row, n_q, row),
         )
@@ -152,16 +155,15 @@ def mix_changes(work: Any, mixing: Any, first_degree: Any, numbers: Any, x: Any)
     """
     changes, columns = work[3], work[5]
     first, weights, n_q, row = numbers
-    n_lm, n_radial = changes.shape[1], changes.shape[2]
+    n_lm, n_radial, radial = changes.shape[1], len(work[0][1][0]), changes.shape[2]
     arrays = (x, changes, mixing)
-    x[:] = 0.0
     for t in range(LANES):
         for degree in range(len(first_degree) - 1):
             lm, m = first_degree[degree], first_degree[degree + 1] - first_degree[degree]
-            add_outer(
+            set_outer(
                 arrays,
                 (
-                    (t * n_lm + lm) * row, row, m, ((first + t) * n_lm + lm) * n_radial, 1, n_radial,
+                    (t * n_lm + lm) * row, row, m, ((first + t) * n_lm + lm) * radial, 1, radial,
                     weights + (degree * n_q + columns[first + t]) * row, row, n_radial, row,
                 ),
             )  # fmt: skip

@@ -30,7 +30,7 @@ from hpcmat_kernels.displacements import (
 )
 from hpcmat_kernels.harmonics import recursion
 from hpcmat_kernels.neighbors import NeighborList
-from hpcmat_kernels.simd.contractions import add_outer, add_weighted
+from hpcmat_kernels.simd.contractions import add_four_twice, add_outer, add_three_twice, add_weighted
 from hpcmat_kernels.simd.emitter import LANES
 
 Floats = NDArray[np.float64]
@@ -64,49 +64,19 @@ def mixing_rows(model: AceModel, coefficients: Coefficients, neighbors: Neighbor
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _add_monomial(channels: Any, factors: Any, weights: Any, gradient: Any, curvature: Any) -> None:
-    """Add the derivatives of weights[c] Π A_{c,factors} of one monomial; those by two factors in one order only."""
-    n_lm, row = channels.shape
-    flat, first, second = channels.ravel(), gradient.ravel(), curvature.ravel()
-    count = 3 if factors[3] < 0 else 4
-    for x in range(count):
-        a, b = factors[1 if x == 0 else 0] * row, factors[1 if x > 1 else 2] * row
-        target = factors[x] * row
-        if count == 3:
-            for c in range(row):
-                first[target + c] += weights[c] * flat[a + c] * flat[b + c]
-        else:
-            d = factors[2 if x == 3 else 3] * row
-            for c in range(row):
-                first[target + c] += weights[c] * flat[a + c] * flat[b + c] * flat[d + c]
-        for y in range(x + 1, count):
-            target = (factors[x] * n_lm + factors[y]) * row
-            # The two that remain: 0 .. 3 without x and y.
-            a = 0 if x > 0 else (1 if y > 1 else 2)
-            b = 6 - x - y - a
-            a *= 1
-            if count == 3:
-                a = factors[3 - x - y] * row
-                for c in range(row):
-                    second[target + c] += weights[c] * flat[a + c]
-            else:
-                a, b = factors[a] * row, factors[b] * row
-                for c in range(row):
-                    second[target + c] += weights[c] * flat[a + c] * flat[b + c]
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
 def _derivatives(channels: Any, monomials: Any, z: Any, gradient: Any, curvature: Any) -> None:
     """G (lm, C') and H (lm, lm, C') of Σ_pc θ_pc B_p(A_c)."""
     starts, factors, weights, theta = monomials
     n_lm, row = gradient.shape
-    scaled = np.empty(row)
+    arrays = factors, weights, channels, theta, factors, gradient, curvature
     gradient[:], curvature[:] = 0.0, 0.0
     for p in range(len(starts) - 1):
-        for m in range(starts[p], starts[p + 1]):
-            for c in range(row):
-                scaled[c] = weights[m] * theta[z, p, c]
-            _add_monomial(channels, factors[m], scaled, gradient, curvature)
+        numbers = starts[p], starts[p + 1], (z * (len(starts) - 1) + p) * row, n_lm, row
+        if factors[starts[p], 3] < 0:
+            add_three_twice(arrays, numbers)
+        else:
+            add_four_twice(arrays, numbers)
+    # Each pair of factors was met in one order.
     for lm in range(n_lm):
         for other in range(lm + 1):
             for c in range(row):
@@ -134,7 +104,8 @@ def _add_slopes(work: Any, t: Any, first_degree: Any, sizes: Any, arrays: Any) -
     _, _, density, changes, rows, columns = work
     d, column, width, n_q = sizes
     out, gradient, gradient_changes = arrays
-    n_lm, n_radial, q_row, row = changes.shape[1], changes.shape[2], density.shape[1], gradient.shape[1]
+    n_lm, n_radial, radial = changes.shape[1], len(work[0][1][0]), changes.shape[2]
+    q_row, row = density.shape[1], gradient.shape[1]
     of_gradient, of_density = (out, density, gradient_changes), (out, changes, gradient)
     for degree in range(len(first_degree) - 1):
         lm, m = first_degree[degree], first_degree[degree + 1] - first_degree[degree]
@@ -145,7 +116,7 @@ def _add_slopes(work: Any, t: Any, first_degree: Any, sizes: Any, arrays: Any) -
         add_outer(
             of_density,
             (
-                place + columns[d] * row, row, n_radial, (d * n_lm + lm) * n_radial, n_radial, 1, lm * row, row, m, row,
+                place + columns[d] * row, row, n_radial, (d * n_lm + lm) * radial, radial, 1, lm * row, row, m, row,
             ),
         )  # fmt: skip
 
@@ -159,11 +130,11 @@ def _rows(system: Any, shape: Any, tables: Any, monomials: Any, directions: Any)
     n_lm, q_row, block = first_degree[n_l], (n_q + LANES - 1) // LANES * LANES, n_l * n_q * row
     width = n_species * block
     energy, out, weights = np.zeros(width), np.zeros((3 * n + 7) * width), mixing.ravel()
-    work = site_workspace(legendre, (n_radial, q_row, n_lm), directions)
+    work = site_workspace(legendre, (n_species, n_radial, q_row, n_lm), directions)
     channels, gradient, curvature = np.empty((n_lm, row)), np.empty((n_lm, row)), np.empty((n_lm, n_lm, row))
     x, gradient_changes = np.empty((LANES, n_lm, row)), np.empty((LANES, n_lm, row))
-    places, used = np.arange(LANES) * (n_lm * row), np.arange(n_lm * n_lm) % n_lm
-    weighted = gradient_changes, curvature, x, places, used
+    places, used, begins = np.arange(LANES) * (n_lm * row), np.arange(n_lm * n_lm) % n_lm, np.arange(n_lm + 1) * n_lm
+    weighted = gradient_changes, curvature, x, places, used, begins
     for i in range(n):
         column = species[i] * block
         count = site_changes(pairs, i, species, shape, legendre, work)
@@ -173,8 +144,7 @@ def _rows(system: Any, shape: Any, tables: Any, monomials: Any, directions: Any)
         for first in range(0, count, LANES):
             mix_changes(work, weights, first_degree, (first, column, n_q, row), x)
             gradient_changes[:] = 0.0
-            for lm in range(n_lm):
-                add_weighted(weighted, (lm * row, lm * n_lm, (lm + 1) * n_lm, 0, row, n_lm))
+            add_weighted(weighted, (0, 0, n_lm, n_lm, row))
             for t in range(min(LANES, count - first)):
                 _add_slopes(
                     work, t, first_degree, (first + t, column, width, n_q), (out, gradient, gradient_changes)

@@ -1,14 +1,16 @@
 r"""Sums of products over short axes, eight channels or columns at a time, for loops whose lengths a vectoriser dislikes.
 
-    add_weighted    out[d, c] += Σ_u a[u, c] x[d, u, c]        eight directions d at a time
-    add_outer       out[j, c] += Σ_m s[m, j] v[m, c]
+    add_weighted    out[d, p, c] += Σ_u a[u, c] x[d, used[u], c]      eight directions d at a time
+    add_outer       out[j, c] += Σ_m s[m, j] v[m, c]                  set_outer writes it instead
+    add_three       derivatives of w θ_c A_x A_y A_z by each factor   add_four, and *_twice by two factors also
 
-Arrays are flat and passed whole with the places where to begin: Numba counts references to slices.
+Arrays are passed whole with the places where to begin: Numba counts references to slices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 from llvmlite import ir
@@ -16,87 +18,139 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from hpcmat_kernels.simd.emitter import INDEX, LANES, Emitter, Pointer
+from hpcmat_kernels.simd.emitter import INDEX, LANES, Emitter, Pointer, Vector
 
 ROWS_AT_ONCE = 4
 """Rows of `add_outer` that share a load of v."""
 
 
-def _code(emit: Callable[..., None]) -> Any:
-    """A function for Numba, (tuple of arrays, tuple of numbers) -> None, from one that appends its code."""
+def _code(name: str, emit: Callable[..., None], **options: Any) -> Any:
+    """A function for Numba, (tuple of arrays, tuple of numbers) -> None, from one that appends its code.
+
+    `emit` gets the emitter, a pointer for each array, the numbers and the options.
+    """
 
     def define(_typing: Any, arrays: Any, numbers: Any) -> Any:
         def append(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            kinds, parts = signature.args, [cgutils.unpack_tuple(builder, value) for value in values]
+            (kinds, integers), (parts, counts) = signature.args, (cgutils.unpack_tuple(builder, v) for v in values)
             pointers = [
                 Pointer(builder, context.make_array(kind)(context, builder, part).data)
-                for kind, part in zip(kinds[0], parts[0], strict=True)
+                for kind, part in zip(kinds, parts, strict=True)
             ]
-            counts = [
-                context.cast(builder, part, kind, types.int64) for kind, part in zip(kinds[1], parts[1], strict=True)
-            ]
-            emit(Emitter(builder), pointers, counts)
+            casts = zip(counts, integers, strict=True)
+            emit(Emitter(builder), pointers, [context.cast(builder, *cast, types.int64) for cast in casts], **options)
             return context.get_dummy_value()
 
         return types.void(arrays, numbers), append
 
-    define.__name__ = emit.__name__
+    define.__name__ = name
     return intrinsic(define)
 
 
-@_code
-def add_weighted(e: Emitter, arrays: list[Pointer], numbers: list[Any]) -> None:
-    """Add Σ_u a[u, c] x[d, used[u], c] to out[places[first + d] + column + c] for eight d and all c.
+def _integer(e: Emitter, array: Pointer, index: Any) -> Any:
+    return e.builder.load((array + index).value)
 
-    `arrays` = (out, a (u, C'), x (8, rows, C'), places, used (u,)), `numbers` = (column, begin and end of u, first,
-    C', number of rows of x).
-    """
-    out, a, x, places, used = arrays
-    column, begin, end, first, row, rows = numbers
-    b = e.builder
-    starts = [x + e.times(b.mul(rows, row), d) for d in range(LANES)]
-    targets = [out + b.add(b.load((places + first + d).value), column) for d in range(LANES)]
-    with e.loop(b.sdiv(row, ir.Constant(INDEX, LANES))) as part:
-        lane_offset = e.times(part, LANES)
+
+def _next(e: Emitter, index: Any, step: int) -> Any:
+    return e.plus(index, ir.Constant(INDEX, step))
+
+
+def _parts(e: Emitter, row: Any) -> Any:
+    """Number of vectors in a row."""
+    return e.split(row)[0]
+
+
+def _emit_weighted(e: Emitter, arrays: list[Pointer], numbers: list[Any]) -> None:
+    out, a, x, places, used, begins = arrays
+    column, first, n_p, rows, row = numbers
+    times = e.builder.mul
+    size = times(rows, row)
+    starts = [x + e.times(size, d) for d in range(LANES)]
+    targets = [out + _integer(e, places + first, ir.Constant(INDEX, d)) + column for d in range(LANES)]
+    # All rows for some channels: what is read of x then stays in the nearest cache.
+    with e.loop(_parts(e, row)) as part, e.loop(n_p) as p:
+        lane = e.times(part, LANES)
         sums = e.sums(LANES)
-        with e.loop(end, begin) as u:
-            weight = e.load(a + b.add(b.mul(u, row), lane_offset))
-            offset = b.add(b.mul(b.load((used + u).value), row), lane_offset)
+        with e.loop(_integer(e, begins, _next(e, p, 1)), _integer(e, begins, p)) as u:
+            weight, offset = e.load(a + times(u, row) + lane), e.plus(times(_integer(e, used, u), row), lane)
             for total, start in zip(sums, starts, strict=True):
                 total.add(weight * e.load(start + offset))
         for total, target in zip(sums, targets, strict=True):
-            place = target + lane_offset
+            place = target + times(p, row) + lane
             e.store(place, e.load(place) + total.total)
 
 
-@_code
-def add_outer(e: Emitter, arrays: list[Pointer], numbers: list[Any]) -> None:
-    """Add Σ_m s[m, j] v[m, c] to out[j, c] for all j and c.
-
-    `arrays` = (out, s, v), `numbers` = (place of out[0, 0], stride of j, number of j; place of s[0, 0], strides of m
-    and j; place of v[0, 0], stride of m; number of m; number of c, a multiple of eight).
-    """
+def _emit_outer(e: Emitter, arrays: list[Pointer], numbers: list[Any], add: bool) -> None:
     out, s, v = arrays
-    out_at, out_j, n_j, s_at, s_m, s_j, v_at, v_m, n_m, n_c = numbers
-    b = e.builder
+    out_at, out_j, n_j, s_at, s_m, s_j, v_at, v_m, n_m, row = numbers
+    times = e.builder.mul
 
-    def rows(count: int, j: Any, lane_offset: Any) -> None:
+    def rows(count: int, j: Any, lane: Any) -> None:
         sums = e.sums(count)
-        steps = [b.add(j, ir.Constant(INDEX, step)) for step in range(count)]
-        scalars = [s + s_at + b.mul(step, s_j) for step in steps]
-        vectors = v + v_at + lane_offset
+        steps = [_next(e, j, step) for step in range(count)]
+        scalars = [s + s_at + times(step, s_j) for step in steps]
         with e.loop(n_m) as m:
-            vector, offset = e.load(vectors + b.mul(m, v_m)), b.mul(m, s_m)
+            vector = e.load(v + v_at + times(m, v_m) + lane)
             for total, scalar in zip(sums, scalars, strict=True):
-                total.add(e.load_splat(scalar + offset) * vector)
+                total.add(e.load_splat(scalar + times(m, s_m)) * vector)
         for step, total in zip(steps, sums, strict=True):
-            place = out + out_at + b.mul(step, out_j) + lane_offset
-            e.store(place, e.load(place) + total.total)
+            place = out + out_at + times(step, out_j) + lane
+            e.store(place, e.load(place) + total.total if add else total.total)
 
-    whole = b.sdiv(n_j, ir.Constant(INDEX, ROWS_AT_ONCE))
-    with e.loop(b.sdiv(n_c, ir.Constant(INDEX, LANES))) as part:
-        lane_offset = e.times(part, LANES)
+    whole = e.builder.sdiv(n_j, ir.Constant(INDEX, ROWS_AT_ONCE))
+    with e.loop(_parts(e, row)) as part:
+        lane = e.times(part, LANES)
         with e.loop(whole) as tile:
-            rows(ROWS_AT_ONCE, e.times(tile, ROWS_AT_ONCE), lane_offset)
+            rows(ROWS_AT_ONCE, e.times(tile, ROWS_AT_ONCE), lane)
         with e.loop(n_j, e.times(whole, ROWS_AT_ONCE)) as j:
-            rows(1, j, lane_offset)
+            rows(1, j, lane)
+
+
+def _emit_derivatives(e: Emitter, arrays: list[Pointer], numbers: list[Any], count: int, twice: bool) -> None:
+    factors, weights, channels, theta, targets, gradient = arrays[:6]
+    begin, end, theta_at, n_lm, row = numbers
+    times = e.builder.mul
+
+    def add(place: Pointer, left_out: tuple[int, ...], scale: Vector, values: list[Vector]) -> None:
+        for x in range(count):
+            if x not in left_out:
+                scale = scale * values[x]
+        e.store(place, e.load(place) + scale)
+
+    with e.loop(_parts(e, row)) as part:
+        lane = e.times(part, LANES)
+        scale = e.load(theta + theta_at + lane)
+        with e.loop(end, begin) as m:
+            at = [_next(e, e.times(m, 4), x) for x in range(count)]
+            lms = [_integer(e, factors, place) for place in at]
+            values = [e.load(channels + times(lm, row) + lane) for lm in lms]
+            scaled = scale * e.load_splat(weights + m)
+            for x in range(count):
+                add(gradient + times(_integer(e, targets, at[x]), row) + lane, (x,), scaled, values)
+            for x, y in combinations(range(count), 2) if twice else ():
+                place = e.plus(times(lms[x], n_lm), lms[y])
+                add(arrays[6] + times(place, row) + lane, (x, y), scaled, values)
+
+
+add_weighted = _code("add_weighted", _emit_weighted)
+"""Add Σ_u a[u, c] x[d, used[u], c] to out[places[first + d] + column + p C' + c] for eight d, all p and c.
+
+`arrays` = (out, a (u, C'), x (8, rows, C'), places, used (u,), begins (p + 1,)): u from begins[p] to begins[p + 1];
+`numbers` = (column, first, number of p, rows, C').
+"""
+add_outer = _code("add_outer", _emit_outer, add=True)
+"""Add Σ_m s[m, j] v[m, c] to out[j, c] for all j and c.
+
+`arrays` = (out, s, v), `numbers` = (place of out[0, 0], stride of j, number of j; place of s[0, 0], strides of m and j;
+place of v[0, 0], stride of m; number of m; number of c, a multiple of eight).
+"""
+set_outer = _code("set_outer", _emit_outer, add=False)
+"""The same in place of what was in out."""
+add_three, add_four = (_code(f"add_{n}", _emit_derivatives, count=n, twice=False) for n in (3, 4))
+"""Add the derivatives of w_m θ_c Π_x A_{factors[m, x], c} by each of the factors to gradient[targets[m, x], c].
+
+`arrays` = (factors (M, 4), w (M,), A (lm, C'), θ, targets (M, 4), gradient), `numbers` = (begin and end of m, place of θ,
+number of lm, C').
+"""
+add_three_twice, add_four_twice = (_code(f"add_{n}_twice", _emit_derivatives, count=n, twice=True) for n in (3, 4))
+"""And those by factors x < y to curvature[factors[m, x], factors[m, y], c], a seventh array."""
