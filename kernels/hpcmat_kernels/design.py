@@ -29,7 +29,7 @@ from hpcmat_kernels.displacements import (
 )
 from hpcmat_kernels.harmonics import recursion
 from hpcmat_kernels.neighbors import NeighborList
-from hpcmat_kernels.simd.contractions import add_four, add_outer, add_three, add_weighted
+from hpcmat_kernels.simd.contractions import add_four, add_outer, add_three, add_weighted, spread
 from hpcmat_kernels.simd.emitter import LANES
 
 Floats = NDArray[np.float64]
@@ -80,16 +80,16 @@ def _pair_features(density: Any, first_degree: Any, n_q: Any, features: Any) -> 
 
 @njit(cache=True, nogil=True)
 def _product_gradient(channels: Any, monomials: Any, gradient: Any) -> None:
-    """dB_p/dA_lm (u, C') for the densities of each product, in the order of `MonomialTable.used`."""
+    """dB_p/dA_lm (u, C'') for the densities of each product, in the order of `MonomialTable.used`."""
     starts, factors, weights, _, _, slots, ones = monomials
-    n_lm, row = channels.shape
+    n_lm, step = channels.shape
     arrays = factors, weights, channels, ones, slots, gradient
     gradient[:] = 0.0
     for p in range(len(starts) - 1):
         if factors[starts[p], 3] < 0:
-            add_three(arrays, (starts[p], starts[p + 1], 0, n_lm, row))
+            add_three(arrays, (starts[p], starts[p + 1], 0, n_lm, len(ones), step))
         else:
-            add_four(arrays, (starts[p], starts[p + 1], 0, n_lm, row))
+            add_four(arrays, (starts[p], starts[p + 1], 0, n_lm, len(ones), step))
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -128,17 +128,17 @@ def _add_pair_slopes(work: Any, count: Any, first_degree: Any, sizes: Any, out: 
 
 @njit(cache=True, nogil=True)
 def _add_product_slopes(work: Any, count: Any, mixing: Any, sizes: Any, arrays: Any) -> None:
-    """Add the changes of the products of one site to the rows; `sizes` = (first column, width, Q, place of its W)."""
+    """Add the changes of the products of one site to the rows; `sizes` = (first column, width, Q, place of W, C')."""
     first_degree, weights = mixing
-    column, width, n_q, centre = sizes
+    column, width, n_q, centre, row = sizes
     out, gradient, x, places, (used_starts, used) = arrays
-    n_lm, row = x.shape[1], x.shape[2]
+    n_lm, step = x.shape[1], x.shape[2]
     for d in range(len(places)):
         places[d] = work[4][d] * width + column
     weighted = out, gradient, x, places, used, used_starts
     for first in range(0, count, LANES):
         mix_changes(work, weights, first_degree, (first, centre, n_q, row), x)
-        add_weighted(weighted, (0, first, len(used_starts) - 1, n_lm, row))
+        add_weighted(weighted, (0, first, len(used_starts) - 1, row, n_lm, row, step))
 
 
 @njit(cache=True, nogil=True)
@@ -181,13 +181,13 @@ def _rows(system: Any, shape: Any, tables: Any, monomials: Any, lengths: Any) ->
     n_lm, q_row = first_degree[n_l], (n_q + LANES - 1) // LANES * LANES
     end_pairs = 1 + n_q + n_l * (n_q * (n_q + 1) // 2)
     block = end_pairs + n_p * n_c
-    products_at = q_row + n_l * n_q * q_row
+    step, products_at = spread(row), q_row + n_l * n_q * q_row
     width = products_at + n_p * row
     site, features = np.zeros((n, n_species * block)), np.empty((3 * n + 6, n_species * block))
     out = np.zeros((3 * n + 7) * n_species * width)
     work = site_workspace(legendre, (n_species, n_radial, q_row, n_lm), directions)
-    gradient, channels = np.empty((len(used), row)), np.empty((n_lm, row))
-    x, places, weights = np.empty((LANES, n_lm, row)), np.empty(directions, dtype=np.int64), mixing.ravel()
+    gradient, channels = np.empty((len(used), step)), np.empty((n_lm, step))
+    x, places, weights = np.empty((LANES, n_lm, step)), np.empty(directions, dtype=np.int64), mixing.ravel()
     for i in range(n):
         z = species[i]
         count = site_changes(pairs, i, species, shape, legendre, work)
@@ -201,7 +201,7 @@ def _rows(system: Any, shape: Any, tables: Any, monomials: Any, lengths: Any) ->
         sizes = n_species * width, n_q
         _add_pair_slopes(work, count, first_degree, (column, *sizes), out)
         _add_product_slopes(
-            work, count, (first_degree, weights), (column + products_at, *sizes, centre),
+            work, count, (first_degree, weights), (column + products_at, *sizes, centre, row),
             (out, gradient, x, places, (used_starts, used)),
         )  # fmt: skip
     _unfold(out, n_species, (n_q, n_l, n_p, n_c), features)

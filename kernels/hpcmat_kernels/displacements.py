@@ -136,14 +136,14 @@ def _weigh_in_sums(vectors: Any, p: Any, weights: Any, kind: Any, d: Any) -> Non
 
 @njit(cache=True, nogil=True)
 def mix_density(density: Any, mixing: Any, first_degree: Any, numbers: Any, channels: Any) -> None:
-    """Channels (lm, C') of a density; `mixing` is W flattened, `numbers` = (place of W of the centre, Q, C')."""
+    """Channels (lm, C'') of a density; `mixing` is W flattened, `numbers` = (place of W of the centre, Q, C')."""
     weights, n_q, row = numbers
-    q_row = density.shape[1]
+    q_row, step = density.shape[1], channels.shape[1]
     for degree in range(len(first_degree) - 1):
         lm, m = first_degree[degree], first_degree[degree + 1] - first_degree[degree]
         set_outer(
             (channels, density, mixing),
-            (lm * row, row, m, lm * q_row, 1, q_row, weights + degree * n_q * row, row, n_q, row),
+            (lm * step, step, m, lm * q_row, 1, q_row, weights + degree * n_q * row, row, n_q, row),
         )
 
 
@@ -155,15 +155,19 @@ def mix_changes(work: Any, mixing: Any, first_degree: Any, numbers: Any, x: Any)
     """
     changes, columns = work[3], work[5]
     first, weights, n_q, row = numbers
-    n_lm, n_radial, radial = changes.shape[1], len(work[0][1][0]), changes.shape[2]
+    n_lm, n_radial, radial, step = changes.shape[1], len(work[0][1][0]), changes.shape[2], x.shape[2]
     arrays = (x, changes, mixing)
-    for t in range(LANES):
+    start = 0
+    while start < LANES:
+        end = start + 1
+        while end < LANES and columns[first + end] == columns[first + start]:
+            end += 1
         for degree in range(len(first_degree) - 1):
-            lm, m = first_degree[degree], first_degree[degree + 1] - first_degree[degree]
-            set_outer(
-                arrays,
-                (
-                    (t * n_lm + lm) * row, row, m, ((first + t) * n_lm + lm) * radial, 1, radial,
-                    weights + (degree * n_q + columns[first + t]) * row, row, n_radial, row,
-                ),
-            )  # fmt: skip
+            weight = weights + (degree * n_q + columns[first + start]) * row
+            for lm in range(first_degree[degree], first_degree[degree + 1]):
+                place, change = (start * n_lm + lm) * step, ((first + start) * n_lm + lm) * radial
+                set_outer(
+                    arrays,
+                    (place, n_lm * step, end - start, change, 1, n_lm * radial, weight, row, n_radial, row),
+                )
+        start = end

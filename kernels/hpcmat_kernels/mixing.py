@@ -30,7 +30,7 @@ from hpcmat_kernels.displacements import (
 )
 from hpcmat_kernels.harmonics import recursion
 from hpcmat_kernels.neighbors import NeighborList
-from hpcmat_kernels.simd.contractions import add_four_twice, add_outer, add_three_twice, add_weighted
+from hpcmat_kernels.simd.contractions import add_four_twice, add_outer, add_three_twice, add_weighted, spread
 from hpcmat_kernels.simd.emitter import LANES
 
 Floats = NDArray[np.float64]
@@ -65,13 +65,13 @@ def mixing_rows(model: AceModel, coefficients: Coefficients, neighbors: Neighbor
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _derivatives(channels: Any, monomials: Any, z: Any, gradient: Any, curvature: Any) -> None:
-    """G (lm, C') and H (lm, lm, C') of Σ_pc θ_pc B_p(A_c)."""
+    """G (lm, C'') and H (lm, lm, C'') of Σ_pc θ_pc B_p(A_c)."""
     starts, factors, weights, theta = monomials
-    n_lm, row = gradient.shape
+    (n_lm, step), row = gradient.shape, theta.shape[2]
     arrays = factors, weights, channels, theta, factors, gradient, curvature
     gradient[:], curvature[:] = 0.0, 0.0
     for p in range(len(starts) - 1):
-        numbers = starts[p], starts[p + 1], (z * (len(starts) - 1) + p) * row, n_lm, row
+        numbers = starts[p], starts[p + 1], (z * (len(starts) - 1) + p) * row, n_lm, row, step
         if factors[starts[p], 3] < 0:
             add_three_twice(arrays, numbers)
         else:
@@ -87,36 +87,36 @@ def _derivatives(channels: Any, monomials: Any, z: Any, gradient: Any, curvature
 
 @njit(cache=True, nogil=True)
 def _add_energy(density: Any, gradient: Any, first_degree: Any, sizes: Any, energy: Any) -> None:
-    """energy[l, q, c] += Σ_m G_{c,lm} A_{q,lm}; `sizes` = (first column, Q)."""
-    column, n_q = sizes
-    q_row, row = density.shape[1], gradient.shape[1]
+    """energy[l, q, c] += Σ_m G_{c,lm} A_{q,lm}; `sizes` = (first column, Q, C')."""
+    column, n_q, row = sizes
+    q_row, step = density.shape[1], gradient.shape[1]
     for degree in range(len(first_degree) - 1):
         lm, m = first_degree[degree], first_degree[degree + 1] - first_degree[degree]
         add_outer(
             (energy, density, gradient),
-            (column + degree * n_q * row, row, n_q, lm * q_row, q_row, 1, lm * row, row, m, row),
+            (column + degree * n_q * row, row, n_q, lm * q_row, q_row, 1, lm * step, step, m, row),
         )
 
 
 @njit(cache=True, nogil=True)
 def _add_slopes(work: Any, t: Any, first_degree: Any, sizes: Any, arrays: Any) -> None:
-    """Add what change d means for ∂E/∂W to its row; `sizes` = (d, first column, width, Q)."""
+    """Add what change d means for ∂E/∂W to its row; `sizes` = (d, first column, width, Q, C')."""
     _, _, density, changes, rows, columns = work
-    d, column, width, n_q = sizes
+    d, column, width, n_q, row = sizes
     out, gradient, gradient_changes = arrays
     n_lm, n_radial, radial = changes.shape[1], len(work[0][1][0]), changes.shape[2]
-    q_row, row = density.shape[1], gradient.shape[1]
+    q_row, step = density.shape[1], gradient.shape[1]
     of_gradient, of_density = (out, density, gradient_changes), (out, changes, gradient)
     for degree in range(len(first_degree) - 1):
         lm, m = first_degree[degree], first_degree[degree + 1] - first_degree[degree]
         place = rows[d] * width + column + degree * n_q * row
         add_outer(
-            of_gradient, (place, row, n_q, lm * q_row, q_row, 1, (t * n_lm + lm) * row, row, m, row)
+            of_gradient, (place, row, n_q, lm * q_row, q_row, 1, (t * n_lm + lm) * step, step, m, row)
         )
         add_outer(
             of_density,
             (
-                place + columns[d] * row, row, n_radial, (d * n_lm + lm) * radial, radial, 1, lm * row, row, m, row,
+                place + columns[d] * row, row, n_radial, (d * n_lm + lm) * radial, radial, 1, lm * step, step, m, row,
             ),
         )  # fmt: skip
 
@@ -128,25 +128,25 @@ def _rows(system: Any, shape: Any, tables: Any, monomials: Any, directions: Any)
     legendre, first_degree, mixing = tables
     n, n_l, n_q, row = len(species), len(first_degree) - 1, n_species * n_radial, mixing.shape[3]
     n_lm, q_row, block = first_degree[n_l], (n_q + LANES - 1) // LANES * LANES, n_l * n_q * row
-    width = n_species * block
+    step, width = spread(row), n_species * block
     energy, out, weights = np.zeros(width), np.zeros((3 * n + 7) * width), mixing.ravel()
     work = site_workspace(legendre, (n_species, n_radial, q_row, n_lm), directions)
-    channels, gradient, curvature = np.empty((n_lm, row)), np.empty((n_lm, row)), np.empty((n_lm, n_lm, row))
-    x, gradient_changes = np.empty((LANES, n_lm, row)), np.empty((LANES, n_lm, row))
-    places, used, begins = np.arange(LANES) * (n_lm * row), np.arange(n_lm * n_lm) % n_lm, np.arange(n_lm + 1) * n_lm
+    channels, gradient, curvature = np.empty((n_lm, step)), np.empty((n_lm, step)), np.empty((n_lm, n_lm, step))
+    x, gradient_changes = np.empty((LANES, n_lm, step)), np.empty((LANES, n_lm, step))
+    places, used, begins = np.arange(LANES) * (n_lm * step), np.arange(n_lm * n_lm) % n_lm, np.arange(n_lm + 1) * n_lm
     weighted = gradient_changes, curvature, x, places, used, begins
     for i in range(n):
         column = species[i] * block
         count = site_changes(pairs, i, species, shape, legendre, work)
         mix_density(work[2], weights, first_degree, (column, n_q, row), channels)
         _derivatives(channels, monomials, species[i], gradient, curvature)
-        _add_energy(work[2], gradient, first_degree, (column, n_q), energy)
+        _add_energy(work[2], gradient, first_degree, (column, n_q, row), energy)
         for first in range(0, count, LANES):
             mix_changes(work, weights, first_degree, (first, column, n_q, row), x)
             gradient_changes[:] = 0.0
-            add_weighted(weighted, (0, 0, n_lm, n_lm, row))
+            add_weighted(weighted, (0, 0, n_lm, step, n_lm, row, step))
             for t in range(min(LANES, count - first)):
                 _add_slopes(
-                    work, t, first_degree, (first + t, column, width, n_q), (out, gradient, gradient_changes)
+                    work, t, first_degree, (first + t, column, width, n_q, row), (out, gradient, gradient_changes)
                 )
     return energy, out
