@@ -23,10 +23,10 @@ from scipy.linalg import cho_factor, cho_solve
 from hpcmat.records import Label
 from hpcmat.surrogates.ace import AceBasis, cell_volume
 from hpcmat.surrogates.communicator import SERIAL
+from hpcmat.surrogates.evidence import Scales
 from hpcmat.surrogates.fitting import prior_of, rows_of
 from hpcmat.surrogates.label_rows import LabelRows
 from hpcmat.surrogates.outliers import fit_sound
-from hpcmat.surrogates.evidence import Scales
 from hpcmat.surrogates.posterior import Posterior, fit_coefficients
 from hpcmat.surrogates.rows import weighted
 from hpcmat_kernels.ace import Coefficients, split_coefficients
@@ -86,6 +86,8 @@ def train_mixing(
     labels = best.rows.labels
     for step in range(STEPS):
         basis = AceBasis(start.settings, best.basis.model.mixing + _gauss_newton(best))
+        # Two sets of rows at a time would be twice the memory.
+        best.rows.kept.clear()
         new = _judge(labels, basis, threads, best.posterior.scales)
         gain = new.posterior.log_evidence - best.posterior.log_evidence
         tell(f"channel mixing, step {step + 1} of {STEPS}: log evidence {gain:+.0f}")

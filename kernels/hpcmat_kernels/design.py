@@ -156,7 +156,7 @@ def _unfold(rows: Any, n_blocks: Any, sizes: Any, features: Any) -> None:
             for q in range(n_q):
                 features[r, f + q] = rows[start + q]
             f, start = f + n_q, start + q_row
-            for degree in range(n_l):
+            for _ in range(n_l):
                 for q in range(n_q):
                     features[r, f] = 2.0 * rows[start + q * q_row + q]
                     for other in range(q + 1, n_q):

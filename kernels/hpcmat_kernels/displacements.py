@@ -63,8 +63,9 @@ def site_workspace(legendre: Any, sizes: Any, directions: Any) -> Any:
         np.zeros((2, radial)), np.empty((2, 3, n_lm)), np.empty((n_species, n_lm, radial)),
         np.empty((directions, SUMS * n_species)),
     )  # fmt: skip
-    changes, rows, columns = np.zeros((directions, n_lm, radial)), np.zeros(directions, int64), np.zeros(directions, int64)
-    return (scratch(legendre), basis), products, np.zeros((n_lm, row)), changes, rows, columns
+    rows, columns = np.zeros(directions, int64), np.zeros(directions, int64)
+    changes, density = np.zeros((directions, n_lm, radial)), np.zeros((n_lm, row))
+    return (scratch(legendre), basis), products, density, changes, rows, columns
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)

@@ -110,9 +110,7 @@ def _add_slopes(work: Any, t: Any, first_degree: Any, sizes: Any, arrays: Any) -
     for degree in range(len(first_degree) - 1):
         lm, m = first_degree[degree], first_degree[degree + 1] - first_degree[degree]
         place = rows[d] * width + column + degree * n_q * row
-        add_outer(
-            of_gradient, (place, row, n_q, lm * q_row, q_row, 1, (t * n_lm + lm) * step, step, m, row)
-        )
+        add_outer(of_gradient, (place, row, n_q, lm * q_row, q_row, 1, (t * n_lm + lm) * step, step, m, row))
         add_outer(
             of_density,
             (
