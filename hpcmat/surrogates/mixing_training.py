@@ -8,6 +8,9 @@ best θ, all divided by the target errors, a Gauss-Newton step over both at once
 with S, β the posterior for the present W: what θ can follow is projected out of the curvature. Each step is followed by
 the exact posterior of the new basis and kept where its evidence is higher. W learns from some of the structures only;
 the others have not been seen by it, so that their left-out residuals still tell the truth.
+
+With several elements one step serves the W of every central element, so that each of its unknowns is learnt from all
+atoms: W^z_{l,(z'k),c} of different z begin apart and keep their difference.
 """
 
 from __future__ import annotations
@@ -106,10 +109,10 @@ def _judge(labels: tuple[Label, ...], basis: AceBasis, threads: int) -> _Judged:
 
 
 def _gauss_newton(judged: _Judged) -> Floats:
-    """δW, in the shape of W."""
+    """δW (1, l, Q, C), the same for all central elements."""
     beta, factor, mean = judged.posterior.beta, judged.posterior.factor, judged.posterior.mean
-    mixing = judged.basis.model.mixing
-    n_g = mixing.size
+    shape = judged.basis.model.mixing.shape[1:]
+    n_g = int(np.prod(shape))
     square, cross, slope = np.zeros((n_g, n_g)), np.zeros((len(mean), n_g)), np.zeros(n_g)
     for x, y, jacobian in _parts(judged):
         square += jacobian.T @ jacobian
@@ -120,7 +123,7 @@ def _gauss_newton(judged: _Judged) -> Floats:
     diagonal = np.diag(curvature).copy()
     curvature[np.diag_indices(n_g)] += DAMPING * np.maximum(diagonal, LEAST_CURVATURE * np.median(diagonal))
     step: Floats = cho_solve(cho_factor(curvature), beta * slope)
-    return step.reshape(mixing.shape)
+    return step.reshape(1, *shape)
 
 
 def _parts(judged: _Judged) -> Iterator[tuple[Floats, Floats, Floats]]:
@@ -136,7 +139,7 @@ def _parts(judged: _Judged) -> Iterator[tuple[Floats, Floats, Floats]]:
 
 
 def _jacobians(judged: _Judged, coefficients: Coefficients, structures: list[int]) -> list[Floats]:
-    """∂(Xθ)/∂W of each structure, rows in the order of its labels."""
+    """∂(Xθ)/∂W of each structure for one step of the W of all elements, rows in the order of its labels."""
     made: dict[int, Floats] = {}
 
     def work(piece: tuple[int, int]) -> None:
@@ -151,4 +154,6 @@ def _jacobian(basis: AceBasis, coefficients: Coefficients, label: Label) -> Floa
     structure, volume = label.structure, cell_volume(label.structure)
     rows = mixing_rows(basis.model, coefficients, basis.neighbors(structure), basis.species(structure.symbols))
     stress = [rows.virial / volume] if len(label.stress) and volume else []
-    return np.concatenate([rows.energy[None] / len(structure), rows.forces, *stress])
+    jacobian = np.concatenate([rows.energy[None] / len(structure), rows.forces, *stress])
+    together: Floats = jacobian.reshape(len(jacobian), basis.model.n_species, -1).sum(axis=1)
+    return together
