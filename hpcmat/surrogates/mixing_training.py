@@ -84,7 +84,7 @@ def train_mixing(
     best = _first(labels, start, threads)
     labels = best.rows.labels
     for step in range(STEPS):
-        basis = AceBasis(start.settings, best.basis.model.mixing + _gauss_newton(best))
+        basis = start.with_mixing(best.basis.model.mixing + _gauss_newton(best))
         new = _judge(labels, basis, threads)
         gain = new.posterior.log_evidence - best.posterior.log_evidence
         tell(f"channel mixing, step {step + 1} of {STEPS}: log evidence {gain:+.0f}")
@@ -129,7 +129,7 @@ def _gauss_newton(judged: _Judged) -> Floats:
 def _parts(judged: _Judged) -> Iterator[tuple[Floats, Floats, Floats]]:
     """(X, y, J) of a few structures at a time, over the target errors."""
     n = len(judged.rows.labels)
-    coefficients = split_coefficients(judged.basis.model, judged.posterior.mean[1:])
+    coefficients = split_coefficients(judged.basis.model, judged.basis.whole(judged.posterior.mean[1:]))
     for start in range(0, n, AT_ONCE):
         structures = list(range(start, min(start + AT_ONCE, n)))
         blocks = judged.rows.blocks(structures)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from ase.data import atomic_numbers, covalent_radii
 
 from hpcmat.errors import InputError
 from hpcmat.records import Label
-from hpcmat.surrogates.ace import AceBasis, AceSettings, basis_for
+from hpcmat.surrogates.ace import INNER_ANG, AceBasis, AceSettings, basis_for
 from hpcmat.surrogates.dataset import Dataset
 from hpcmat.surrogates.evaluation import evaluate_dataset
 from hpcmat.surrogates.fitting import fit_potential, software_versions
@@ -20,6 +21,10 @@ from hpcmat.surrogates.potential import Potential
 
 CUTOFFS_ANG = {"small": 5.0, "medium": 5.0, "large": 5.5}
 """Å; on silicon the evidence of a large basis is greater at the longer one."""
+
+
+GROUND_STRUCTURES = 60
+"""Training structures, about, that the basis of several elements is laid on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +81,23 @@ def _trained_basis(
     labels: tuple[Label, ...], settings: AceSettings, tell: Callable[[str], None]
 ) -> tuple[AceBasis, frozenset[int]]:
     """The basis with its channel mixing trained, and the labels it was trained on."""
-    basis, chosen = basis_for(settings), chosen_for_mixing(len(labels), settings.seed)
+    basis, chosen = _basis(labels, settings), chosen_for_mixing(len(labels), settings.seed)
     if not chosen.any():
         return basis, frozenset()
     seen = np.flatnonzero(chosen).tolist()
     return train_mixing(tuple(labels[index] for index in seen), basis, _threads(), tell), frozenset(seen)
+
+
+def _basis(labels: tuple[Label, ...], settings: AceSettings) -> AceBasis:
+    """Of several elements, laid on some of the training structures: which of them meet, and how near, is not generic."""
+    if len(settings.elements) == 1:
+        return basis_for(settings)
+    structures = [label.structure for label in labels]
+    some = structures[:: -(-len(structures) // GROUND_STRUCTURES)]
+    with_element = [[s for s in structures if symbol in s.symbols][:1] for symbol in settings.elements]
+    if not all(with_element):
+        return basis_for(settings)
+    return AceBasis(settings, ground=(*some, *(structure for found in with_element for structure in found)))
 
 
 def _threads() -> int:
@@ -97,4 +114,13 @@ def settings_for(train: Dataset, options: FitOptions) -> AceSettings:
         The options cannot be right.
     """
     cutoff = CUTOFFS_ANG[options.size] if options.cutoff_ang is None else options.cutoff_ang
-    return AceSettings(elements=train.elements, cutoff_ang=cutoff, size=options.size, seed=options.seed)
+    return AceSettings(train.elements, cutoff, _inner_ang(train.elements), options.size, options.seed)
+
+
+def _inner_ang(elements: tuple[str, ...]) -> float:
+    """The smallest covalent radius, or that of the settings where it is shorter.
+
+    The radial polynomials vary fastest where they begin, and their scale grows without bound below: neither must be
+    near the shortest bonds.
+    """
+    return min(INNER_ANG, *(float(covalent_radii[atomic_numbers[symbol]]) for symbol in elements))
