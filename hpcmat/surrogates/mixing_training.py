@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,8 @@ from hpcmat.surrogates.communicator import SERIAL
 from hpcmat.surrogates.fitting import prior_of, rows_of
 from hpcmat.surrogates.label_rows import LabelRows
 from hpcmat.surrogates.outliers import fit_sound
-from hpcmat.surrogates.posterior import Posterior, fit_source
+from hpcmat.surrogates.evidence import Scales
+from hpcmat.surrogates.posterior import Posterior, fit_coefficients
 from hpcmat.surrogates.rows import weighted
 from hpcmat_kernels.ace import Coefficients, split_coefficients
 from hpcmat_kernels.mixing import mixing_rows
@@ -48,6 +50,8 @@ FEWEST_STRUCTURES = 40
 """With fewer labels than this the random W stays."""
 AT_ONCE = 16
 """Structures whose J is in memory at a time."""
+COLUMNS_AT_ONCE = 256
+"""Columns of J that one thread multiplies at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +89,7 @@ def train_mixing(
     labels = best.rows.labels
     for step in range(STEPS):
         basis = start.with_mixing(best.basis.model.mixing + _gauss_newton(best))
-        new = _judge(labels, basis, threads)
+        new = _judge(labels, basis, threads, best.posterior.scales)
         gain = new.posterior.log_evidence - best.posterior.log_evidence
         tell(f"channel mixing, step {step + 1} of {STEPS}: log evidence {gain:+.0f}")
         if gain <= 0:
@@ -100,30 +104,59 @@ def _first(labels: tuple[Label, ...], basis: AceBasis, threads: int) -> _Judged:
     if not fit.dropped:
         return _Judged(fit.rows, fit.posterior)
     sound = tuple(label for label, included in zip(labels, fit.rows.included, strict=True) if included)
-    return _judge(sound, basis, threads)
+    return _judge(sound, basis, threads, fit.posterior.scales)
 
 
-def _judge(labels: tuple[Label, ...], basis: AceBasis, threads: int) -> _Judged:
+def _judge(labels: tuple[Label, ...], basis: AceBasis, threads: int, near: Scales) -> _Judged:
     rows = rows_of(labels, basis, threads)
-    return _Judged(rows, fit_source(rows, prior_of(basis), SERIAL)[0])
+    return _Judged(rows, fit_coefficients(rows, prior_of(basis), SERIAL, near))
 
 
 def _gauss_newton(judged: _Judged) -> Floats:
     """δW (1, l, Q, C), the same for all central elements."""
-    beta, factor, mean = judged.posterior.beta, judged.posterior.factor, judged.posterior.mean
+    beta, mean = judged.posterior.beta, judged.posterior.mean
     shape = judged.basis.model.mixing.shape[1:]
     n_g = int(np.prod(shape))
     square, cross, slope = np.zeros((n_g, n_g)), np.zeros((len(mean), n_g)), np.zeros(n_g)
     for x, y, jacobian in _parts(judged):
-        square += jacobian.T @ jacobian
-        cross += x.T @ jacobian
         slope += jacobian.T @ (y - x @ mean)
-    followed = beta * factor.T @ cross
-    curvature = beta * square - followed.T @ followed
-    diagonal = np.diag(curvature).copy()
-    curvature[np.diag_indices(n_g)] += DAMPING * np.maximum(diagonal, LEAST_CURVATURE * np.median(diagonal))
-    step: Floats = cho_solve(cho_factor(curvature), beta * slope)
+        _by_columns(partial(_add_products, x, jacobian, (square, cross)), judged)
+    _by_columns(partial(_follow, cross, judged), judged)
+    _by_columns(partial(_subtract, square, cross, beta), judged)
+    diagonal = np.diag(square).copy()
+    square[np.diag_indices(n_g)] += DAMPING * np.maximum(diagonal, LEAST_CURVATURE * np.median(diagonal))
+    step: Floats = cho_solve(cho_factor(square), beta * slope)
     return step.reshape(1, *shape)
+
+
+def _by_columns(work: Callable[[slice], None], judged: _Judged) -> None:
+    """Call `work` with sets of columns of W, by all threads; the sets do not depend on their number."""
+    n_g = judged.basis.model.mixing[0].size
+    bounds = [*range(0, n_g, COLUMNS_AT_ONCE), n_g]
+
+    def some(piece: tuple[int, int]) -> None:
+        for number in range(*piece):
+            work(slice(bounds[number], bounds[number + 1]))
+
+    in_parallel(some, len(bounds) - 1, judged.rows.threads)
+
+
+def _add_products(x: Floats, jacobian: Floats, products: tuple[Floats, Floats], columns: slice) -> None:
+    """Add to some columns of JᵀJ, above its diagonal, and of XᵀJ."""
+    square, cross = products
+    square[: columns.stop, columns] += jacobian[:, : columns.stop].T @ jacobian[:, columns]
+    cross[:, columns] += x.T @ jacobian[:, columns]
+
+
+def _follow(cross: Floats, judged: _Judged, columns: slice) -> None:
+    """β Rᵀ XᵀJ in place of XᵀJ."""
+    cross[:, columns] = judged.posterior.beta * (judged.posterior.factor.T @ cross[:, columns])
+
+
+def _subtract(square: Floats, followed: Floats, beta: float, columns: slice) -> None:
+    """β JᵀJ - β² JᵀX S XᵀJ in place of JᵀJ."""
+    above = slice(columns.stop), columns
+    square[above] = beta * square[above] - followed[:, above[0]].T @ followed[:, columns]
 
 
 def _parts(judged: _Judged) -> Iterator[tuple[Floats, Floats, Floats]]:

@@ -54,6 +54,13 @@ class Source(Protocol):
     def telling(self) -> NDArray[np.bool_]:
         """Structures whose left-out residuals tell the noise."""
 
+    @property
+    def threads(self) -> int:
+        """How many may ask for blocks at a time, each of which then makes them alone."""
+
+    def alone(self) -> Source:
+        """The same rows, each block of which is made by the thread that asks for it."""
+
     def blocks(self, structures: list[int]) -> list[Observations]:
         """Rows of some structures; the same at every call."""
 
@@ -84,6 +91,15 @@ class InMemory:
         """All."""
         return self.included
 
+    @property
+    def threads(self) -> int:
+        """One."""
+        return 1
+
+    def alone(self) -> InMemory:
+        """Itself."""
+        return self
+
     def blocks(self, structures: list[int]) -> list[Observations]:
         """Views of them."""
         o, parts = self.observations, [slice(*self.edges[s : s + 2]) for s in structures]
@@ -106,15 +122,15 @@ def leaves_of(counts: Ints, n_features: int) -> list[list[int]]:
 
 def root_of(source: Source, n_features: int, communicator: Communicator) -> Root | InputError | None:
     """Triangle of all weighted rows that are included, at the root; an error of any rank in its place."""
-    leaves = leaves_of(source.counts, n_features)
+    leaves, each = leaves_of(source.counts, n_features), source.alone()
 
     def leaf(index: int) -> Floats | InputError:
         try:
-            return _leaf_triangle(source, [s for s in leaves[index] if source.included[s]], n_features)
+            return _leaf_triangle(each, [s for s in leaves[index] if source.included[s]], n_features)
         except InputError as error:
             return error
 
-    triangle = reduce_tree(len(leaves), leaf, _join_sound, communicator)
+    triangle = reduce_tree(len(leaves), leaf, _join_sound, communicator, source.threads)
     n = int(source.counts[source.included].sum())
     return Root(triangle, n) if isinstance(triangle, np.ndarray) else triangle
 
