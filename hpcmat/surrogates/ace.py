@@ -38,7 +38,7 @@ INNER_ANG = 1.0
 """Å; elements with shorter bonds need less."""
 
 PAIR_DEGREE = 5
-"""Of several elements, pairs of densities with k + k' + l up to this are fitted: all pairs would be most of the features,
+"""Of several elements, pairs of densities with k + k' + l up to this are fitted: all would be most of the features,
 since their number grows with the cube of that of the elements, and they serve less than as many channels."""
 
 
@@ -110,9 +110,7 @@ class AceBasis:
         From the methods: an element of the structure is not in the settings, or its geometry cannot be right.
     """
 
-    def __init__(
-        self, settings: AceSettings, mixing: Floats | None = None, ground: tuple[Structure, ...] = ()
-    ) -> None:
+    def __init__(self, settings: AceSettings, mixing: Floats | None = None, ground: tuple[Structure, ...] = ()) -> None:
         """`mixing` overrides the weights derived from the settings (a saved potential brings its own).
 
         Weights and prior scales are averages over the structures `ground`, or over generic ones where it is empty.

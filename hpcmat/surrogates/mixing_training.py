@@ -26,10 +26,10 @@ from scipy.linalg import cho_factor, cho_solve
 from hpcmat.records import Label
 from hpcmat.surrogates.ace import AceBasis, cell_volume
 from hpcmat.surrogates.communicator import SERIAL
+from hpcmat.surrogates.evidence import Scales
 from hpcmat.surrogates.fitting import prior_of, rows_of
 from hpcmat.surrogates.label_rows import LabelRows
 from hpcmat.surrogates.outliers import fit_sound
-from hpcmat.surrogates.evidence import Scales
 from hpcmat.surrogates.posterior import Posterior, fit_coefficients
 from hpcmat.surrogates.rows import weighted
 from hpcmat_kernels.ace import Coefficients, split_coefficients

@@ -89,7 +89,7 @@ def _trained_basis(
 
 
 def _basis(labels: tuple[Label, ...], settings: AceSettings) -> AceBasis:
-    """Of several elements, laid on some of the training structures: which of them meet, and how near, is not generic."""
+    """Of several elements, laid on some of the training structures: which of them meet and how near is not generic."""
     if len(settings.elements) == 1:
         return basis_for(settings)
     structures = [label.structure for label in labels]
