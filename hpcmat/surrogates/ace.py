@@ -48,16 +48,16 @@ class SizeParameters:
 
     n_radial: int
     l_max: int
-    n_channels: int
-    """Of one element; twice as many for several."""
+    n_channels: tuple[int, int]
+    """Of one element and of several, which have more to tell apart."""
     degrees: tuple[int, int]
     """Largest degree in products of three and of four densities."""
 
 
 SIZES: dict[str, SizeParameters] = {
-    "small": SizeParameters(n_radial=6, l_max=3, n_channels=8, degrees=(3, 2)),
-    "medium": SizeParameters(n_radial=8, l_max=4, n_channels=16, degrees=(4, 2)),
-    "large": SizeParameters(n_radial=10, l_max=4, n_channels=32, degrees=(4, 3)),
+    "small": SizeParameters(n_radial=6, l_max=3, n_channels=(8, 16), degrees=(3, 2)),
+    "medium": SizeParameters(n_radial=8, l_max=4, n_channels=(16, 32), degrees=(4, 2)),
+    "large": SizeParameters(n_radial=10, l_max=4, n_channels=(32, 40), degrees=(4, 3)),
 }
 """Features of one element, constant included: 227, 557, 1470."""
 
@@ -213,7 +213,7 @@ class AceBasis:
 def mixing_shape(settings: AceSettings) -> tuple[int, int, int, int]:
     """Shape of W: (species, l_max + 1, species K, C)."""
     size, n_species = SIZES[settings.size], len(settings.elements)
-    return n_species, size.l_max + 1, n_species * size.n_radial, size.n_channels * min(n_species, 2)
+    return n_species, size.l_max + 1, n_species * size.n_radial, size.n_channels[n_species > 1]
 
 
 def count_features(settings: AceSettings, n_channels: int | None = None) -> int:
