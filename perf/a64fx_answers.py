@@ -1,7 +1,7 @@
 """Answers of the kernels on small crystals: written on one machine, compared on another.
 
-    a64fx_answers.py write FILE      the answers of this machine
-    a64fx_answers.py compare FILE    stop where those of this machine differ, or its code lacks scalable vectors
+a64fx_answers.py write FILE      the answers of this machine
+a64fx_answers.py compare FILE    stop where those of this machine differ, or its code lacks scalable vectors
 """
 
 from __future__ import annotations

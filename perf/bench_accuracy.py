@@ -10,12 +10,12 @@ follows from the distribution of the errors alone (`hpcmat.surrogates.calibratio
 
 from __future__ import annotations
 
-import os
 import time
 from argparse import Namespace
 from pathlib import Path
 
 from common import start_clean
+from data_sets import check_potential, data_folder
 from rows import Row, parser, publish, row
 
 from hpcmat.records import Label
@@ -31,29 +31,13 @@ REPRODUCED = {"Si": (0.133, 0.116), "Cu": (0.037, 0.024), "Li": (0.028, 0.033)}
 """Mean absolute force errors, eV/Å, of SNAP and qSNAP: the coefficients that Zuo et al. published, evaluated."""
 
 
-def data_folder(given: Path | None) -> Path:
-    """Where the sets are."""
-    beside = Path(__file__).parents[2] / "shared" / "data"
-    return given or Path(os.environ.get("HPCMAT_DATA", beside))
-
-
-def check(potential: Potential, folder: Path, element: str) -> None:
-    """Stop where the potential is not what was fitted, or knows what it must not."""
-    metadata = potential.metadata
-    assert metadata.train_file is not None and metadata.train_file.file == f"{element}_train.xyz.gz"
-    frame = read_dataset(folder / f"{element}_train.xyz.gz").frames[0].label
-    design = potential.design(frame.structure)
-    predicted = potential.predict(frame.structure)
-    assert abs(design.energy @ potential.coefficients - predicted.energy) < 1e-6
-    assert abs((design.forces @ potential.coefficients).reshape(-1, 3) - predicted.forces).max() < 1e-6
-
-
 def measure(folder: Path, element: str, size: str) -> list[Row]:
     """Fit one element at one size and judge it."""
     start = time.perf_counter()
-    potential = fit_dataset(read_dataset(folder / f"{element}_train.xyz.gz"), FitOptions(size))
+    train = folder / f"{element}_train.xyz.gz"
+    potential = fit_dataset(read_dataset(train), FitOptions(size))
     seconds = time.perf_counter() - start
-    check(potential, folder, element)
+    check_potential(potential, train)
     test = read_dataset(folder / f"{element}_test.xyz.gz")
     found = evaluate_dataset(potential, test, ("Elastic",))
     case, total, rest = f"{element} {size}", found.total, found.remaining
@@ -97,9 +81,7 @@ def main() -> None:
     options.add_argument("--elements", nargs="+", choices=PUBLISHED, default=list(PUBLISHED))
     options.add_argument("--sizes", nargs="+", choices=["medium", "large"], default=["medium", "large"])
     given: Namespace = options.parse_args()
-    folder = data_folder(given.data) / "zuo2020"
-    if not folder.is_dir():
-        raise SystemExit(f"{folder} is not there: give the folder of the data with --data or HPCMAT_DATA")
+    folder = data_folder(given.data, "zuo2020")
     rows = [item for element in given.elements for size in given.sizes for item in measure(folder, element, size)]
     publish(rows, given.json)
 

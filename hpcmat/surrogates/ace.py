@@ -26,11 +26,23 @@ dominant principal components; 0 ignores them, -0.5 would whiten them. Chosen by
 SMOOTHNESS_EXPONENT = 1.0
 """p in the prior precision (1 + k² + l²)^p: rough features are expected to matter less."""
 
+LEAST_SIZE = 1e-6
+"""Of the squared size of the features' force rows, over the median: features of elements that never meet on the ground
+of the basis have none."""
+
 CONSTANT_PRIOR_EV = 10.0
 """Prior width of the energy per atom around the element's baseline, in units of the prior width of the features."""
 
 EXACT = 1e16
 """Relative prior precision of a constant that is known: the labels move it by nothing that matters."""
+
+
+INNER_ANG = 1.0
+"""Å; elements with shorter bonds need less."""
+
+PAIR_DEGREE = 5
+"""Of several elements, pairs of densities with k + k' + l up to this are fitted: all would be most of the features,
+since their number grows with the cube of that of the elements, and they serve less than as many channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +51,16 @@ class SizeParameters:
 
     n_radial: int
     l_max: int
-    n_channels: int
+    n_channels: tuple[int, int]
+    """Of one element and of several, which have more to tell apart."""
     degrees: tuple[int, int]
     """Largest degree in products of three and of four densities."""
 
 
 SIZES: dict[str, SizeParameters] = {
-    "small": SizeParameters(n_radial=6, l_max=3, n_channels=8, degrees=(3, 2)),
-    "medium": SizeParameters(n_radial=8, l_max=4, n_channels=16, degrees=(4, 2)),
-    "large": SizeParameters(n_radial=10, l_max=4, n_channels=32, degrees=(4, 3)),
+    "small": SizeParameters(n_radial=6, l_max=3, n_channels=(8, 16), degrees=(3, 2)),
+    "medium": SizeParameters(n_radial=8, l_max=4, n_channels=(16, 32), degrees=(4, 2)),
+    "large": SizeParameters(n_radial=10, l_max=4, n_channels=(32, 40), degrees=(4, 3)),
 }
 """Features of one element, constant included: 227, 557, 1470."""
 
@@ -59,7 +72,7 @@ class AceSettings:
     elements: tuple[str, ...]
     """Chemical symbols, in the order of the species index."""
     cutoff_ang: float = 5.0
-    inner_ang: float = 1.0
+    inner_ang: float = INNER_ANG
     """Where the radial polynomials begin; it conditions the basis and bounds nothing."""
     size: Literal["small", "medium", "large"] = "small"
     seed: int = 0
@@ -101,23 +114,28 @@ class AceBasis:
     """
 
     def __init__(
-        self, settings: AceSettings, mixing: Floats | None = None, isolated: tuple[tuple[str, float], ...] = ()
+        self,
+        settings: AceSettings,
+        mixing: Floats | None = None,
+        ground: tuple[Structure, ...] = (),
+        isolated: tuple[tuple[str, float], ...] = (),
     ) -> None:
         """`mixing` overrides the weights derived from the settings (a saved potential brings its own).
 
+        Weights and prior scales are averages over the structures `ground`, or over generic ones where it is empty.
         `isolated` holds (chemical symbol, energy in eV) of isolated atoms; a fit keeps the constants there.
         """
         self.settings = settings
+        self.ground = ground or generic_structures(settings.elements, settings.seed)
         self.isolated = tuple((symbol, energy) for symbol, energy in isolated if symbol in settings.elements)
         size = SIZES[settings.size]
-        self._size = size
-        weights = _mixing(settings, size) if mixing is None else mixing
+        weights = _mixing(settings, size, self.ground) if mixing is None else mixing
         self.model: AceModel = ace_model(weights, settings.cutoff_ang, settings.inner_ang, size.degrees)
         self._species = {symbol: index for index, symbol in enumerate(settings.elements)}
 
     def with_mixing(self, mixing: Floats) -> AceBasis:
         """The same with other weights."""
-        return AceBasis(self.settings, mixing, self.isolated)
+        return AceBasis(self.settings, mixing, self.ground, self.isolated)
 
     @property
     def n_features(self) -> int:
@@ -156,14 +174,32 @@ class AceBasis:
         return Design(rows.site, rows.site.sum(axis=0), rows.forces, stress)
 
     @cached_property
+    def fitted(self) -> NDArray[np.int64]:
+        """Features that a fit uses, all for one element: the coefficients of the others are zero."""
+        model = self.model
+        k = np.tile(np.arange(model.n_radial), model.n_species)
+        rows, columns = np.triu_indices(model.n_density)
+        pairs = np.concatenate([k[rows] + k[columns] + degree <= PAIR_DEGREE for degree in range(model.l_max + 1)])
+        ends = np.ones(1 + model.n_density, dtype=bool), np.ones(len(model.paths) * model.n_channels, dtype=bool)
+        used = np.tile(np.concatenate([ends[0], pairs | (model.n_species == 1), ends[1]]), model.n_species)
+        return np.flatnonzero(used)
+
+    def whole(self, fitted: Floats) -> Floats:
+        """Coefficients (F, ..) from those of the features that are fitted."""
+        coefficients = np.zeros((self.n_features, *fitted.shape[1:]))
+        coefficients[self.fitted] = fitted
+        return coefficients
+
+    @cached_property
     def prior_precision(self) -> Floats:
         """Relative prior precision of each coefficient (F,); the evidence sets the common factor.
 
-        Squared size of the feature's force rows on generic structures, so that each feature is expected to give
-        forces of the same size, times (1 + k² + l²)^p.
+        Squared size of the feature's force rows on the structures of `ground`, so that each feature is expected to
+        give forces of the same size, times (1 + k² + l²)^p.
         """
-        rows = [self.design(s).forces for s in generic_structures(self.settings.elements, self.settings.seed)]
+        rows = [self.design(s).forces for s in self.ground]
         size = np.mean(np.concatenate(rows) ** 2, axis=0)
+        size = np.maximum(size, LEAST_SIZE * np.median(size))
         precision: Floats = size * self._roughness() ** SMOOTHNESS_EXPONENT
         precision[self.constant_columns] = np.where(np.isnan(self.atom_energies), CONSTANT_PRIOR_EV**-2, EXACT)
         return precision
@@ -194,13 +230,13 @@ class AceBasis:
 def mixing_shape(settings: AceSettings) -> tuple[int, int, int, int]:
     """Shape of W: (species, l_max + 1, species K, C)."""
     size, n_species = SIZES[settings.size], len(settings.elements)
-    return n_species, size.l_max + 1, n_species * size.n_radial, size.n_channels
+    return n_species, size.l_max + 1, n_species * size.n_radial, size.n_channels[n_species > 1]
 
 
-def count_features(settings: AceSettings) -> int:
-    """Number of coefficients, without building the basis."""
-    size = SIZES[settings.size]
-    weights = np.zeros(mixing_shape(settings))
+def count_features(settings: AceSettings, n_channels: int | None = None) -> int:
+    """Number of coefficients, without building the basis; `n_channels` other than what the settings say."""
+    size, shape = SIZES[settings.size], mixing_shape(settings)
+    weights = np.zeros((*shape[:3], n_channels or shape[3]))
     return ace_model(weights, settings.cutoff_ang, settings.inner_ang, size.degrees).n_features
 
 
@@ -224,26 +260,26 @@ def unit_stress_offset(structure: Structure) -> Floats:
     return np.array([1.0, 1, 1, 0, 0, 0]) * (len(structure) / volume if volume else 0.0)
 
 
-def _mixing(settings: AceSettings, size: SizeParameters) -> Floats:
+def _mixing(settings: AceSettings, size: SizeParameters, ground: tuple[Structure, ...]) -> Floats:
     """W (species, l + 1, Q, C): S^0.25 times Gaussian numbers, each channel of unit mean square.
 
     S is a matrix power, not a sum over eigenvectors, so that no sign or order of eigenvectors enters: the weights
     agree between machines to rounding.
     """
-    moments = _second_moments(settings, size)
+    moments = _second_moments(settings, size, ground)
     rng = np.random.default_rng(settings.seed)
-    weights = np.empty((*moments.shape[:3], size.n_channels))
+    weights = np.empty(mixing_shape(settings))
     for z in range(moments.shape[0]):
         for degree in range(moments.shape[1]):
             s = moments[z, degree]
             values, vectors = np.linalg.eigh(s)
             root = (vectors * np.maximum(values, 1e-12 * values[-1]) ** PRINCIPAL_EXPONENT) @ vectors.T
-            w = root @ rng.normal(size=(len(s), size.n_channels))
+            w = root @ rng.normal(size=(len(s), weights.shape[3]))
             weights[z, degree] = w / np.sqrt(np.einsum("qc,qp,pc->c", w, s, w))
     return weights
 
 
-def _second_moments(settings: AceSettings, size: SizeParameters) -> Floats:
+def _second_moments(settings: AceSettings, size: SizeParameters, ground: tuple[Structure, ...]) -> Floats:
     """⟨A_{q,lm} A_{q',lm}⟩ over atoms of each species and over m (species, l + 1, Q, Q)."""
     n_species = len(settings.elements)
     n_density = n_species * size.n_radial
@@ -252,7 +288,7 @@ def _second_moments(settings: AceSettings, size: SizeParameters) -> Floats:
     )
     moments = np.zeros((n_species, size.l_max + 1, n_density, n_density))
     counts = np.zeros(n_species)
-    for structure in generic_structures(settings.elements, settings.seed):
+    for structure in ground:
         species = np.array([settings.elements.index(symbol) for symbol in structure.symbols])
         pairs = neighbor_list(structure.positions, structure.cell, structure.pbc, settings.cutoff_ang)
         for z, density in zip(species, densities(plain, pairs, species), strict=True):
@@ -260,4 +296,4 @@ def _second_moments(settings: AceSettings, size: SizeParameters) -> Floats:
             for degree in range(size.l_max + 1):
                 a = density[degree**2 : (degree + 1) ** 2]
                 moments[z, degree] += a.T @ a / (2 * degree + 1)
-    return moments / counts[:, None, None, None]
+    return moments / np.maximum(counts, 1)[:, None, None, None]

@@ -72,7 +72,8 @@ def fit_potential(
     basis = form if isinstance(form, AceBasis) else basis_for(form)
     sound = fit_sound(rows_of(labels, basis, threads, seen), prior_of(basis), communicator)
     full = sound.posterior
-    posterior = replace(full, mean=full.mean[1:], factor=np.ascontiguousarray(full.factor[1:, 1:]))
+    factor = basis.whole(full.factor[1:, 1:])
+    posterior = replace(full, mean=basis.whole(full.mean[1:]), factor=factor)
     coefficients = posterior.mean.copy()
     coefficients[basis.constant_columns] += sound.rows.baseline
     metadata = replace(
@@ -102,7 +103,8 @@ def rows_of(
 
 def prior_of(basis: AceBasis) -> Prior:
     """What is believed of the coefficients in a basis, after the stress offset."""
-    return Prior(np.append(PULAY_PRIOR_PRECISION, basis.prior_precision), np.append(0, basis.orders - 1))
+    precision, groups = basis.prior_precision[basis.fitted], basis.orders[basis.fitted] - 1
+    return Prior(np.append(PULAY_PRIOR_PRECISION, precision), np.append(0, groups))
 
 
 def _check(labels: tuple[Label, ...]) -> None:

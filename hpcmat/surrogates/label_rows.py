@@ -101,10 +101,11 @@ class LabelRows:
     def _rows(self, label: Label) -> Floats:
         design, n = self.basis.design(label.structure), len(label.structure)
         n_stress = np.count_nonzero(self._kind(label) == 2)
-        rows = np.zeros((1 + 3 * n + n_stress, 1 + self.basis.n_features))
-        rows[0, 1:] = design.energy / n
-        rows[1 : 1 + 3 * n, 1:] = design.forces
-        rows[1 + 3 * n :, 1:] = design.stress[:n_stress]
+        fitted = self.basis.fitted
+        rows = np.zeros((1 + 3 * n + n_stress, 1 + len(fitted)))
+        rows[0, 1:] = design.energy[fitted] / n
+        rows[1 : 1 + 3 * n, 1:] = design.forces[:, fitted]
+        rows[1 + 3 * n :, 1:] = design.stress[:n_stress, fitted]
         rows[1 + 3 * n :, 0] = unit_stress_offset(label.structure)[:n_stress]
         return rows
 

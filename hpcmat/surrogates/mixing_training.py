@@ -8,6 +8,9 @@ best θ, all divided by the target errors, a Gauss-Newton step over both at once
 with S, β the posterior for the present W: what θ can follow is projected out of the curvature. Each step is followed by
 the exact posterior of the new basis and kept where its evidence is higher. W learns from some of the structures only;
 the others have not been seen by it, so that their left-out residuals still tell the truth.
+
+With several elements one step serves the W of every central element, so that each of its unknowns is learnt from all
+atoms: W^z_{l,(z'k),c} of different z begin apart and keep their difference.
 """
 
 from __future__ import annotations
@@ -141,11 +144,11 @@ def _judge(labels: tuple[Label, ...], basis: AceBasis, how: tuple[Scales, int, C
 
 
 def _gauss_newton(judged: _Judged, communicator: Communicator) -> Floats:
-    """δW, in the shape of W."""
+    """δW (1, l, Q, C), the same for all central elements."""
     leaves = leaves_of(judged.rows.counts, len(judged.posterior.mean))
     sums = reduce_tree(len(leaves), lambda index: _sums(judged, leaves[index]), _Sums.add, communicator)
     step: Floats = communicator.broadcast(_step(sums, judged) if sums is not None else None)
-    return step.reshape(judged.basis.model.mixing.shape)
+    return step.reshape(1, *judged.basis.model.mixing.shape[1:])
 
 
 def _step(sums: _Sums, judged: _Judged) -> Floats:
@@ -159,7 +162,7 @@ def _step(sums: _Sums, judged: _Judged) -> Floats:
 
 
 def _sums(judged: _Judged, structures: list[int]) -> _Sums:
-    mean, n_g = judged.posterior.mean, judged.basis.model.mixing.size
+    mean, n_g = judged.posterior.mean, judged.basis.model.mixing[0].size
     sums = _Sums(np.zeros((n_g, n_g)), np.zeros((len(mean), n_g)), np.zeros(n_g))
     for x, y, jacobian in _parts(judged, structures):
         np.add(sums.slope, jacobian.T @ (y - x @ mean), out=sums.slope)
@@ -169,7 +172,8 @@ def _sums(judged: _Judged, structures: list[int]) -> _Sums:
 
 def _by_columns(work: Callable[[slice], None], judged: _Judged) -> None:
     """Call `work` with sets of columns of W, by all threads; the sets do not depend on their number."""
-    bounds = [*range(0, judged.basis.model.mixing.size, COLUMNS_AT_ONCE), judged.basis.model.mixing.size]
+    n_g = judged.basis.model.mixing[0].size
+    bounds = [*range(0, n_g, COLUMNS_AT_ONCE), n_g]
 
     def some(piece: tuple[int, int]) -> None:
         for number in range(*piece):
@@ -198,7 +202,7 @@ def _subtract(square: Floats, followed: Floats, beta: float, columns: slice) -> 
 
 def _parts(judged: _Judged, chosen: list[int]) -> Iterator[tuple[Floats, Floats, Floats]]:
     """(X, y, J) of a few structures at a time, over the target errors."""
-    coefficients = split_coefficients(judged.basis.model, judged.posterior.mean[1:])
+    coefficients = split_coefficients(judged.basis.model, judged.basis.whole(judged.posterior.mean[1:]))
     for start in range(0, len(chosen), AT_ONCE):
         structures = chosen[start : start + AT_ONCE]
         blocks = judged.rows.blocks(structures)
@@ -208,7 +212,7 @@ def _parts(judged: _Judged, chosen: list[int]) -> Iterator[tuple[Floats, Floats,
 
 
 def _jacobians(judged: _Judged, coefficients: Coefficients, structures: list[int]) -> list[Floats]:
-    """∂(Xθ)/∂W of each structure, rows in the order of its labels."""
+    """∂(Xθ)/∂W of each structure for one step of the W of all elements, rows in the order of its labels."""
     made: dict[int, Floats] = {}
 
     def work(piece: tuple[int, int]) -> None:
@@ -223,4 +227,6 @@ def _jacobian(basis: AceBasis, coefficients: Coefficients, label: Label) -> Floa
     structure, volume = label.structure, cell_volume(label.structure)
     rows = mixing_rows(basis.model, coefficients, basis.neighbors(structure), basis.species(structure.symbols))
     stress = [rows.virial / volume] if len(label.stress) and volume else []
-    return np.concatenate([rows.energy[None] / len(structure), rows.forces, *stress])
+    jacobian = np.concatenate([rows.energy[None] / len(structure), rows.forces, *stress])
+    together: Floats = jacobian.reshape(len(jacobian), basis.model.n_species, -1).sum(axis=1)
+    return together

@@ -197,11 +197,13 @@ def _read_header(path: Path, contents: dict[str, NDArray[np.generic]]) -> _Heade
 
 
 def _check_arrays(path: Path, arrays: ModelArrays, settings: AceSettings) -> None:
-    n = count_features(settings)
+    # Files of several elements of before had as many channels as those of one.
+    n = count_features(settings, arrays.mixing.shape[3]) if arrays.mixing.ndim == 4 else 0
     shapes_fit = (
-        arrays.mixing.shape == mixing_shape(settings)
+        arrays.mixing.shape[:3] == mixing_shape(settings)[:3]
         and arrays.coefficients.shape == (n,)
-        and arrays.covariance_factor.shape == (n, n)
+        and arrays.covariance_factor.ndim == 2
+        and arrays.covariance_factor.shape[0] == n >= arrays.covariance_factor.shape[1]
         and arrays.noise.shape == (3,)
     )
     everything = (arrays.mixing, arrays.coefficients, arrays.covariance_factor, arrays.noise)

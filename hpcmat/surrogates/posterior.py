@@ -40,7 +40,7 @@ class Posterior:
     mean: Floats
     """(F,)"""
     factor: Floats
-    """R (F, F), upper triangular, with S = R Rᵀ."""
+    """R (F, M) with S = R Rᵀ; upper triangular of M = F coefficients where all are fitted."""
     noise: Floats
     """(3,) standard deviation of what the features cannot express, in the unit of each kind."""
     scales: Scales

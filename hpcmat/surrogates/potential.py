@@ -61,7 +61,7 @@ class Potential:
     coefficients: Floats
     """(F,) eV, posterior mean."""
     covariance_factor: Floats
-    """R (F, F) eV with posterior covariance R Rᵀ."""
+    """R (F, M) eV with posterior covariance R Rᵀ; M coefficients were fitted, the others are zero."""
     noise: Floats
     """(3,) standard deviations of energy eV/atom, force component eV/Å, stress component eV/Å³."""
     metadata: ModelMetadata

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from ase.data import atomic_numbers, covalent_radii
 
 from hpcmat.errors import InputError
 from hpcmat.records import Label
-from hpcmat.surrogates.ace import AceBasis, AceSettings
+from hpcmat.surrogates.ace import INNER_ANG, AceBasis, AceSettings
 from hpcmat.surrogates.baseline import composition_counts, have_another_zero, known_together
 from hpcmat.surrogates.communicator import SERIAL, Communicator
 from hpcmat.surrogates.dataset import Dataset
@@ -21,6 +22,10 @@ from hpcmat.surrogates.potential import Potential
 
 CUTOFFS_ANG = {"small": 5.0, "medium": 5.0, "large": 5.5}
 """Å; on silicon the evidence of a large basis is greater at the longer one."""
+
+
+GROUND_STRUCTURES = 60
+"""Training structures, about, that the basis of several elements is laid on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ def fit_dataset(
             "name the column by --forces-key KEY, or give another training set"
         )
     labels = tuple(frame.label for frame in used)
-    start = AceBasis(settings_for(train, options), isolated=_isolated_atoms(train, labels, tell))
+    start = _untrained_basis(labels, settings_for(train, options), _isolated_atoms(train, labels, tell))
     form, seen = _trained_basis(labels, start, tell, communicator)
     fit = fit_potential(labels, form, communicator=communicator, threads=communicator.cores, seen=seen)
     for index, reason in zip(fit.dropped, fit.reasons, strict=True):
@@ -111,6 +116,21 @@ def _trained_basis(
     return train_mixing(shared, basis, communicator.cores, tell, communicator), frozenset(seen)
 
 
+def _untrained_basis(
+    labels: tuple[Label, ...], settings: AceSettings, isolated: tuple[tuple[str, float], ...]
+) -> AceBasis:
+    """Of several elements, laid on some of the training structures: which of them meet and how near is not generic."""
+    if len(settings.elements) == 1:
+        return AceBasis(settings, isolated=isolated)
+    structures = [label.structure for label in labels]
+    some = structures[:: -(-len(structures) // GROUND_STRUCTURES)]
+    with_element = [[s for s in structures if symbol in s.symbols][:1] for symbol in settings.elements]
+    if not all(with_element):
+        return AceBasis(settings, isolated=isolated)
+    ground = (*some, *(structure for found in with_element for structure in found))
+    return AceBasis(settings, ground=ground, isolated=isolated)
+
+
 def settings_for(train: Dataset, options: FitOptions) -> AceSettings:
     """Settings of the basis; the cutoff of the size where none is given.
 
@@ -120,4 +140,13 @@ def settings_for(train: Dataset, options: FitOptions) -> AceSettings:
         The options cannot be right.
     """
     cutoff = CUTOFFS_ANG[options.size] if options.cutoff_ang is None else options.cutoff_ang
-    return AceSettings(elements=train.elements, cutoff_ang=cutoff, size=options.size, seed=options.seed)
+    return AceSettings(train.elements, cutoff, _inner_ang(train.elements), options.size, options.seed)
+
+
+def _inner_ang(elements: tuple[str, ...]) -> float:
+    """The smallest covalent radius, or that of the settings where it is shorter.
+
+    The radial polynomials vary fastest where they begin, and their scale grows without bound below: neither must be
+    near the shortest bonds.
+    """
+    return min(INNER_ANG, *(float(covalent_radii[atomic_numbers[symbol]]) for symbol in elements))
