@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpcmat.campaign.folder import CampaignFolder
-from hpcmat.dispatch.batch import AllocationRequest, batch_job, choose_queue, scheduler
+from hpcmat.dispatch.batch import AllocationRequest, batch_job, scheduler
 from hpcmat.dispatch.batch.request import batch_of
 from hpcmat.dispatch.batch.scheduler import State, Submission
 from hpcmat.dispatch.sites import JOB_VARIABLES, Site, known_sites
@@ -105,7 +105,7 @@ def submit_campaign(errand: Errand, site: Site, wish: Wish, allocations: int = 1
         job="",
         kind=site.kind,
         site=site.name,
-        queue=choose_queue(site, request).name,
+        queue=job.queue,
         command=job.command,
         script=str(script),
         nodes=request.nodes,
