@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpcmat.campaign.folder import CampaignFolder
-from hpcmat.dispatch.batch import AllocationRequest, batch_job, choose_queue, scheduler
+from hpcmat.dispatch.batch import AllocationRequest, batch_job, scheduler
 from hpcmat.dispatch.batch.request import batch_of
 from hpcmat.dispatch.batch.scheduler import State, Submission
 from hpcmat.dispatch.sites import JOB_VARIABLES, Site, known_sites
@@ -65,10 +65,12 @@ def allocation_request(errand: Errand, site: Site, wish: Wish) -> AllocationRequ
     Raises
     ------
     InputError
-        The site has no scheduler.
+        The site has no scheduler, or more is asked for than a driver fills.
     """
     batch = batch_of(site)
     nodes = wish.nodes if wish.nodes is not None else batch.nodes
+    if nodes > 1:
+        raise InputError(f"{nodes} nodes: a driver fills one node of its allocation yet; use --nodes 1")
     return AllocationRequest(
         name=re.sub(r"[^A-Za-z0-9_.-]", "-", f"hpcmat-{errand.name}")[:63],
         body=_body(errand, site, batch.python),
@@ -94,8 +96,6 @@ def submit_campaign(errand: Errand, site: Site, wish: Wish, allocations: int = 1
         The scheduler refused, or does not exist here.
     """
     request = allocation_request(errand, site, wish)
-    if request.nodes > 1:
-        raise InputError(f"--nodes {request.nodes}: a driver fills one node of its allocation yet; use --nodes 1")
     job = batch_job(site, request)
     _require_idle(errand.folder)
     make_folder(errand.folder.root)
@@ -105,7 +105,7 @@ def submit_campaign(errand: Errand, site: Site, wish: Wish, allocations: int = 1
         job="",
         kind=site.kind,
         site=site.name,
-        queue=choose_queue(site, request).name,
+        queue=job.queue,
         command=job.command,
         script=str(script),
         nodes=request.nodes,

@@ -40,7 +40,7 @@ if sizes is not None:
 def examine_site(site: Site, folder: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     """All checks of a site, for campaigns run in `folder`."""
     yield check_verified(site)
-    yield from check_commands(site)
+    yield from check_commands(site, environment)
     yield check_allocation(site, environment)
     yield check_launcher(site)
     yield check_world(site, environment)
@@ -56,22 +56,25 @@ def check_verified(site: Site) -> Finding:
     return Finding("site file", "warn", f"{site.label}: never run", "compare its limits with your centre's manual")
 
 
-def check_commands(site: Site) -> Iterator[Finding]:
-    """Whether the scheduler's commands are here; compute nodes of some machines have none."""
-    from hpcmat.dispatch.batch.scheduler import COMMANDS
+def check_commands(site: Site, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether the scheduler's commands are here; those of PJM are on login nodes alone, and jobs do without."""
+    from hpcmat.dispatch.batch.scheduler import COMMANDS, can_submit_from_jobs
 
+    needed = can_submit_from_jobs(site.kind) or not environment.get(_job_variable(site))
     for command in COMMANDS.get(site.kind, ()):
         path = shutil.which(command)
-        if path is None:
-            yield Finding(command, "fail", "not on the PATH", "log in to a login node of this site, or load its module")
+        if path is not None or not needed:
+            yield Finding(command, "ok", path or "not in jobs, and none is needed there")
         else:
-            yield Finding(command, "ok", path)
+            yield Finding(command, "fail", "not on the PATH", "log in to a login node of this site, or load its module")
 
 
 def check_allocation(site: Site, environment: Mapping[str, str]) -> Finding:
     """Whether this is a node of an allocation."""
+    if site.kind == "local":
+        return Finding("allocation", "ok", "none is needed")
     job = environment.get(_job_variable(site), "")
-    return Finding("allocation", "ok", f"inside job {job}" if job else "outside of one, on a login node")
+    return Finding("allocation", "ok", f"inside job {job}" if job else "outside of one")
 
 
 def check_launcher(site: Site) -> Finding:

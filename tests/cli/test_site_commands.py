@@ -90,6 +90,14 @@ def test_doctor_on_a_machine_without_the_scheduler(tmp_path, monkeypatch):
     assert found["rename"].status == found["clock"].status == "ok"
 
 
+def test_commands_of_pjm_are_not_missed_inside_a_job(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    inside = health_site.check_commands(load_site("fugaku"), {"PJM_JOBID": "1"})
+    assert {finding.status for finding in inside} == {"ok"}
+    inside = health_site.check_commands(load_site("slurm"), {"SLURM_JOB_ID": "1"})
+    assert {finding.status for finding in inside} == {"fail"}
+
+
 @pytest.mark.parametrize(
     ("printed", "status"),
     [("world 2 2", "ok"), ("world 1\nworld 1", "fail"), ("world 2", "fail"), ("", "fail")],

@@ -4,7 +4,10 @@ import os
 import shutil
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd")
 
@@ -73,9 +76,8 @@ class Slurm:
         if ids := self._queued():
             self._call("scancel", *ids)
             self.await_jobs()
-        for pid in [file.read_text().strip() for file in sorted((self.root / "run").glob("*.pid"), reverse=True)]:
-            subprocess.run(["kill", pid], check=False)
-            subprocess.run(["tail", f"--pid={pid}", "--sleep-interval=0.1", "-f", "/dev/null"], check=True)
+        for pattern in ("slurm*.pid", "munged.pid"):
+            _end([int(file.read_text()) for file in (self.root / "run").glob(pattern)])
 
     def states(self):
         """State of each job by its id."""
@@ -117,6 +119,14 @@ class Slurm:
         text = CONFIGURATION.format(host=host, port=ports[0], root=self.root)
         before, partition = text.split("PartitionName", 1)
         self.conf.write_text(before + "".join(nodes) + "PartitionName" + partition)
+
+
+def _end(pids):
+    daemons = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    for daemon in daemons:
+        with suppress(psutil.NoSuchProcess):
+            daemon.terminate()
+    psutil.wait_procs(daemons, timeout=30)
 
 
 def _free_port():
