@@ -55,7 +55,7 @@ def site_workspace(legendre: Any, sizes: Any, directions: Any) -> Any:
     `sizes` = (S, K, Q', lm).
     """
     n_species, n_radial, row, n_lm = sizes
-    radial = (n_radial + LANES - 1) // LANES * LANES
+    radial = padded(n_radial)
     basis = (
         np.empty(n_radial), np.empty(n_radial), np.empty(n_lm), np.empty((n_lm, 3)), np.empty(3),
     )  # fmt: skip
@@ -94,7 +94,7 @@ def site_changes(pairs: Any, i: Any, species: Any, shape: Any, legendre: Any, wo
         for a in range(3):
             rows[d + a], columns[d + a] = 3 * second[p] + a, kind * n_radial
         d += 3
-    for rest in range(d, (d + LANES - 1) // LANES * LANES):
+    for rest in range(d, padded(d)):
         rows[rest] = 3 * len(species) + 6
     for kind in range(n_species):
         density[:, kind * n_radial : (kind + 1) * n_radial] = products[2][kind, :, :n_radial]
