@@ -89,6 +89,8 @@ def train_mixing(
     labels = best.rows.labels
     for step in range(STEPS):
         basis = start.with_mixing(best.basis.model.mixing + _gauss_newton(best))
+        # Two sets of rows at a time would be twice the memory.
+        best.rows.kept.clear()
         new = _judge(labels, basis, threads, best.posterior.scales)
         gain = new.posterior.log_evidence - best.posterior.log_evidence
         tell(f"channel mixing, step {step + 1} of {STEPS}: log evidence {gain:+.0f}")

@@ -102,15 +102,15 @@ def fit_source(source: Source, prior: Prior, communicator: Communicator) -> tupl
     return replace(posterior, noise=calibrated_noise(telling)), tuple(collected)
 
 
-def fit_coefficients(
-    source: Source, prior: Prior, communicator: Communicator, near: Scales | None = None
-) -> Posterior:
+def fit_coefficients(source: Source, prior: Prior, communicator: Communicator, near: Scales | None = None) -> Posterior:
     """The posterior of `fit_source` with no noise, which spares the second pass over the rows; errors as there.
 
     `near` are the scales of a fit to much the same rows, where there is one.
     """
     root = root_of(source, len(prior.precision), communicator)
-    posterior = communicator.broadcast(_posterior(root, prior, near) if isinstance(root, Root) else root)
+    posterior: Posterior | InputError = communicator.broadcast(
+        _posterior(root, prior, near) if isinstance(root, Root) else root
+    )
     if isinstance(posterior, InputError):
         raise posterior
     return posterior

@@ -46,6 +46,28 @@ def join(upper: Floats, lower: Floats) -> Floats:
     return joined
 
 
+def shortened(rows: Floats) -> Floats:
+    """The triangle (n, n) of rows (m, n), or the rows where they are fewer: those are short already.
+
+    Rows may be overwritten where they lie in Fortran order.
+    """
+    return rows if len(rows) < rows.shape[1] else triangle_of(rows)
+
+
+def join_shortened(left: Floats, right: Floats) -> Floats:
+    """What `shortened` makes of both sets of rows together, from what it made of each; both may be overwritten."""
+    n = left.shape[1]
+    short, long = sorted((left, right), key=len)
+    if len(long) < n:
+        return shortened(np.asfortranarray(np.concatenate([left, right])))
+    if len(short) == n:
+        return join(left, right)
+    if not len(short):
+        return long
+    joined: Floats = lapack.dtpqrt(0, min(PANEL, n), long, short, overwrite_a=1, overwrite_b=1)[0]
+    return joined
+
+
 def reduce_tree(
     leaves: int, leaf: Callable[[int], T], merge: Callable[[T, T], T], communicator: Communicator, threads: int = 1
 ) -> T | None:

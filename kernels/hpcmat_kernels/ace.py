@@ -28,7 +28,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from hpcmat_kernels.couplings import MonomialTable, ProductPath, monomial_table, product_paths
-from hpcmat_kernels.harmonics import degree_of_index, harmonics_into, recursion, scratch
+from hpcmat_kernels.harmonics import harmonics_into, recursion, scratch
 from hpcmat_kernels.neighbors import NeighborList
 from hpcmat_kernels.radial import NO_CORE, check_radial, core_into, radial_into
 from hpcmat_kernels.simd.evaluation import Constants, Pairs, evaluate_arrays
@@ -224,7 +224,7 @@ def kernel_of(model: AceModel, committee: tuple[Coefficients, ...]) -> tuple[Ker
 def densities(model: AceModel, neighbors: NeighborList, species: ArrayLike) -> Floats:
     """Densities A (n, lm, Q) of every atom; errors as `evaluate`."""
     z = check_species(model, neighbors, species)
-    result: Floats = _all_densities(pairs_of(neighbors), z, shape_of(model), tables_of(model))
+    result: Floats = _all_densities(pairs_of(neighbors), z, shape_of(model), recursion(model.l_max))
     return result
 
 
@@ -253,15 +253,6 @@ def shape_of(model: AceModel) -> tuple[int, int, tuple[float, float, float, floa
     return model.n_species, model.n_radial, radii_of(model)
 
 
-def tables_of(model: AceModel) -> tuple[Any, ...]:
-    """Arrays of a model in the order of the compiled loops."""
-    table = model.table
-    return (
-        recursion(model.l_max), degree_of_index(model.l_max), model.mixing,
-        table.starts, table.factors, table.coefficients,
-    )  # fmt: skip
-
-
 @njit(cache=True, nogil=True, fastmath=FAST)
 def neighbour_basis(vector: Any, radii: Any, legendre: Any, table: Any, row: Any) -> Any:
     """Write radial functions and harmonics of one neighbour into `row` = (g, dg, Y, dY, direction); returns r."""
@@ -285,24 +276,13 @@ def add_density(density: Any, start: Any, radial: Any, angular: Any) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def mix(density: Any, mixing: Any, degree: Any, channels: Any) -> None:
-    """channels[lm, c] = Σ_q W[l, q, c] density[lm, q]."""
-    channels[:] = 0.0
-    for lm in range(len(density)):
-        for q in range(density.shape[1]):
-            for c in range(channels.shape[1]):
-                channels[lm, c] += mixing[degree[lm], q, c] * density[lm, q]
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _all_densities(pairs: Any, species: Any, shape: Any, tables: Any) -> Any:
+def _all_densities(pairs: Any, species: Any, shape: Any, legendre: Any) -> Any:
     offsets, second, vectors = pairs
     n_species, n_radial, radii = shape
-    legendre, degree = tables[0], tables[1]
-    table = scratch(legendre)
-    g, dg, y = np.empty(n_radial), np.empty(n_radial), np.empty(len(degree))
-    dy, direction = np.empty((len(degree), 3)), np.empty(3)
-    result = np.zeros((len(species), len(degree), n_species * n_radial))
+    table, n_lm = scratch(legendre), legendre.shape[1] ** 2
+    g, dg, y = np.empty(n_radial), np.empty(n_radial), np.empty(n_lm)
+    dy, direction = np.empty((n_lm, 3)), np.empty(3)
+    result = np.zeros((len(species), n_lm, n_species * n_radial))
     for i in range(len(species)):
         for p in range(offsets[i], offsets[i + 1]):
             neighbour_basis(vectors[p], radii, legendre, table, (g, dg, y, dy, direction))

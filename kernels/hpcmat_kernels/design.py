@@ -31,6 +31,7 @@ from hpcmat_kernels.harmonics import recursion
 from hpcmat_kernels.neighbors import NeighborList
 from hpcmat_kernels.simd.contractions import add_four, add_outer, add_three, add_weighted, spread
 from hpcmat_kernels.simd.emitter import LANES
+from hpcmat_kernels.simd.layout import padded
 
 Floats = NDArray[np.float64]
 
@@ -145,7 +146,7 @@ def _add_product_slopes(work: Any, count: Any, mixing: Any, sizes: Any, arrays: 
 def _unfold(rows: Any, n_blocks: Any, sizes: Any, features: Any) -> None:
     """Features in their order from rows with padding and with both orders of a pair; `sizes` = (Q, l, P, C)."""
     n_q, n_l, n_p, n_c = sizes
-    q_row, c_row = (n_q + LANES - 1) // LANES * LANES, (n_c + LANES - 1) // LANES * LANES
+    q_row, c_row = padded(n_q), padded(n_c)
     width = q_row + n_l * n_q * q_row + n_p * c_row
     for r in range(len(features)):
         f = 0
@@ -156,7 +157,7 @@ def _unfold(rows: Any, n_blocks: Any, sizes: Any, features: Any) -> None:
             for q in range(n_q):
                 features[r, f + q] = rows[start + q]
             f, start = f + n_q, start + q_row
-            for degree in range(n_l):
+            for _ in range(n_l):
                 for q in range(n_q):
                     features[r, f] = 2.0 * rows[start + q * q_row + q]
                     for other in range(q + 1, n_q):
@@ -178,7 +179,7 @@ def _rows(system: Any, shape: Any, tables: Any, monomials: Any, lengths: Any) ->
     starts, _, _, used_starts, used, _, _ = monomials
     n_c, directions = lengths
     n, n_l, n_q, row, n_p = len(species), len(first_degree) - 1, n_species * n_radial, mixing.shape[3], len(starts) - 1
-    n_lm, q_row = first_degree[n_l], (n_q + LANES - 1) // LANES * LANES
+    n_lm, q_row = first_degree[n_l], padded(n_q)
     end_pairs = 1 + n_q + n_l * (n_q * (n_q + 1) // 2)
     block = end_pairs + n_p * n_c
     step, products_at = spread(row), q_row + n_l * n_q * q_row

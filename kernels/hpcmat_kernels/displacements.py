@@ -55,7 +55,7 @@ def site_workspace(legendre: Any, sizes: Any, directions: Any) -> Any:
     `sizes` = (S, K, Q', lm).
     """
     n_species, n_radial, row, n_lm = sizes
-    radial = (n_radial + LANES - 1) // LANES * LANES
+    radial = padded(n_radial)
     basis = (
         np.empty(n_radial), np.empty(n_radial), np.empty(n_lm), np.empty((n_lm, 3)), np.empty(3),
     )  # fmt: skip
@@ -63,8 +63,9 @@ def site_workspace(legendre: Any, sizes: Any, directions: Any) -> Any:
         np.zeros((2, radial)), np.empty((2, 3, n_lm)), np.empty((n_species, n_lm, radial)),
         np.empty((directions, SUMS * n_species)),
     )  # fmt: skip
-    changes, rows, columns = np.zeros((directions, n_lm, radial)), np.zeros(directions, int64), np.zeros(directions, int64)
-    return (scratch(legendre), basis), products, np.zeros((n_lm, row)), changes, rows, columns
+    rows, columns = np.zeros(directions, int64), np.zeros(directions, int64)
+    changes, density = np.zeros((directions, n_lm, radial)), np.zeros((n_lm, row))
+    return (scratch(legendre), basis), products, density, changes, rows, columns
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -93,7 +94,7 @@ def site_changes(pairs: Any, i: Any, species: Any, shape: Any, legendre: Any, wo
         for a in range(3):
             rows[d + a], columns[d + a] = 3 * second[p] + a, kind * n_radial
         d += 3
-    for rest in range(d, (d + LANES - 1) // LANES * LANES):
+    for rest in range(d, padded(d)):
         rows[rest] = 3 * len(species) + 6
     for kind in range(n_species):
         density[:, kind * n_radial : (kind + 1) * n_radial] = products[2][kind, :, :n_radial]

@@ -35,11 +35,6 @@ def normalisation(l_max: int) -> NDArray[np.float64]:
     return table
 
 
-def degree_of_index(l_max: int) -> NDArray[np.int64]:
-    """Degree l of each component; shape ((l_max + 1)²,)."""
-    return np.repeat(np.arange(l_max + 1), 2 * np.arange(l_max + 1) + 1)
-
-
 @lru_cache(maxsize=16)
 def recursion(l_max: int) -> NDArray[np.float64]:
     """Factors of the recursion of P_lm = N_lm Π_lm, shape (3, l_max + 1, l_max + 1).

@@ -32,6 +32,7 @@ from hpcmat_kernels.harmonics import recursion
 from hpcmat_kernels.neighbors import NeighborList
 from hpcmat_kernels.simd.contractions import add_four_twice, add_outer, add_three_twice, add_weighted, spread
 from hpcmat_kernels.simd.emitter import LANES
+from hpcmat_kernels.simd.layout import padded
 
 Floats = NDArray[np.float64]
 
@@ -110,9 +111,7 @@ def _add_slopes(work: Any, t: Any, first_degree: Any, sizes: Any, arrays: Any) -
     for degree in range(len(first_degree) - 1):
         lm, m = first_degree[degree], first_degree[degree + 1] - first_degree[degree]
         place = rows[d] * width + column + degree * n_q * row
-        add_outer(
-            of_gradient, (place, row, n_q, lm * q_row, q_row, 1, (t * n_lm + lm) * step, step, m, row)
-        )
+        add_outer(of_gradient, (place, row, n_q, lm * q_row, q_row, 1, (t * n_lm + lm) * step, step, m, row))
         add_outer(
             of_density,
             (
@@ -127,7 +126,7 @@ def _rows(system: Any, shape: Any, tables: Any, monomials: Any, directions: Any)
     n_species, n_radial, _ = shape
     legendre, first_degree, mixing = tables
     n, n_l, n_q, row = len(species), len(first_degree) - 1, n_species * n_radial, mixing.shape[3]
-    n_lm, q_row, block = first_degree[n_l], (n_q + LANES - 1) // LANES * LANES, n_l * n_q * row
+    n_lm, q_row, block = first_degree[n_l], padded(n_q), n_l * n_q * row
     step, width = spread(row), n_species * block
     energy, out, weights = np.zeros(width), np.zeros((3 * n + 7) * width), mixing.ravel()
     work = site_workspace(legendre, (n_species, n_radial, q_row, n_lm), directions)

@@ -1,4 +1,4 @@
-r"""Sums of products over short axes, eight channels or columns at a time, for loops whose lengths a vectoriser dislikes.
+r"""Sums of products over short axes, eight channels or columns at a time: no vectoriser does well there.
 
     add_weighted    out[d, p, c] += Σ_u a[u, c] x[d, used[u], c]      eight directions d at a time
     add_outer       out[j, c] += Σ_m s[m, j] v[m, c]                  set_outer writes it instead
@@ -27,7 +27,7 @@ ROWS_AT_ONCE = (8, 2, 1)
 
 @register_jitable
 def spread(row: Any) -> Any:
-    """C'' for rows of C': an odd number of vectors, since rows a power of two apart would share a few sets of the cache."""
+    """C'' for rows of C': an odd number of vectors, since rows a power of two apart share few sets of the cache."""
     return row if row // LANES % 2 else row + LANES
 
 
@@ -156,8 +156,8 @@ set_outer = _code("set_outer", _emit_outer, add=False)
 add_three, add_four = (_code(f"add_{n}", _emit_derivatives, count=n, twice=False) for n in (3, 4))
 """Add the derivatives of w_m θ_c Π_x A_{factors[m, x], c} by each of the factors to gradient[targets[m, x], c].
 
-`arrays` = (factors (M, 4), w (M,), A (lm, C''), θ, targets (M, 4), gradient (.., C'')), `numbers` = (begin and end of m,
-place of θ, number of lm, C', C'').
+`arrays` = (factors (M, 4), w (M,), A (lm, C''), θ, targets (M, 4), gradient (.., C'')), `numbers` = (begin and end of
+m, place of θ, number of lm, C', C'').
 """
 add_three_twice, add_four_twice = (_code(f"add_{n}_twice", _emit_derivatives, count=n, twice=True) for n in (3, 4))
 """And those by factors x < y to curvature[factors[m, x], factors[m, y], c], a seventh array."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numba.core import types
 from numba.core.datamodel.models import OpaqueModel
-from numba.extending import NativeValue, register_model, typeof_impl, unbox
+from numba.extending import NativeValue, register_jitable, register_model, typeof_impl, unbox
 from numpy.typing import NDArray
 
 from hpcmat_kernels.simd.emitter import LANES
@@ -77,6 +77,7 @@ class KernelShape:
         return Parameters.of(self)
 
 
+@register_jitable
 def padded(count: int) -> int:
     """`count` rounded up to whole vectors."""
     return -(-count // LANES) * LANES
