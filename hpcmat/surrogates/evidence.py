@@ -117,15 +117,31 @@ def solve(root: Root, prior: Prior, alpha: Floats, beta: float) -> Solution:
     return Solution(scale, beta, root.n, join(unit, rows))
 
 
-def maximise_evidence(root: Root, prior: Prior) -> tuple[Floats, float]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Scales:
+    """Scales of prior and noise."""
+
+    common: float
+    """The α that all groups would share."""
+    alpha: Floats
+    """(groups,)"""
+    beta: float
+
+
+def maximise_evidence(root: Root, prior: Prior, near: Scales | None = None) -> Scales:
     """α of each group and β: first one α for all, then each its own.
 
     They are MacKay's fixed point (Neural Comput. 4 (1992) 415): α_g = γ_g / |t_g|², β = (n - γ) / |y - X t|².
+
+    Parameters
+    ----------
+    near : scales of much the same rows, from which the groups start; the common α is then not sought anew.
     """
-    alpha, beta = _common_scale(root, prior)
     n_groups = int(prior.groups.max()) + 1
-    start = np.full(n_groups, _rounded(alpha)), _rounded(beta)
-    return start if n_groups == 1 else _group_scales(root, prior, start)
+    if near is None or n_groups == 1:
+        alpha, beta = (_rounded(scale) for scale in _common_scale(root, prior))
+        near = Scales(alpha, np.full(n_groups, alpha), beta)
+    return near if n_groups == 1 else _group_scales(root, prior, near)
 
 
 def _common_scale(root: Root, prior: Prior) -> tuple[float, float]:
@@ -147,12 +163,13 @@ def _common_scale(root: Root, prior: Prior) -> tuple[float, float]:
     return float(alpha), float(beta)
 
 
-def _group_scales(root: Root, prior: Prior, start: tuple[Floats, float]) -> tuple[Floats, float]:
+def _group_scales(root: Root, prior: Prior, start: Scales) -> Scales:
     """The fixed point for one α per group, each within GROUP_RANGE of the common one."""
-    alpha, beta = start
-    low, high = start[0] / GROUP_RANGE, start[0] * GROUP_RANGE
+    alpha, beta = start.alpha, start.beta
+    low, high = start.common / GROUP_RANGE, start.common * GROUP_RANGE
+    gram = root.triangle.T @ root.triangle
     for _ in range(MAX_GROUP_ITERATIONS):
-        solution = solve(root, prior, alpha, beta)
+        solution = _solve_gram(root, gram, prior, (alpha, beta)) or solve(root, prior, alpha, beta)
         determined = np.bincount(prior.groups, solution.determined, minlength=len(alpha))
         size = np.bincount(prior.groups, solution.mean**2, minlength=len(alpha))
         before = alpha, beta
@@ -161,7 +178,22 @@ def _group_scales(root: Root, prior: Prior, start: tuple[Floats, float]) -> tupl
         beta = _rounded(_beta(root.n, float(determined.sum()), root.residual(solution.scale * solution.mean)))
         if _change(before, (alpha, beta)) < GROUP_TOLERANCE:
             break
-    return alpha, beta
+    return Scales(start.common, alpha, beta)
+
+
+def _solve_gram(root: Root, gram: Floats, prior: Prior, scales: tuple[Floats, float]) -> Solution | None:
+    """The posterior from RᵀR, twice as fast as `solve`, on the way to scales that need three digits.
+
+    None where its condition leaves none.
+    """
+    alpha, beta = scales
+    scale = 1.0 / np.sqrt(alpha[prior.groups] * prior.precision)
+    columns = np.sqrt(beta) * np.append(scale, 1.0)
+    precision = gram * columns
+    precision *= columns[:, None]
+    precision[np.diag_indices(len(scale))] += 1.0
+    triangle, failure = lapack.dpotrf(precision.T, overwrite_a=1)
+    return None if failure else Solution(scale, beta, root.n, triangle)
 
 
 def _beta(n: int, gamma: float, residual: float) -> float:

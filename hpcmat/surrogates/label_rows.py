@@ -48,6 +48,10 @@ class LabelRows:
         """The same labels, of which some are scored and not fitted."""
         return replace(self, dropped=dropped)
 
+    def alone(self) -> LabelRows:
+        """The same rows, made without other threads."""
+        return replace(self, threads=1)
+
     @cached_property
     def counts(self) -> Ints:
         """Rows of each label."""
@@ -88,7 +92,7 @@ class LabelRows:
         return blocks
 
     def _keep(self, made: dict[int, Floats]) -> None:
-        room = KEPT_BYTES - sum(rows.nbytes for rows in self.kept.values())
+        room = KEPT_BYTES - sum(rows.nbytes for rows in list(self.kept.values()))
         for index in sorted(made):
             room -= made[index].nbytes
             if room >= 0:

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas
+from scipy.linalg import blas, lapack
 
 from hpcmat.surrogates.rows import Observations, weighted
 
@@ -21,6 +21,8 @@ Ints = NDArray[np.int64]
 
 PSEUDO_COUNT = 1.0
 """Weight, in rows, of the target error in the estimate of the noise: keeps it sane with a handful of labels."""
+SMALLEST_PIVOT = 1e-5
+"""Of the Cholesky factor of 1 - β V, below which eigenvalues tell better what the structure alone determines."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +69,20 @@ def left_out(block: Observations, structure: int, fit: tuple[Floats, Floats, flo
 
 def _without(z: Floats, residual: Floats, beta: float) -> tuple[Floats, Floats]:
     """Residuals and variances of the rows of one structure without it, z = X_s R."""
-    values, vectors = np.linalg.eigh(z @ z.T)
+    v = z @ z.T
+    triangle, failure = lapack.dpotrf(np.eye(len(v)) - beta * v, lower=1)
+    if failure or np.diag(triangle).min() < SMALLEST_PIVOT:
+        return _without_where_exact(v, residual, beta)
+    left: Floats = lapack.dpotrs(triangle, residual, lower=1)[0]
+    # V (1 - β V)⁻¹ = V + β V (1 - β V)⁻¹ V, of which no digits cancel.
+    half = lapack.dtrtrs(triangle, v, lower=1)[0]
+    variance: Floats = np.diag(v) + beta * np.einsum("mr,mr->r", half, half)
+    return left, variance
+
+
+def _without_where_exact(v: Floats, residual: Floats, beta: float) -> tuple[Floats, Floats]:
+    """The same where the structure alone determines some of what its rows say, to the last digit."""
+    values, vectors = np.linalg.eigh(v)
     without = 1.0 / np.maximum(1.0 - beta * values, 1e-12)
     left: Floats = vectors @ (without * (vectors.T @ residual))
     variance: Floats = (vectors**2) @ (np.maximum(values, 0.0) * without)

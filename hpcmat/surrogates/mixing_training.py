@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,11 @@ from scipy.linalg import cho_factor, cho_solve
 from hpcmat.records import Label
 from hpcmat.surrogates.ace import AceBasis, cell_volume
 from hpcmat.surrogates.communicator import SERIAL, Communicator
+from hpcmat.surrogates.evidence import Scales
 from hpcmat.surrogates.fitting import prior_of, rows_of
 from hpcmat.surrogates.label_rows import LabelRows
 from hpcmat.surrogates.outliers import fit_sound
-from hpcmat.surrogates.posterior import Posterior, fit_source
+from hpcmat.surrogates.posterior import Posterior, fit_coefficients
 from hpcmat.surrogates.rows import leaves_of, weighted
 from hpcmat.surrogates.tsqr import reduce_tree
 from hpcmat_kernels.ace import Coefficients, split_coefficients
@@ -46,6 +48,8 @@ FEWEST_STRUCTURES = 40
 """With fewer labels than this the random W stays."""
 AT_ONCE = 16
 """Structures whose J is in memory at a time."""
+COLUMNS_AT_ONCE = 256
+"""Columns of J that one thread multiplies at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +78,7 @@ class _Sums:
     """Over rows of some structures, in units of the target errors."""
 
     square: Floats
-    """Jᵀ J (G, G), G numbers in W."""
+    """Jᵀ J (G, G) of the G numbers in W, above the diagonal."""
     cross: Floats
     """Xᵀ J (F, G)"""
     slope: Floats
@@ -82,13 +86,9 @@ class _Sums:
 
     def add(self, other: _Sums) -> _Sums:
         """The same object, with another's sums in it."""
-        for mine, theirs in zip(self._arrays, other._arrays, strict=True):
+        for mine, theirs in ((self.square, other.square), (self.cross, other.cross), (self.slope, other.slope)):
             mine += theirs
         return self
-
-    @property
-    def _arrays(self) -> tuple[Floats, Floats, Floats]:
-        return self.square, self.cross, self.slope
 
 
 def train_mixing(
@@ -109,7 +109,9 @@ def train_mixing(
     labels = best.rows.labels
     for step in range(STEPS):
         basis = start.with_mixing(best.basis.model.mixing + _gauss_newton(best, communicator))
-        new = _judge(labels, basis, threads, communicator)
+        # Two sets of rows at a time would be twice the memory.
+        best.rows.kept.clear()
+        new = _judge(rows_of(labels, basis, threads), communicator, best.posterior.scales)
         gain = new.posterior.log_evidence - best.posterior.log_evidence
         tell(f"channel mixing, step {step + 1} of {STEPS}: log evidence {gain:+.0f}")
         if gain <= 0:
@@ -124,37 +126,67 @@ def _first(labels: tuple[Label, ...], basis: AceBasis, threads: int, communicato
     if not fit.dropped:
         return _Judged(fit.rows, fit.posterior)
     sound = tuple(label for label, included in zip(labels, fit.rows.included, strict=True) if included)
-    return _judge(sound, basis, threads, communicator)
+    return _judge(rows_of(sound, basis, threads), communicator, fit.posterior.scales)
 
 
-def _judge(labels: tuple[Label, ...], basis: AceBasis, threads: int, communicator: Communicator) -> _Judged:
-    rows = rows_of(labels, basis, threads)
-    return _Judged(rows, fit_source(rows, prior_of(basis), communicator)[0])
+def _judge(rows: LabelRows, communicator: Communicator, near: Scales) -> _Judged:
+    return _Judged(rows, fit_coefficients(rows, prior_of(rows.basis), communicator, near))
 
 
 def _gauss_newton(judged: _Judged, communicator: Communicator) -> Floats:
     """δW, in the shape of W."""
     leaves = leaves_of(judged.rows.counts, len(judged.posterior.mean))
     sums = reduce_tree(len(leaves), lambda index: _sums(judged, leaves[index]), _Sums.add, communicator)
-    step: Floats = communicator.broadcast(_step(sums, judged.posterior) if sums is not None else None)
+    step: Floats = communicator.broadcast(None if sums is None else _step(judged, sums))
     return step.reshape(judged.basis.model.mixing.shape)
-
-
-def _step(sums: _Sums, posterior: Posterior) -> Floats:
-    followed = posterior.beta * posterior.factor.T @ sums.cross
-    curvature = posterior.beta * sums.square - followed.T @ followed
-    diagonal = np.diag(curvature).copy()
-    curvature[np.diag_indices_from(curvature)] += DAMPING * np.maximum(diagonal, LEAST_CURVATURE * np.median(diagonal))
-    step: Floats = cho_solve(cho_factor(curvature), posterior.beta * sums.slope)
-    return step
 
 
 def _sums(judged: _Judged, structures: list[int]) -> _Sums:
     mean, n_g = judged.posterior.mean, judged.basis.model.mixing.size
-    sums = _Sums(np.zeros((n_g, n_g)), np.zeros((len(mean), n_g)), np.zeros(n_g))
+    square, cross, slope = np.zeros((n_g, n_g)), np.zeros((len(mean), n_g)), np.zeros(n_g)
     for x, y, jacobian in _parts(judged, structures):
-        sums.add(_Sums(jacobian.T @ jacobian, x.T @ jacobian, jacobian.T @ (y - x @ mean)))
-    return sums
+        slope += jacobian.T @ (y - x @ mean)
+        _by_columns(partial(_add_products, x, jacobian, (square, cross)), judged)
+    return _Sums(square, cross, slope)
+
+
+def _step(judged: _Judged, sums: _Sums) -> Floats:
+    beta, square = judged.posterior.beta, sums.square
+    _by_columns(partial(_follow, sums.cross, judged), judged)
+    _by_columns(partial(_subtract, square, sums.cross, beta), judged)
+    diagonal = np.diag(square).copy()
+    square[np.diag_indices_from(square)] += DAMPING * np.maximum(diagonal, LEAST_CURVATURE * np.median(diagonal))
+    step: Floats = cho_solve(cho_factor(square), beta * sums.slope)
+    return step
+
+
+def _by_columns(work: Callable[[slice], None], judged: _Judged) -> None:
+    """Call `work` with sets of columns of W, by all threads; the sets do not depend on their number."""
+    bounds = [*range(0, judged.basis.model.mixing.size, COLUMNS_AT_ONCE), judged.basis.model.mixing.size]
+
+    def some(piece: tuple[int, int]) -> None:
+        for number in range(*piece):
+            work(slice(bounds[number], bounds[number + 1]))
+
+    in_parallel(some, len(bounds) - 1, judged.rows.threads)
+
+
+def _add_products(x: Floats, jacobian: Floats, products: tuple[Floats, Floats], columns: slice) -> None:
+    """Add to some columns of JᵀJ, above its diagonal, and of XᵀJ."""
+    square, cross = products
+    square[: columns.stop, columns] += jacobian[:, : columns.stop].T @ jacobian[:, columns]
+    cross[:, columns] += x.T @ jacobian[:, columns]
+
+
+def _follow(cross: Floats, judged: _Judged, columns: slice) -> None:
+    """β Rᵀ XᵀJ in place of XᵀJ."""
+    cross[:, columns] = judged.posterior.beta * (judged.posterior.factor.T @ cross[:, columns])
+
+
+def _subtract(square: Floats, followed: Floats, beta: float, columns: slice) -> None:
+    """β JᵀJ - β² JᵀX S XᵀJ in place of JᵀJ."""
+    above = slice(columns.stop), columns
+    square[above] = beta * square[above] - followed[:, above[0]].T @ followed[:, columns]
 
 
 def _parts(judged: _Judged, chosen: list[int]) -> Iterator[tuple[Floats, Floats, Floats]]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hpcmat.errors import InputError
 from hpcmat.surrogates.communicator import SERIAL, Communicator
-from hpcmat.surrogates.evidence import Prior, Root, maximise_evidence, solve
+from hpcmat.surrogates.evidence import Prior, Root, Scales, maximise_evidence, solve
 from hpcmat.surrogates.left_out import LeftOut, calibrated_noise, leave_one_structure_out, left_out
 from hpcmat.surrogates.rows import InMemory, Observations, Source, root_of, structures_of
 
@@ -43,13 +43,21 @@ class Posterior:
     """R (F, F), upper triangular, with S = R Rᵀ."""
     noise: Floats
     """(3,) standard deviation of what the features cannot express, in the unit of each kind."""
-    alpha: Floats
-    """(groups,) prior precision of each group of coefficients, over p."""
-    beta: float
-    """Precision of the rows, over 1/σ²."""
+    scales: Scales
+    """Prior precision of each group of coefficients, over p, and precision of the rows, over 1/σ²."""
     effective_parameters: float
     """γ = Σ βλ / (αp + βλ): how many coefficients the data determine."""
     log_evidence: float
+
+    @property
+    def alpha(self) -> Floats:
+        """(groups,) prior precision of each group of coefficients, over p."""
+        return self.scales.alpha
+
+    @property
+    def beta(self) -> float:
+        """Precision of the rows, over 1/σ²."""
+        return self.scales.beta
 
     def variance(self, rows: Floats) -> Floats:
         """Variance x S xᵀ of each row, from not knowing the coefficients."""
@@ -87,27 +95,35 @@ def fit_source(source: Source, prior: Prior, communicator: Communicator) -> tupl
     InputError
         On all ranks, where one of them cannot make its rows or they are not finite.
     """
-    n_features = len(prior.precision)
-    root = root_of(source, n_features, communicator)
-    posterior = communicator.broadcast(_posterior(root, prior) if isinstance(root, Root) else root)
-    if isinstance(posterior, InputError):
-        raise posterior
-    scores = _scores(source, posterior, structures_of(source, n_features, communicator))
+    posterior = fit_coefficients(source, prior, communicator)
+    scores = _scores(source, posterior, structures_of(source, len(prior.precision), communicator))
     collected = communicator.broadcast([score for part in communicator.gather(scores) for score in part])
     telling = [score for score in collected if (source.included & source.telling)[score.structure]]
     return replace(posterior, noise=calibrated_noise(telling)), tuple(collected)
 
 
-def _posterior(root: Root, prior: Prior) -> Posterior:
-    """Without its noise."""
-    alpha, beta = maximise_evidence(root, prior)
-    solution = solve(root, prior, alpha, beta)
+def fit_coefficients(source: Source, prior: Prior, communicator: Communicator, near: Scales | None = None) -> Posterior:
+    """The posterior of `fit_source` with no noise, which spares the second pass over the rows; errors as there.
+
+    `near` are the scales of a fit to much the same rows, where there is one.
+    """
+    root = root_of(source, len(prior.precision), communicator)
+    posterior: Posterior | InputError = communicator.broadcast(
+        _posterior(root, prior, near) if isinstance(root, Root) else root
+    )
+    if isinstance(posterior, InputError):
+        raise posterior
+    return posterior
+
+
+def _posterior(root: Root, prior: Prior, near: Scales | None) -> Posterior:
+    scales = maximise_evidence(root, prior, near)
+    solution = solve(root, prior, scales.alpha, scales.beta)
     return Posterior(
         mean=solution.scale * solution.mean,
         factor=np.asfortranarray(solution.scale[:, None] * solution.inverse),
         noise=np.zeros(3),
-        alpha=alpha,
-        beta=beta,
+        scales=scales,
         effective_parameters=float(solution.determined.sum()),
         log_evidence=solution.log_evidence,
     )

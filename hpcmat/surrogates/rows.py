@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hpcmat.errors import InputError
 from hpcmat.surrogates.communicator import Communicator
 from hpcmat.surrogates.evidence import Root
-from hpcmat.surrogates.tsqr import join, owned, reduce_tree, triangle_of
+from hpcmat.surrogates.tsqr import join_shortened, owned, reduce_tree, shortened, triangle_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -54,6 +54,13 @@ class Source(Protocol):
     def telling(self) -> NDArray[np.bool_]:
         """Structures whose left-out residuals tell the noise."""
 
+    @property
+    def threads(self) -> int:
+        """How many may ask for blocks at a time, each of which then makes them alone."""
+
+    def alone(self) -> Source:
+        """The same rows, each block of which is made by the thread that asks for it."""
+
     def blocks(self, structures: list[int]) -> list[Observations]:
         """Rows of some structures; the same at every call."""
 
@@ -84,6 +91,15 @@ class InMemory:
         """All."""
         return self.included
 
+    @property
+    def threads(self) -> int:
+        """One."""
+        return 1
+
+    def alone(self) -> InMemory:
+        """Itself."""
+        return self
+
     def blocks(self, structures: list[int]) -> list[Observations]:
         """Views of them."""
         o, parts = self.observations, [slice(*self.edges[s : s + 2]) for s in structures]
@@ -106,17 +122,19 @@ def leaves_of(counts: Ints, n_features: int) -> list[list[int]]:
 
 def root_of(source: Source, n_features: int, communicator: Communicator) -> Root | InputError | None:
     """Triangle of all weighted rows that are included, at the root; an error of any rank in its place."""
-    leaves = leaves_of(source.counts, n_features)
+    leaves, each = leaves_of(source.counts, n_features), source.alone()
 
     def leaf(index: int) -> Floats | InputError:
         try:
-            return _leaf_triangle(source, [s for s in leaves[index] if source.included[s]], n_features)
+            return _leaf_rows(each, [s for s in leaves[index] if source.included[s]], n_features)
         except InputError as error:
             return error
 
-    triangle = reduce_tree(len(leaves), leaf, _join_sound, communicator)
+    rows = reduce_tree(len(leaves), leaf, _join_sound, communicator, source.threads)
     n = int(source.counts[source.included].sum())
-    return Root(triangle, n) if isinstance(triangle, np.ndarray) else triangle
+    if not isinstance(rows, np.ndarray):
+        return rows
+    return Root(rows if len(rows) > n_features else triangle_of(rows), n)
 
 
 def structures_of(source: Source, n_features: int, communicator: Communicator) -> list[list[int]]:
@@ -125,7 +143,7 @@ def structures_of(source: Source, n_features: int, communicator: Communicator) -
     return [leaves[index] for index in owned(len(leaves), communicator)]
 
 
-def _leaf_triangle(source: Source, structures: list[int], n_features: int) -> Floats:
+def _leaf_rows(source: Source, structures: list[int], n_features: int) -> Floats:
     rows = np.empty((int(source.counts[structures].sum()), n_features + 1), order="F")
     start = 0
     for block in source.blocks(structures):
@@ -135,10 +153,10 @@ def _leaf_triangle(source: Source, structures: list[int], n_features: int) -> Fl
         start = stop
     if not np.isfinite(rows).all():
         raise InputError("rows or labels are not finite; remove the damaged label")
-    return triangle_of(rows)
+    return shortened(rows)
 
 
 def _join_sound(left: Floats | InputError, right: Floats | InputError) -> Floats | InputError:
     if isinstance(left, InputError):
         return left
-    return right if isinstance(right, InputError) else join(left, right)
+    return right if isinstance(right, InputError) else join_shortened(left, right)

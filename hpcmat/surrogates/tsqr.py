@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from hpcmat.surrogates.communicator import Communicator
+from hpcmat_kernels.threads import in_parallel
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
@@ -45,19 +46,45 @@ def join(upper: Floats, lower: Floats) -> Floats:
     return joined
 
 
+def shortened(rows: Floats) -> Floats:
+    """The triangle (n, n) of rows (m, n), or the rows where they are fewer: those are short already.
+
+    Rows may be overwritten where they lie in Fortran order.
+    """
+    return rows if len(rows) < rows.shape[1] else triangle_of(rows)
+
+
+def join_shortened(left: Floats, right: Floats) -> Floats:
+    """What `shortened` makes of both sets of rows together, from what it made of each; both may be overwritten."""
+    n = left.shape[1]
+    short, long = sorted((left, right), key=len)
+    if len(long) < n:
+        return shortened(np.asfortranarray(np.concatenate([left, right])))
+    if len(short) == n:
+        return join(left, right)
+    if not len(short):
+        return long
+    joined: Floats = lapack.dtpqrt(0, min(PANEL, n), long, short, overwrite_a=1, overwrite_b=1)[0]
+    return joined
+
+
 def reduce_tree(
-    leaves: int, leaf: Callable[[int], T], merge: Callable[[T, T], T], communicator: Communicator
+    leaves: int, leaf: Callable[[int], T], merge: Callable[[T, T], T], communicator: Communicator, threads: int = 1
 ) -> T | None:
     """Merge leaves 0 .. pairwise along a binary tree; the result at the root, None elsewhere.
 
-    `leaf` is called with the leaves of this rank alone. Between ranks the right half goes to the owner of the left.
+    `leaf` is called with the leaves of this rank alone, with threads > 1 by several at a time. Between ranks the right
+    half goes to the owner of the left.
     """
+    ready: dict[tuple[int, int], T] = {}
 
     def owner(number: int) -> int:
         return number * communicator.size // leaves
 
     def node(start: int, stop: int) -> Any:
         mine, middle = owner(start), (start + stop) // 2
+        if (start, stop) in ready:
+            return ready.pop((start, stop))
         if stop - start == 1:
             return leaf(start) if mine == communicator.rank else None
         other = owner(middle)
@@ -70,7 +97,21 @@ def reduce_tree(
             return merge(left, communicator.receive(other))
         return None
 
+    def prepare(piece: tuple[int, int]) -> None:
+        ready.update({branch: node(*branch) for branch in branches[slice(*piece)]})
+
+    if threads > 1:
+        branches = [(a, b) for a, b in _branches(0, leaves, threads) if owner(a) == owner(b - 1) == communicator.rank]
+        in_parallel(prepare, len(branches), threads)
     return node(0, leaves)  # type: ignore[no-any-return]
+
+
+def _branches(start: int, stop: int, number: int) -> list[tuple[int, int]]:
+    """At least so many neighbouring branches of the tree, or all its leaves."""
+    if number <= 1 or stop - start == 1:
+        return [(start, stop)]
+    middle, half = (start + stop) // 2, (number + 1) // 2
+    return _branches(start, middle, half) + _branches(middle, stop, half)
 
 
 def owned(leaves: int, communicator: Communicator) -> range:

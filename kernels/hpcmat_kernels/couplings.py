@@ -163,6 +163,8 @@ class MonomialTable:
     """(P + 1,) into `used`."""
     used: Ints
     """Components that occur in each path."""
+    slots: Ints
+    """(M, 4) place in `used` of each factor; -1 in the fourth column for ν = 3."""
 
 
 def monomial_table(paths: tuple[ProductPath, ...]) -> MonomialTable:
@@ -170,12 +172,19 @@ def monomial_table(paths: tuple[ProductPath, ...]) -> MonomialTable:
     factors = [(*monomial, -1)[:4] for path in paths for monomial, _ in path.monomials]
     coefficients = [value for path in paths for _, value in path.monomials]
     used = [sorted({index for monomial, _ in path.monomials for index in monomial}) for path in paths]
+    used_starts = _starts([len(indices) for indices in used])
+    slots = [
+        (*(start + indices.index(index) for index in monomial), -1)[:4]
+        for path, indices, start in zip(paths, used, used_starts[:-1].tolist(), strict=True)
+        for monomial, _ in path.monomials
+    ]
     return MonomialTable(
         starts=_starts([len(path.monomials) for path in paths]),
         factors=np.array(factors, dtype=np.int64).reshape(-1, 4),
         coefficients=np.array(coefficients, dtype=np.float64),
-        used_starts=_starts([len(indices) for indices in used]),
+        used_starts=used_starts,
         used=np.array([index for indices in used for index in indices], dtype=np.int64),
+        slots=np.array(slots, dtype=np.int64).reshape(-1, 4),
     )
 
 

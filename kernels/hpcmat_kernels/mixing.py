@@ -18,21 +18,20 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from hpcmat_kernels.ace import (
-    FAST,
-    AceModel,
-    Coefficients,
-    add_density,
-    check_species,
-    mix,
-    neighbour_basis,
-    pairs_of,
-    shape_of,
-    tables_of,
+from hpcmat_kernels.ace import FAST, AceModel, Coefficients, check_species, pairs_of, shape_of
+from hpcmat_kernels.displacements import (
+    first_components,
+    mix_changes,
+    mix_density,
+    most_directions,
+    site_changes,
+    site_workspace,
+    with_whole_rows,
 )
-from hpcmat_kernels.design import density_gradient, scatter_row
-from hpcmat_kernels.harmonics import scratch
+from hpcmat_kernels.harmonics import recursion
 from hpcmat_kernels.neighbors import NeighborList
+from hpcmat_kernels.simd.contractions import add_four_twice, add_outer, add_three_twice, add_weighted, spread
+from hpcmat_kernels.simd.emitter import LANES
 
 Floats = NDArray[np.float64]
 
@@ -52,118 +51,100 @@ class MixingRows:
 def mixing_rows(model: AceModel, coefficients: Coefficients, neighbors: NeighborList, species: ArrayLike) -> MixingRows:
     """Rows for one structure at fixed coefficients; errors as `ace.evaluate`."""
     z = check_species(model, neighbors, species)
-    energy, forces, virial = _rows(pairs_of(neighbors), z, shape_of(model), tables_of(model), coefficients.product)
-    return MixingRows(energy, forces.reshape(3 * len(z), -1), virial)
+    table, (n_z, n_l, n_q, n_c) = model.table, model.mixing.shape
+    tables = recursion(model.l_max), first_components(model.l_max), with_whole_rows(model.mixing)
+    monomials = table.starts, table.factors, table.coefficients
+    energy, padded_rows = _rows(
+        (pairs_of(neighbors), z), shape_of(model), tables, (*monomials, with_whole_rows(coefficients.product)),
+        most_directions(model, neighbors.offsets),
+    )  # fmt: skip
+    shape = n_z, n_l, n_q, tables[2].shape[3]
+    rows = padded_rows.reshape(-1, *shape)[: 3 * len(z) + 6, ..., :n_c].reshape(3 * len(z) + 6, -1)
+    return MixingRows(energy.reshape(shape)[..., :n_c].ravel(), rows[: 3 * len(z)], rows[3 * len(z) :])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _add_monomial(channels: Any, factors: Any, weights: Any, gradient: Any, curvature: Any) -> None:
-    """Add the derivatives of weights[c] Π A_{c,factors} of one monomial; unused factors are -1."""
-    count = 3 if factors[3] < 0 else 4
-    for x in range(count):
-        for c in range(len(weights)):
-            rest = weights[c]
-            for other in range(count):
-                if other != x:
-                    rest *= channels[factors[other], c]
-            gradient[factors[x], c] += rest
-        for y in range(count):
-            if y == x:
-                continue
-            for c in range(len(weights)):
-                rest = weights[c]
-                for other in range(count):
-                    if other not in (x, y):
-                        rest *= channels[factors[other], c]
-                curvature[factors[x], factors[y], c] += rest
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _derivatives(channels: Any, table: Any, theta: Any, gradient: Any, curvature: Any) -> None:
-    """G (lm, C) and H (lm, lm, C) of Σ_pc θ_pc B_p(A_c)."""
-    starts, factors, weights = table
+def _derivatives(channels: Any, monomials: Any, z: Any, gradient: Any, curvature: Any) -> None:
+    """G (lm, C'') and H (lm, lm, C'') of Σ_pc θ_pc B_p(A_c)."""
+    starts, factors, weights, theta = monomials
+    (n_lm, step), row = gradient.shape, theta.shape[2]
+    arrays = factors, weights, channels, theta, factors, gradient, curvature
     gradient[:], curvature[:] = 0.0, 0.0
     for p in range(len(starts) - 1):
-        for m in range(starts[p], starts[p + 1]):
-            _add_monomial(channels, factors[m], weights[m] * theta[p], gradient, curvature)
+        numbers = starts[p], starts[p + 1], (z * (len(starts) - 1) + p) * row, n_lm, row, step
+        if factors[starts[p], 3] < 0:
+            add_three_twice(arrays, numbers)
+        else:
+            add_four_twice(arrays, numbers)
+    # Each pair of factors was met in one order.
+    for lm in range(n_lm):
+        for other in range(lm + 1):
+            for c in range(row):
+                both = curvature[lm, other, c] + curvature[other, lm, c]
+                curvature[lm, other, c] = both
+                curvature[other, lm, c] = both
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _mix_change(change: Any, mixing: Any, start: Any, degree: Any, channel_change: Any) -> None:
-    """Change of the channels when the columns `start` .. of the density change by `change` (lm, K)."""
-    channel_change[:] = 0.0
-    for lm in range(len(degree)):
-        for k in range(change.shape[1]):
-            for c in range(channel_change.shape[1]):
-                channel_change[lm, c] += mixing[degree[lm], start + k, c] * change[lm, k]
+@njit(cache=True, nogil=True)
+def _add_energy(density: Any, gradient: Any, first_degree: Any, sizes: Any, energy: Any) -> None:
+    """energy[l, q, c] += Σ_m G_{c,lm} A_{q,lm}; `sizes` = (first column, Q, C')."""
+    column, n_q, row = sizes
+    q_row, step = density.shape[1], gradient.shape[1]
+    for degree in range(len(first_degree) - 1):
+        lm, m = first_degree[degree], first_degree[degree + 1] - first_degree[degree]
+        add_outer(
+            (energy, density, gradient),
+            (column + degree * n_q * row, row, n_q, lm * q_row, q_row, 1, lm * step, step, m, row),
+        )
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _slopes(density: Any, moved: Any, derivatives: Any, degree: Any, work: Any) -> None:
-    """Change of ∂E/∂W into work[0] (l, Q, C) for a change of the density; the rest of `work` is scratch (lm, C).
-
-    `moved` = (change (lm, K) of the columns `start` .., start, W of the centre).
-    """
-    change, start, mixing = moved
-    gradient, curvature = derivatives
-    slopes, channel_change, gradient_change = work
-    slopes[:], gradient_change[:] = 0.0, 0.0
-    n_c = gradient.shape[1]
-    _mix_change(change, mixing, start, degree, channel_change)
-    for lm in range(len(degree)):
-        for other in range(len(degree)):
-            for c in range(n_c):
-                gradient_change[lm, c] += curvature[lm, other, c] * channel_change[other, c]
-        for q in range(density.shape[1]):
-            for c in range(n_c):
-                slopes[degree[lm], q, c] += gradient_change[lm, c] * density[lm, q]
-        for k in range(change.shape[1]):
-            for c in range(n_c):
-                slopes[degree[lm], start + k, c] += gradient[lm, c] * change[lm, k]
+@njit(cache=True, nogil=True)
+def _add_slopes(work: Any, t: Any, first_degree: Any, sizes: Any, arrays: Any) -> None:
+    """Add what change d means for ∂E/∂W to its row; `sizes` = (d, first column, width, Q, C')."""
+    _, _, density, changes, rows, columns = work
+    d, column, width, n_q, row = sizes
+    out, gradient, gradient_changes = arrays
+    n_lm, n_radial, radial = changes.shape[1], len(work[0][1][0]), changes.shape[2]
+    q_row, step = density.shape[1], gradient.shape[1]
+    of_gradient, of_density = (out, density, gradient_changes), (out, changes, gradient)
+    for degree in range(len(first_degree) - 1):
+        lm, m = first_degree[degree], first_degree[degree + 1] - first_degree[degree]
+        place = rows[d] * width + column + degree * n_q * row
+        add_outer(of_gradient, (place, row, n_q, lm * q_row, q_row, 1, (t * n_lm + lm) * step, step, m, row))
+        add_outer(
+            of_density,
+            (
+                place + columns[d] * row, row, n_radial, (d * n_lm + lm) * radial, radial, 1, lm * step, step, m, row,
+            ),
+        )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _add_energy(density: Any, gradient: Any, degree: Any, energy: Any) -> None:
-    """energy[l, q, c] += Σ_m G_{c,lm} A_{q,lm}."""
-    for lm in range(len(degree)):
-        for q in range(density.shape[1]):
-            for c in range(gradient.shape[1]):
-                energy[degree[lm], q, c] += gradient[lm, c] * density[lm, q]
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _rows(pairs: Any, species: Any, shape: Any, tables: Any, product: Any) -> Any:
-    offsets, second, vectors = pairs
-    n_species, n_radial, radii = shape
-    legendre, degree, mixing = tables[0], tables[1], tables[2]
-    n_lm, n_q, n_c = len(degree), n_species * n_radial, mixing.shape[3]
-    block = legendre.shape[1] * n_q * n_c
-    energy = np.zeros((n_species, legendre.shape[1], n_q, n_c))
-    forces, virial = np.zeros((len(species), 3, n_species * block)), np.zeros((6, n_species * block))
-    table = scratch(legendre)
-    basis = (
-        np.empty(n_radial), np.empty(n_radial), np.empty(n_lm), np.empty((n_lm, 3)), np.empty(3),
-    )  # fmt: skip
-    density, channels, change = np.empty((n_lm, n_q)), np.empty((n_lm, n_c)), np.empty((3, n_lm, n_radial))
-    gradient, curvature = np.empty((n_lm, n_c)), np.empty((n_lm, n_lm, n_c))
-    work = (np.empty((legendre.shape[1], n_q, n_c)), np.empty((n_lm, n_c)), np.empty((n_lm, n_c)))
-    for i in range(len(species)):
-        z = species[i]
-        column = z * block
-        density[:] = 0.0
-        for p in range(offsets[i], offsets[i + 1]):
-            neighbour_basis(vectors[p], radii, legendre, table, basis)
-            add_density(density, species[second[p]] * n_radial, basis[0], basis[2])
-        mix(density, mixing[z], degree, channels)
-        _derivatives(channels, tables[3:], product[z], gradient, curvature)
-        _add_energy(density, gradient, degree, energy[z])
-        for p in range(offsets[i], offsets[i + 1]):
-            if neighbour_basis(vectors[p], radii, legendre, table, basis) >= radii[0]:
-                continue
-            density_gradient(np.sqrt(np.sum(vectors[p] ** 2)), basis, change)
-            start = species[second[p]] * n_radial
-            for a in range(3):
-                _slopes(density, (change[a], start, mixing[z]), (gradient, curvature), degree, work)
-                rows = (forces[i, a, column : column + block], forces[second[p], a, column : column + block])
-                scatter_row(work[0].ravel(), vectors[p], a, rows, virial[:, column : column + block])
-    return energy.ravel(), forces, virial
+@njit(cache=True, nogil=True)
+def _rows(system: Any, shape: Any, tables: Any, monomials: Any, directions: Any) -> Any:
+    pairs, species = system
+    n_species, n_radial, _ = shape
+    legendre, first_degree, mixing = tables
+    n, n_l, n_q, row = len(species), len(first_degree) - 1, n_species * n_radial, mixing.shape[3]
+    n_lm, q_row, block = first_degree[n_l], (n_q + LANES - 1) // LANES * LANES, n_l * n_q * row
+    step, width = spread(row), n_species * block
+    energy, out, weights = np.zeros(width), np.zeros((3 * n + 7) * width), mixing.ravel()
+    work = site_workspace(legendre, (n_species, n_radial, q_row, n_lm), directions)
+    channels, gradient, curvature = np.empty((n_lm, step)), np.empty((n_lm, step)), np.empty((n_lm, n_lm, step))
+    x, gradient_changes = np.empty((LANES, n_lm, step)), np.empty((LANES, n_lm, step))
+    places, used, begins = np.arange(LANES) * (n_lm * step), np.arange(n_lm * n_lm) % n_lm, np.arange(n_lm + 1) * n_lm
+    weighted = gradient_changes, curvature, x, places, used, begins
+    for i in range(n):
+        column = species[i] * block
+        count = site_changes(pairs, i, species, shape, legendre, work)
+        mix_density(work[2], weights, first_degree, (column, n_q, row), channels)
+        _derivatives(channels, monomials, species[i], gradient, curvature)
+        _add_energy(work[2], gradient, first_degree, (column, n_q, row), energy)
+        for first in range(0, count, LANES):
+            mix_changes(work, weights, first_degree, (first, column, n_q, row), x)
+            gradient_changes[:] = 0.0
+            add_weighted(weighted, (0, 0, n_lm, step, n_lm, row, step))
+            for t in range(min(LANES, count - first)):
+                _add_slopes(
+                    work, t, first_degree, (first + t, column, width, n_q, row), (out, gradient, gradient_changes)
+                )
+    return energy, out

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from hpcmat.errors import InputError
-from hpcmat.surrogates.posterior import Observations, fit_posterior, leave_one_structure_out
+from hpcmat.surrogates import evidence, left_out
+from hpcmat.surrogates.communicator import SERIAL
+from hpcmat.surrogates.evidence import Prior, Scales, maximise_evidence
+from hpcmat.surrogates.posterior import Observations, fit_coefficients, fit_posterior, leave_one_structure_out
+from hpcmat.surrogates.rows import InMemory, root_of
 
 
 def synthetic(n_structures=60, n_features=25, noise=0.3, seed=0):
@@ -158,3 +162,46 @@ def test_refuses_what_cannot_be_right(change, message):
     observations, _, prior = synthetic(n_structures=2)
     with pytest.raises(InputError, match=message):
         fit_posterior(*change(observations, prior))
+
+
+def all_left_out(observations, posterior):
+    x, y = observations.rows / observations.sigma[:, None], observations.targets / observations.sigma
+    parts = leave_one_structure_out(observations, x, y - x @ posterior.mean, posterior.factor, posterior.beta)
+    return [np.concatenate(values) for values in zip(*[part[1:] for part in parts], strict=True)]
+
+
+def test_left_out_is_the_same_by_eigenvectors(monkeypatch):
+    observations, _, prior = synthetic(n_structures=6)
+    posterior = fit_posterior(observations, prior)
+    by_factor = all_left_out(observations, posterior)
+    monkeypatch.setattr(left_out, "SMALLEST_PIVOT", np.inf)
+    by_vectors = all_left_out(observations, posterior)
+    np.testing.assert_allclose(by_factor, by_vectors, rtol=1e-8, atol=1e-10)
+    assert not np.array_equal(by_factor, by_vectors)
+
+
+def grouped_problem():
+    observations, _, prior = synthetic(n_structures=40, n_features=60)
+    return observations, Prior(prior, np.repeat([0, 1, 2], 20))
+
+
+def test_scales_are_the_same_by_both_factorisations(monkeypatch):
+    observations, prior = grouped_problem()
+    root = root_of(InMemory(observations), 60, SERIAL)
+    by_gram = maximise_evidence(root, prior)
+    monkeypatch.setattr(evidence, "_solve_gram", lambda *_: None)
+    by_triangle = maximise_evidence(root, prior)
+    np.testing.assert_allclose(by_gram.alpha, by_triangle.alpha, rtol=2e-3)
+    assert by_gram.beta == pytest.approx(by_triangle.beta, rel=2e-3)
+
+
+def test_scales_from_nearby_lead_to_the_same_posterior():
+    observations, prior = grouped_problem()
+    source = InMemory(observations)
+    cold = fit_coefficients(source, prior, SERIAL)
+    start = Scales(cold.scales.common, cold.alpha * [0.5, 1.0, 2.0], 0.7 * cold.beta)
+    warm = fit_coefficients(source, prior, SERIAL, start)
+    np.testing.assert_allclose(warm.alpha, cold.alpha, rtol=0.05)
+    np.testing.assert_allclose(warm.mean, cold.mean, rtol=1e-3, atol=1e-3)
+    assert warm.log_evidence == pytest.approx(cold.log_evidence, abs=0.01)
+    assert (warm.noise == 0).all()

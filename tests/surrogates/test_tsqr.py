@@ -9,7 +9,7 @@ from hpcmat.surrogates.communicator import SERIAL
 from hpcmat.surrogates.evidence import Prior, solve
 from hpcmat.surrogates.posterior import Observations, fit_posterior
 from hpcmat.surrogates.rows import InMemory, leaves_of, root_of
-from hpcmat.surrogates.tsqr import join, triangle_of
+from hpcmat.surrogates.tsqr import join, join_shortened, shortened, triangle_of
 
 
 def nearly_singular(n_features=8, n_structures=10, likeness=1e-7):
@@ -89,3 +89,14 @@ def test_sets_of_structures_are_whole_and_even():
         sizes = [counts[leaf].sum() for leaf in leaves]
         assert max(sizes) < counts.sum() / number + 331
     assert leaves_of(np.array([5, 5]), 100) == [[0], [1]]
+
+
+@pytest.mark.parametrize(("m", "n"), [(0, 3), (3, 2), (3, 5), (3, 30), (30, 3), (30, 40), (7, 30)])
+def test_short_sets_of_rows_are_kept_until_they_are_enough_for_a_triangle(m, n):
+    rng = np.random.default_rng(2)
+    one, other = rng.normal(size=(m, 7)), rng.normal(size=(n, 7))
+    joined = join_shortened(*(shortened(np.array(rows, order="F")) for rows in (one, other)))
+    assert len(joined) == min(m + n, 7)
+    np.testing.assert_allclose(joined.T @ joined, one.T @ one + other.T @ other, rtol=1e-12, atol=1e-12)
+    if m + n >= 7:
+        np.testing.assert_array_equal(joined, np.triu(joined))
