@@ -37,7 +37,7 @@ def fit(  # noqa: PLR0913 - one parameter for each option
     size: Annotated[Size, typer.Option("--size", help="Size of the basis.")] = "medium",
     cutoff_ang: Annotated[
         float | None,
-        typer.Option("--cutoff-ang", metavar="X", help="Cutoff in Å; 5.0, or 5.5 for large, if not given."),
+        typer.Option("--cutoff-ang", metavar="X", help="Cutoff in Å; chosen by the evidence if not given."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the random part of the basis.")] = 0,
     energy_key: EnergyKey = None,

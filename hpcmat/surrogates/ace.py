@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -136,6 +136,10 @@ class AceBasis:
     def with_mixing(self, mixing: Floats) -> AceBasis:
         """The same with other weights."""
         return AceBasis(self.settings, mixing, self.ground, self.isolated)
+
+    def with_cutoff(self, cutoff_ang: float) -> AceBasis:
+        """The same at another cutoff, with the weights of the settings."""
+        return AceBasis(replace(self.settings, cutoff_ang=cutoff_ang), None, self.ground, self.isolated)
 
     @property
     def n_features(self) -> int:

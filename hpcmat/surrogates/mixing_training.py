@@ -81,7 +81,7 @@ class _Sums:
     """Over rows of some structures, in units of the target errors."""
 
     square: Floats
-    """Jᵀ J (G, G), G numbers in W."""
+    """Jᵀ J (G, G) of the G numbers in W, above the diagonal."""
     cross: Floats
     """Xᵀ J (F, G)"""
     slope: Floats
@@ -89,13 +89,9 @@ class _Sums:
 
     def add(self, other: _Sums) -> _Sums:
         """The same object, with another's sums in it."""
-        for mine, theirs in zip(self._arrays, other._arrays, strict=True):
+        for mine, theirs in ((self.square, other.square), (self.cross, other.cross), (self.slope, other.slope)):
             mine += theirs
         return self
-
-    @property
-    def _arrays(self) -> tuple[Floats, Floats, Floats]:
-        return self.square, self.cross, self.slope
 
 
 def train_mixing(
@@ -118,7 +114,7 @@ def train_mixing(
         basis = start.with_mixing(best.basis.model.mixing + _gauss_newton(best, communicator))
         # Two sets of rows at a time would be twice the memory.
         best.rows.kept.clear()
-        new = _judge(labels, basis, (best.posterior.scales, threads, communicator))
+        new = _judge(rows_of(labels, basis, threads), communicator, best.posterior.scales)
         gain = new.posterior.log_evidence - best.posterior.log_evidence
         tell(f"channel mixing, step {step + 1} of {STEPS}: log evidence {gain:+.0f}")
         if gain <= 0:
@@ -133,41 +129,38 @@ def _first(labels: tuple[Label, ...], basis: AceBasis, threads: int, communicato
     if not fit.dropped:
         return _Judged(fit.rows, fit.posterior)
     sound = tuple(label for label, included in zip(labels, fit.rows.included, strict=True) if included)
-    return _judge(sound, basis, (fit.posterior.scales, threads, communicator))
+    return _judge(rows_of(sound, basis, threads), communicator, fit.posterior.scales)
 
 
-def _judge(labels: tuple[Label, ...], basis: AceBasis, how: tuple[Scales, int, Communicator]) -> _Judged:
-    """`how` = (scales to begin with, threads, the other ranks)."""
-    near, threads, communicator = how
-    rows = rows_of(labels, basis, threads)
-    return _Judged(rows, fit_coefficients(rows, prior_of(basis), communicator, near))
+def _judge(rows: LabelRows, communicator: Communicator, near: Scales) -> _Judged:
+    return _Judged(rows, fit_coefficients(rows, prior_of(rows.basis), communicator, near))
 
 
 def _gauss_newton(judged: _Judged, communicator: Communicator) -> Floats:
     """δW (1, l, Q, C), the same for all central elements."""
     leaves = leaves_of(judged.rows.counts, len(judged.posterior.mean))
     sums = reduce_tree(len(leaves), lambda index: _sums(judged, leaves[index]), _Sums.add, communicator)
-    step: Floats = communicator.broadcast(_step(sums, judged) if sums is not None else None)
+    step: Floats = communicator.broadcast(None if sums is None else _step(judged, sums))
     return step.reshape(1, *judged.basis.model.mixing.shape[1:])
-
-
-def _step(sums: _Sums, judged: _Judged) -> Floats:
-    beta, square, cross = judged.posterior.beta, sums.square, sums.cross
-    _by_columns(partial(_follow, cross, judged), judged)
-    _by_columns(partial(_subtract, square, cross, beta), judged)
-    diagonal = np.diag(square).copy()
-    square[np.diag_indices_from(square)] += DAMPING * np.maximum(diagonal, LEAST_CURVATURE * np.median(diagonal))
-    step: Floats = cho_solve(cho_factor(square), beta * sums.slope)
-    return step
 
 
 def _sums(judged: _Judged, structures: list[int]) -> _Sums:
     mean, n_g = judged.posterior.mean, judged.basis.model.mixing[0].size
-    sums = _Sums(np.zeros((n_g, n_g)), np.zeros((len(mean), n_g)), np.zeros(n_g))
+    square, cross, slope = np.zeros((n_g, n_g)), np.zeros((len(mean), n_g)), np.zeros(n_g)
     for x, y, jacobian in _parts(judged, structures):
-        np.add(sums.slope, jacobian.T @ (y - x @ mean), out=sums.slope)
-        _by_columns(partial(_add_products, x, jacobian, (sums.square, sums.cross)), judged)
-    return sums
+        slope += jacobian.T @ (y - x @ mean)
+        _by_columns(partial(_add_products, x, jacobian, (square, cross)), judged)
+    return _Sums(square, cross, slope)
+
+
+def _step(judged: _Judged, sums: _Sums) -> Floats:
+    beta, square = judged.posterior.beta, sums.square
+    _by_columns(partial(_follow, sums.cross, judged), judged)
+    _by_columns(partial(_subtract, square, sums.cross, beta), judged)
+    diagonal = np.diag(square).copy()
+    square[np.diag_indices_from(square)] += DAMPING * np.maximum(diagonal, LEAST_CURVATURE * np.median(diagonal))
+    step: Floats = cho_solve(cho_factor(square), beta * sums.slope)
+    return step
 
 
 def _by_columns(work: Callable[[slice], None], judged: _Judged) -> None:

@@ -13,7 +13,8 @@ from hpcmat.errors import InputError
 from hpcmat.records import Label
 from hpcmat.surrogates.ace import INNER_ANG, AceBasis, AceSettings
 from hpcmat.surrogates.baseline import composition_counts, have_another_zero, known_together
-from hpcmat.surrogates.communicator import SERIAL, Communicator
+from hpcmat.surrogates.communicator import SERIAL, Communicator, at_root
+from hpcmat.surrogates.cutoff import choose_cutoff
 from hpcmat.surrogates.dataset import Dataset
 from hpcmat.surrogates.evaluation import evaluate_dataset
 from hpcmat.surrogates.fitting import fit_potential, software_versions
@@ -21,7 +22,7 @@ from hpcmat.surrogates.mixing_training import chosen_for_mixing, train_mixing
 from hpcmat.surrogates.potential import Potential
 
 CUTOFFS_ANG = {"small": 5.0, "medium": 5.0, "large": 5.5}
-"""Å; on silicon the evidence of a large basis is greater at the longer one."""
+"""Å; where the choice of the cutoff begins."""
 
 
 GROUND_STRUCTURES = 60
@@ -34,7 +35,7 @@ class FitOptions:
 
     size: Literal["small", "medium", "large"] = "medium"
     cutoff_ang: float | None = None
-    """None: that of the size."""
+    """None: chosen by the evidence of a sample of the training set."""
     seed: int = 0
 
 
@@ -46,8 +47,8 @@ def fit_dataset(
 ) -> Potential:
     """Fit a potential to a training set; its metadata say what it was fitted to and how well.
 
-    The channel mixing is trained where there are labels enough; `tell` is given one line per step. Ranks that give the
-    same set share the work, and all get the same potential.
+    The cutoff is chosen where none is asked for, and the channel mixing is trained where there are labels enough;
+    `tell` is given one line per step. Ranks that give the same set share the work, and all get the same potential.
 
     Frames without forces are not used: their energy alone would be one row among thousands.
 
@@ -64,6 +65,9 @@ def fit_dataset(
         )
     labels = tuple(frame.label for frame in used)
     start = _untrained_basis(labels, settings_for(train, options), _isolated_atoms(train, labels, tell))
+    if options.cutoff_ang is None:
+        cutoff = at_root(lambda: choose_cutoff(labels, start, communicator.cores, tell), communicator)
+        start = start.with_cutoff(cutoff)
     form, seen = _trained_basis(labels, start, tell, communicator)
     fit = fit_potential(labels, form, communicator=communicator, threads=communicator.cores, seen=seen)
     for index, reason in zip(fit.dropped, fit.reasons, strict=True):
@@ -81,7 +85,7 @@ def fit_dataset(
 
 
 def _named(options: FitOptions) -> tuple[tuple[str, str], ...]:
-    cutoff = str(CUTOFFS_ANG[options.size] if options.cutoff_ang is None else options.cutoff_ang)
+    cutoff = "chosen" if options.cutoff_ang is None else str(options.cutoff_ang)
     return ("size", options.size), ("cutoff_ang", cutoff), ("seed", str(options.seed))
 
 
@@ -132,7 +136,7 @@ def _untrained_basis(
 
 
 def settings_for(train: Dataset, options: FitOptions) -> AceSettings:
-    """Settings of the basis; the cutoff of the size where none is given.
+    """Settings of the basis; the usual cutoff of the size where none is given.
 
     Raises
     ------

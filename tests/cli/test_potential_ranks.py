@@ -66,6 +66,7 @@ def folder(tmp_path_factory):
     frames = [silicon(seed) for seed in range(FEWEST_STRUCTURES + 5)]
     write(folder / "train.xyz", frames[:-4], format="extxyz", write_results=False)
     write(folder / "fewer.xyz", frames[:-5], format="extxyz", write_results=False)
+    write(folder / "few.xyz", frames[:8], format="extxyz", write_results=False)
     write(folder / "test.xyz", frames[-4:], format="extxyz", write_results=False)
     return folder
 
@@ -107,7 +108,7 @@ def test_another_set_gives_another_potential(folder, reference, tmp_path):
 
 def test_processes_that_do_not_know_of_each_other_would_be_heard(folder, tmp_path):
     """The control: without what the launcher tells, each does all the work and says so."""
-    done = launched(2, "env", "-u", "PMI_RANK", "-u", "PMI_SIZE", *fit(folder, tmp_path / "si.npz"))
+    done = launched(2, "env", "-u", "PMI_RANK", "-u", "PMI_SIZE", *fit(folder, tmp_path / "si.npz", "few.xyz"))
     assert done.stdout.count("potential: ") == done.stderr.count("fitting ") == 2
 
 
@@ -124,7 +125,7 @@ def test_what_the_root_finds_wrong_ends_all_ranks_with_one_message(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.xyz").write_text("1\n\nSi 0 0 0\n")
-    places = {"TRAIN": folder / "fewer.xyz", "BAD": tmp_path / "bad.xyz"}
+    places = {"TRAIN": folder / "few.xyz", "BAD": tmp_path / "bad.xyz"}
     done = launched(2, *COMMAND, *(places.get(word, word) for word in arguments))
     assert done.returncode == exit_code
     assert done.stderr.count("error: ") == 1 and message in done.stderr
