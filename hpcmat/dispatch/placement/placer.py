@@ -79,6 +79,8 @@ class Placer:
     def submit(self, job: Job) -> None:
         """Queue a job; its future is always settled, whatever happens."""
         self._events.put(lambda: self._submitted(job))
+        if not self._thread.is_alive():
+            _settle(job.future, Ended(error=DispatchError("placement has ended; start another executor")))
 
     def fence(self, name: str) -> None:
         """Start nothing more on a node."""
