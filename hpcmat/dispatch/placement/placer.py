@@ -67,7 +67,7 @@ class Placer:
         self._active: dict[int, _Active] = {}
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._closing = False
-        self._pool = ThreadPoolExecutor(policy.max_concurrent or 4096, thread_name_prefix="launch")
+        self._pool = ThreadPoolExecutor(policy.max_concurrent or sum(node.cores for node in nodes), "launch")
         self._thread = threading.Thread(target=self._loop, name="placement", daemon=True)
         self._thread.start()
 
