@@ -53,7 +53,8 @@ exit $code
 
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch):
-    monkeypatch.setattr(placer, "GRACE_S", 0.3)
+    monkeypatch.setattr("hpcmat.dispatch.placement.placer.GRACE_S", 0.3)
+    monkeypatch.setattr("hpcmat.dispatch.placement.executor.GRACE_S", 0.3)
 
 
 def mpich():
@@ -257,9 +258,9 @@ def test_nothing_starts_that_would_outlast_the_allocation(pretended):
 
 
 def test_running_tasks_end_with_the_allocation_and_waiting_ones_are_given_back(pretended):
-    executor = pretended(ends_at=time.time() + placer.GRACE_S + 1.0 + 5.0 - 0.3)
+    executor = pretended(ends_at=time.time() + 4.0)
     until_killed = executor.submit(mpi_command, whole(4, checkpoint_s=0.01), ["sleep", "600"])
-    waiting = executor.submit(mpi_command, whole(4, predicted_s=0.5), ["true"])
+    waiting = executor.submit(mpi_command, whole(4, predicted_s=1.0), ["true"])
     assert waiting.exception(timeout=60).failure.failure is FailureKind.PREEMPTED
     assert until_killed.exception(timeout=60).failure.failure is FailureKind.PREEMPTED
 
