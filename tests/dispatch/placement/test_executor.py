@@ -280,6 +280,7 @@ def test_node_that_cannot_be_reached_gets_no_more_tasks(pretended):
     lost = ["sh", "-c", "echo ssh: connect to host n1 port 22: No route to host >&2; exit 255"]
     error = executor.submit(mpi_command, whole(1), lost).exception(timeout=60)
     assert error.failure.failure is FailureKind.NODE_LOST
+    assert "n1" in error.failure.message
     ends = [executor.submit(mpi_command, whole(1), ["true"]) for _ in range(8)]
     assert "n1" not in {end.result(timeout=60).nodes[0] for end in ends}
     with pytest.raises(InvalidResourceSpecification, match="4 whole nodes"):
