@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass
 from itertools import groupby
 
-from hpcmat.dispatch.placement.fitting import Shadow, best_fill, earliest, fits_ever, place, room_of
+from hpcmat.dispatch.placement.fitting import Shadow, best_fill, earliest, fits_ever, kinds_of, place, room_of
 from hpcmat.dispatch.placement.state import Demand, Policy, Request, Reservation, Running, State
 
 _URGENT = 0.8
@@ -42,8 +42,8 @@ class Decision:
 
 def decide(state: State, policy: Policy) -> Decision:
     """Starts, reservation and tasks to give up, from the state alone."""
-    left, usable = policy.ends_at - state.now, state.usable
-    fits = {demand: fits_ever(demand, usable) for demand in {r.demand for r in state.waiting}}
+    left, kinds = policy.ends_at - state.now, kinds_of(state.usable)
+    fits = {demand: fits_ever(demand, kinds) for demand in {r.demand for r in state.waiting}}
     reasons = {r.id: _why_never(r, fits[r.demand], left) for r in state.waiting}
     hopeless = tuple(Hopeless(task, reason) for task, reason in reasons.items() if reason)
     classes = ordered([r for r in state.waiting if not reasons[r.id]], state, policy)
@@ -55,7 +55,7 @@ def decide(state: State, policy: Policy) -> Decision:
 
 def never(request: Request, state: State, policy: Policy) -> str:
     """Why a task can never run in this allocation; empty where it can."""
-    return _why_never(request, fits_ever(request.demand, state.usable), policy.ends_at - state.now)
+    return _why_never(request, fits_ever(request.demand, kinds_of(state.usable)), policy.ends_at - state.now)
 
 
 def _why_never(request: Request, fits: bool, left: float) -> str:

@@ -79,9 +79,15 @@ def room_of(state: State) -> Room:
     return Room([slot for slot in slots if slot.cores > 0])
 
 
-def fits_ever(demand: Demand, nodes: Sequence[Node]) -> bool:
+def kinds_of(nodes: Iterable[Node]) -> Counter[tuple[int, int]]:
+    """How many nodes there are of each number of cores and of GPUs; few kinds make up the largest machine."""
+    return Counter((node.cores, node.gpus) for node in nodes)
+
+
+def fits_ever(demand: Demand, kinds: Counter[tuple[int, int]]) -> bool:
     """Whether a demand could be met if nothing else ran."""
-    return sum(_offers(node, demand) for node in nodes) >= demand.nodes
+    enough = (count for (cores, gpus), count in kinds.items() if cores >= demand.cores and gpus >= demand.gpus)
+    return sum(enough) >= demand.nodes
 
 
 def place(request: Request, room: Room, shadow: Shadow | None, now: float) -> tuple[Share, ...]:

@@ -83,7 +83,7 @@ def _cause(end: Exit, stopped: StopReason | None, at_fault: Blame) -> tuple[Fail
     if end.code is None:
         return FailureKind.BAD_SETTINGS, f"the launcher could not be started: {end.problem}"
     if at_fault:
-        return FailureKind.NODE_LOST, f"node lost: {', '.join(at_fault.certain or at_fault.suspected)}"
+        return FailureKind.NODE_LOST, f"says the launcher of {', '.join(at_fault.certain or at_fault.suspected)}"
     if end.code == WRONG_WORLD_EXIT:
         return FailureKind.BAD_SETTINGS, "MPI's world has not the size asked for: launcher and MPI library do not fit"
     if end.code in {-signal.SIGKILL, 128 + signal.SIGKILL}:

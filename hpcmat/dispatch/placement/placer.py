@@ -67,7 +67,7 @@ class Placer:
         self._active: dict[int, _Active] = {}
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._closing = False
-        self._pool = ThreadPoolExecutor(policy.max_concurrent or 4096, thread_name_prefix="launch")
+        self._pool = ThreadPoolExecutor(policy.max_concurrent or sum(node.cores for node in nodes), "launch")
         self._thread = threading.Thread(target=self._loop, name="placement", daemon=True)
         self._thread.start()
 
@@ -79,6 +79,8 @@ class Placer:
     def submit(self, job: Job) -> None:
         """Queue a job; its future is always settled, whatever happens."""
         self._events.put(lambda: self._submitted(job))
+        if not self._thread.is_alive():
+            _settle(job.future, Ended(error=DispatchError("placement has ended; start another executor")))
 
     def fence(self, name: str) -> None:
         """Start nothing more on a node."""

@@ -1,6 +1,8 @@
 """The placement executor: with MPICH here, and on four pretended nodes with a launcher that starts one process."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -15,6 +17,7 @@ from parsl.config import Config
 from parsl.executors.errors import InvalidResourceSpecification
 
 from hpcmat.dispatch.launchers.request import Launcher
+from hpcmat.dispatch.orphans import EPOCH_VARIABLE
 from hpcmat.dispatch.placement import placer
 from hpcmat.dispatch.placement.executor import Limits, PlacementExecutor, mpi_command
 from hpcmat.dispatch.placement.nodes import Node
@@ -24,6 +27,18 @@ from hpcmat.records import FailureKind
 
 TWO = {"num_nodes": 1, "num_ranks": 2, "walltime_s": 120.0}
 NEVER = threading.Event()
+DRIVER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import mpi_functions
+from hpcmat.dispatch.launchers.request import Launcher
+from hpcmat.dispatch.placement.executor import PlacementExecutor
+from hpcmat.dispatch.placement.nodes import Node
+executor = PlacementExecutor([Node("localhost", 2)], Launcher("hydra", sys.argv[2]))
+executor.run_dir = sys.argv[3]
+executor.start()
+executor.submit(mpi_functions.hang, {"num_ranks": 2}, sys.argv[3]).result()
+"""
 PRETENDED = """#!/bin/sh
 # -n N -ppn P -hosts H COMMAND
 hosts=$6
@@ -38,7 +53,8 @@ exit $code
 
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch):
-    monkeypatch.setattr(placer, "GRACE_S", 0.3)
+    monkeypatch.setattr("hpcmat.dispatch.placement.placer.GRACE_S", 0.3)
+    monkeypatch.setattr("hpcmat.dispatch.placement.executor.GRACE_S", 0.3)
 
 
 def mpich():
@@ -63,6 +79,8 @@ def pretended(tmp_path, monkeypatch):
     program.chmod(0o755)
     ledger.touch()
     monkeypatch.setenv("LEDGER", str(ledger))
+    # As under a driver that has a warden of its own: it takes a second to end.
+    monkeypatch.setenv(EPOCH_VARIABLE, "test")
     made = []
 
     def make(**limits):
@@ -124,10 +142,26 @@ def test_hung_task_is_ended_with_all_its_children(real, tmp_path, how):
     assert alive(pids) == []
 
 
+def test_killed_driver_leaves_no_process(tmp_path):
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HPCMAT_")}
+    line = [sys.executable, "-c", DRIVER, str(Path(__file__).parent), mpich(), str(tmp_path)]
+    driver = subprocess.Popen(line, env=environment | {"PYTHONPATH": paths})
+    files = [tmp_path / "pids-0", tmp_path / "pids-1"]
+    while not all(file.exists() for file in files) and driver.poll() is None:
+        NEVER.wait(0.02)
+    pids = [int(pid) for file in files for pid in file.read_text().split()]
+    assert alive(pids) == pids
+    driver.kill()
+    driver.wait()
+    _, left = psutil.wait_procs([psutil.Process(pid) for pid in alive(pids)], timeout=60)
+    assert left == []
+
+
 def test_worlds_of_one_rank_are_no_success(real):
     """MPI that does not hear of its launcher starts a world of its own in each rank, and all of them end well."""
     unheard = ["env", "-u", "PMI_FD", "-u", "PMI_RANK", "-u", "PMI_SIZE", "-u", "PMI_PORT"]
-    python = str(Path(os.sys.executable))
+    python = sys.executable
     alone = [*unheard, python, "-c", "from mpi4py import MPI; assert MPI.COMM_WORLD.Get_size() == 1"]
     assert real.submit(mpi_command, TWO, alone).result(timeout=120).nodes == ("localhost",)
     checked = [*unheard, python, "-m", "hpcmat.dispatch.launchers.world"]
@@ -224,9 +258,9 @@ def test_nothing_starts_that_would_outlast_the_allocation(pretended):
 
 
 def test_running_tasks_end_with_the_allocation_and_waiting_ones_are_given_back(pretended):
-    executor = pretended(ends_at=time.time() + placer.GRACE_S + 1.0 + 5.0 - 0.3)
+    executor = pretended(ends_at=time.time() + 4.0)
     until_killed = executor.submit(mpi_command, whole(4, checkpoint_s=0.01), ["sleep", "600"])
-    waiting = executor.submit(mpi_command, whole(4, predicted_s=0.5), ["true"])
+    waiting = executor.submit(mpi_command, whole(4, predicted_s=1.0), ["true"])
     assert waiting.exception(timeout=60).failure.failure is FailureKind.PREEMPTED
     assert until_killed.exception(timeout=60).failure.failure is FailureKind.PREEMPTED
 
@@ -246,6 +280,7 @@ def test_node_that_cannot_be_reached_gets_no_more_tasks(pretended):
     lost = ["sh", "-c", "echo ssh: connect to host n1 port 22: No route to host >&2; exit 255"]
     error = executor.submit(mpi_command, whole(1), lost).exception(timeout=60)
     assert error.failure.failure is FailureKind.NODE_LOST
+    assert "n1" in error.failure.message
     ends = [executor.submit(mpi_command, whole(1), ["true"]) for _ in range(8)]
     assert "n1" not in {end.result(timeout=60).nodes[0] for end in ends}
     with pytest.raises(InvalidResourceSpecification, match="4 whole nodes"):
@@ -295,6 +330,15 @@ def test_cancelled_while_it_waits_never_starts(pretended, tmp_path):
     assert first.result(timeout=60)
     assert executor.submit(mpi_command, whole(4), ["true"]).result(timeout=60)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_placement_that_has_died(pretended, monkeypatch):
+    executor = pretended()
+    monkeypatch.setattr(placer, "decide", lambda state, policy: 1 / 0)
+    assert isinstance(executor.submit(mpi_command, whole(1), ["true"]).exception(timeout=60), ZeroDivisionError)
+    executor._placer._thread.join()
+    assert isinstance(executor.submit(mpi_command, whole(1), ["true"]).exception(timeout=60), DispatchError)
 
 
 def test_functions_that_cannot_be_sent_are_refused(pretended):
