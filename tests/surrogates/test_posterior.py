@@ -8,7 +8,7 @@ import pytest
 from hpcmat.errors import InputError
 from hpcmat.surrogates import evidence, left_out
 from hpcmat.surrogates.communicator import SERIAL
-from hpcmat.surrogates.evidence import Prior, Scales, maximise_evidence
+from hpcmat.surrogates.evidence import Prior, Scales, maximise_evidence, solve
 from hpcmat.surrogates.posterior import Observations, fit_coefficients, fit_posterior, leave_one_structure_out
 from hpcmat.surrogates.rows import InMemory, root_of
 
@@ -188,9 +188,10 @@ def grouped_problem():
 def test_scales_are_the_same_by_both_factorisations(monkeypatch):
     observations, prior = grouped_problem()
     root = root_of(InMemory(observations), 60, SERIAL)
-    by_gram = maximise_evidence(root, prior)
-    monkeypatch.setattr(evidence, "_solve_gram", lambda *_: None)
-    by_triangle = maximise_evidence(root, prior)
+    near = Scales(1.0, np.ones(3), 1.0)
+    by_gram = maximise_evidence(root, prior, near)
+    monkeypatch.setattr(evidence, "_solve_gram", lambda root, _, prior, scales: solve(root, prior, *scales))
+    by_triangle = maximise_evidence(root, prior, near)
     np.testing.assert_allclose(by_gram.alpha, by_triangle.alpha, rtol=2e-3)
     assert by_gram.beta == pytest.approx(by_triangle.beta, rel=2e-3)
 
