@@ -99,13 +99,14 @@ def test_no_more_tasks_are_out_than_there_are_places_and_priority_decides(farm, 
         unwanted.result()
 
 
-def test_dead_manager_loses_what_was_out_and_nothing_else(farm, tmp_path):
+@pytest.mark.parametrize("victim", [0, CHAIN.managers], ids=["root", "manager"])
+def test_dead_rank_loses_what_was_out_and_nothing_else(farm, tmp_path, victim):
     out = [farm.submit(tasks.wait_for_gate, {}, str(tmp_path), str(number)) for number in range(4)]
     waiting = [farm.submit(tasks.where, {}) for _ in range(4)]
     tasks.until(lambda: len(list(tmp_path.glob("*.began"))) == CHAIN.workers)
     old = tasks.ranks_below(os.getpid())
     assert len(old) == CHAIN.ranks
-    old[-1].send_signal(signal.SIGKILL)
+    old[victim].send_signal(signal.SIGKILL)
     errors = [outcome(future) for future in out]
     assert [type(error) for error in errors] == [FarmLost] * 4 and all(map(is_lost_worker, errors))
     assert "farm.log" in str(errors[0])
