@@ -21,7 +21,7 @@ from parsl.executors.errors import InvalidResourceSpecification
 from parsl.executors.high_throughput.errors import WorkerLost
 from parsl.serialize import deserialize, pack_apply_message
 
-from hpcmat.dispatch.farm.job import FarmJob
+from hpcmat.dispatch.farm.job import END_S, FarmJob
 from hpcmat.dispatch.farm.layout import FarmLayout
 from hpcmat.dispatch.farm.messages import Downward, ResultMessage, TaskMessage, Upward
 from hpcmat.errors import DispatchError
@@ -117,6 +117,12 @@ class FarmExecutor(ParslExecutor):  # type: ignore[misc]
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(END_S)
+        with self._changed:
+            if self._job is not None:
+                self._job.kill()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
