@@ -242,9 +242,10 @@ def repeated(state: CampaignState, rules: Rules) -> Campaign:
     reserved = sum(c.reserved for candidates in found for c in candidates)
     total = sum(map(len, found))
     series = {action: tuple(times) for action, times in durations.items()}
-    ran = [task for task in state.tasks.values() if task.execution is not None]
-    launch = statistics.median(task.execution.started - task.submitted for task in ran)
-    back = statistics.median(task.finished - task.execution.finished for task in ran)
+    # The first tasks wait for the workers to start, before the clock of the makespan does.
+    ran = [task for task in state.tasks.values() if task.execution is not None][rules.workers :]
+    launch = statistics.fmean(task.execution.started - task.submitted for task in ran)
+    back = statistics.fmean(task.finished - task.execution.finished for task in ran)
     return Campaign(rules, series, round(total / len(found)), reserved / total, launch, back)
 
 

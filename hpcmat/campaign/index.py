@@ -27,6 +27,7 @@ class TaskIndex:
         """In the order of decision."""
         self.ended: dict[Purpose, list[TaskState]] = {}
         """Done or given up, in the order of ending."""
+        self.given_up: dict[Purpose, list[TaskState]] = {}
         self.open: dict[str, TaskState] = {}
         self.startable: dict[str, TaskState] = {}
         """Decided or waiting."""
@@ -70,6 +71,7 @@ class TaskIndex:
             self.open.pop(task.id, None)
             self.ended.setdefault(task.purpose, []).append(task)
         if task.status == "failed":
+            self.given_up.setdefault(task.purpose, []).append(task)
             self.beyond_fit.pop(task.id, None)
         if task.status == "done":
             self._take_in(task)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
+from bisect import bisect_right
 
 from hpcmat.campaign.events import Purpose
 from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.state import OPEN, CampaignState, TaskState
 from hpcmat.steering.schedule import Rules, View
 
-_LABELS: tuple[Purpose, ...] = ("train", "validation", "reference")
+_MODEL_LABELS: tuple[Purpose, ...] = ("train", "validation")
+_LABELS: tuple[Purpose, ...] = (*_MODEL_LABELS, "reference")
 
 
 def rules_of(campaign: Campaign, workers: int) -> Rules:
@@ -64,13 +65,16 @@ def _of_model(state: CampaignState) -> int:
 
 
 def _labels_since(fit: TaskState | None, state: CampaignState) -> int:
-    """Training and validation labels decided after a fit was."""
+    """Training and validation labels decided after a fit was, without those given up."""
     found = 0
-    for purpose in ("train", "validation"):
-        later = takewhile(
-            lambda t: fit is None or t.decided > fit.decided, reversed(state.index.purposes.get(purpose, []))
-        )
-        found += sum(task.status != "failed" for task in later)
+    for purpose in _MODEL_LABELS:
+        tasks, given_up = state.index.purposes.get(purpose, []), state.index.given_up.get(purpose, [])
+        if fit is None:
+            found += len(tasks) - len(given_up)
+        else:
+            # In the order of decision, and therefore of time.
+            found += len(tasks) - bisect_right(tasks, fit.decided, key=lambda task: task.decided)
+            found -= sum(task.decided > fit.decided for task in given_up)
     return found
 
 

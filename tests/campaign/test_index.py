@@ -1,5 +1,7 @@
 """What is kept up event by event equals what can be counted afresh."""
 
+from itertools import count
+
 from campaign_events import (
     campaign_of,
     candidate,
@@ -13,13 +15,14 @@ from campaign_events import (
     run_started,
     submitted,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcmat.campaign.pool import Pool
 from hpcmat.campaign.scheduling import view_of
 from hpcmat.campaign.state import OPEN
 
+CREATED = created(campaign_of())
 PURPOSES = ("train", "validation", "reference", "explore", "fit")
 STEPS = st.lists(
     st.tuples(st.sampled_from(["decide", "start", "finish", "fail", "give up"]), st.integers(0, 99)), max_size=60
@@ -28,11 +31,10 @@ STEPS = st.lists(
 
 def history(steps):
     """A sequence of events that could be a journal's: each step names an act and picks whom it befalls."""
-    state, events = fold(created(campaign_of()), run_started()), [created(campaign_of()), run_started()]
+    state, clock = fold(CREATED, run_started()), count(2)
 
     def happen(event):
-        events.append(event)
-        state.apply(event, float(len(events)))
+        state.apply(event, float(next(clock)))
 
     for act, pick in steps:
         running = [task for task in state.open_tasks if task.status == "running"]
@@ -68,6 +70,7 @@ def ending_of(act, task):
     return finished(task.id, {"explore": explored(*found), "fit": fitted()}.get(task.purpose, finished("x").summary))
 
 
+@settings(deadline=None, max_examples=60)
 @given(STEPS)
 def test_counts_equal_those_of_all_tasks(steps):
     state = history(steps)
@@ -88,6 +91,7 @@ def test_counts_equal_those_of_all_tasks(steps):
     assert list(state.index.beyond_fit) == beyond
 
 
+@settings(deadline=None, max_examples=60)
 @given(STEPS)
 def test_schedule_sees_what_can_be_counted(steps):
     state = history(steps)

@@ -8,7 +8,7 @@ from pathlib import Path
 from selectors import DefaultSelector
 
 from hpcmat.dispatch.farm.layout import Rendezvous
-from hpcmat.dispatch.farm.pool import WorkerPool, start_fork_server
+from hpcmat.dispatch.farm.processes import WorkerProcesses, start_fork_server
 from hpcmat.errors import DispatchError
 from hpcmat.records import decode
 
@@ -29,7 +29,7 @@ def main() -> None:
     else:
         manager = Manager(ranks, layout, RankAbove(ranks, ranks.parent), selector)
         try:
-            manager.serve(WorkerPool(context, ranks.rank, layout.workers_per_manager, selector))
+            manager.serve(WorkerProcesses(context, ranks.rank, layout.workers_per_manager, selector))
         except DispatchError as error:
             ranks.abort(str(error))
     ranks.finish()

@@ -21,7 +21,7 @@ from parsl.executors.errors import InvalidResourceSpecification
 from parsl.executors.high_throughput.errors import WorkerLost
 from parsl.serialize import deserialize, pack_apply_message
 
-from hpcmat.dispatch.farm.job import FarmJob
+from hpcmat.dispatch.farm.job import END_S, FarmJob
 from hpcmat.dispatch.farm.layout import FarmLayout
 from hpcmat.dispatch.farm.messages import Downward, ResultMessage, TaskMessage, Upward
 from hpcmat.errors import DispatchError
@@ -119,6 +119,12 @@ class FarmExecutor(ParslExecutor):  # type: ignore[misc]
             self._changed.notify_all()
         for thread in self._threads:
             if thread.is_alive():
+                thread.join(END_S)
+        with self._changed:
+            if self._job is not None:
+                self._job.kill()
+        for thread in self._threads:
+            if thread.is_alive():
                 thread.join()
         self._lose("the farm was shut down", waiting=True)
         super().shutdown()
@@ -130,16 +136,21 @@ class FarmExecutor(ParslExecutor):  # type: ignore[misc]
     def _keep(self) -> None:
         """Start the farm, and again when it has died."""
         barren = 0
-        while not self._closing and barren < _BARREN_STARTS:
+        while not self._closing:
             try:
                 results, reason = self._live()
-            except DispatchError as error:
-                results, reason, barren = 0, str(error), _BARREN_STARTS
+            except (DispatchError, OSError) as error:
+                self._give_up(str(error))
+                return
             barren = 0 if results else barren + 1
             self._lose(reason, waiting=False)
-        if not self._closing:
-            self._defeat = FarmLost(f"the farm was given up after {barren} starts without a result: {reason}")
-            self._lose(str(self._defeat), waiting=True)
+            if barren == _BARREN_STARTS:
+                self._give_up(f"{barren} starts without a result: {reason}")
+                return
+
+    def _give_up(self, reason: str) -> None:
+        self._defeat = FarmLost(f"the farm was given up: {reason}")
+        self._lose(str(self._defeat), waiting=True)
 
     def _live(self) -> tuple[int, str]:
         """One life of the farm; returns how many results it gave and why it ended."""

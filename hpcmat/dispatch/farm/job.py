@@ -18,8 +18,8 @@ from hpcmat.dispatch.farm.layout import FarmLayout, Rendezvous
 from hpcmat.errors import DispatchError
 from hpcmat.records import encode
 
-_END_S = 10.0
-"""Time that a job has to end by itself."""
+END_S = 10.0
+"""Time that a job is given to end by itself."""
 
 
 class FarmJob:
@@ -67,7 +67,7 @@ class FarmJob:
     def end(self) -> int:
         """Exit status, after the job has ended by itself or was killed."""
         try:
-            self._process.wait(_END_S)
+            self._process.wait(END_S)
         except subprocess.TimeoutExpired:
             self.kill()
         self._listener.close()

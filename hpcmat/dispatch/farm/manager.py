@@ -10,7 +10,7 @@ from typing import Protocol
 
 from hpcmat.dispatch.farm.layout import FarmLayout
 from hpcmat.dispatch.farm.messages import Downward, ResultMessage, Upward
-from hpcmat.dispatch.farm.pool import WorkerPool
+from hpcmat.dispatch.farm.processes import WorkerProcesses
 from hpcmat.dispatch.farm.ranks import Ranks
 from hpcmat.dispatch.farm.routing import Router
 
@@ -86,25 +86,25 @@ class Manager:
         self._reported = self._busy = time.monotonic()
         self._stopping = False
 
-    def serve(self, pool: WorkerPool | None) -> None:
+    def serve(self, workers: WorkerProcesses | None) -> None:
         """Work until told to end, and all ranks below have ended; the root has no workers."""
-        if pool is not None:
+        if workers is not None:
             self._places = self._layout.prefetch * self._layout.workers_per_manager
         while not (self._stopping and not self._open):
-            self._listen(pool)
-            self._deal(pool)
+            self._listen(workers)
+            self._deal(workers)
             self._report()
             self._watch()
-        if pool is not None:
-            pool.end()
+        if workers is not None:
+            workers.end()
         self._superior.send(Upward(closed=True))
 
-    def _listen(self, pool: WorkerPool | None) -> None:
+    def _listen(self, workers: WorkerProcesses | None) -> None:
         heard = False
         for key, _ in self._selector.select(self._rest_s()):
             heard = True
-            if pool is not None and key.data is not None:
-                self._listen_to_worker(pool, key.data)
+            if workers is not None and key.data is not None:
+                self._listen_to_worker(workers, key.data)
         for rank, message in self._ranks.receive():
             heard = True
             self._take(rank, message)
@@ -119,8 +119,8 @@ class Manager:
         rest = min(_LONGEST_REST_S, 0.05 * (time.monotonic() - self._busy))
         return min(rest, _REPORT_GAP_S) if self._results else rest
 
-    def _listen_to_worker(self, pool: WorkerPool, slot: int) -> None:
-        told = pool.listen(slot)
+    def _listen_to_worker(self, workers: WorkerProcesses, slot: int) -> None:
+        told = workers.listen(slot)
         if told.result is not None:
             self._results.append(told.result)
         if not told.ready:
@@ -150,14 +150,14 @@ class Manager:
             for rank in self._ranks.children:
                 self._ranks.send(rank, order)
 
-    def _deal(self, pool: WorkerPool | None) -> None:
+    def _deal(self, workers: WorkerProcesses | None) -> None:
         if self._stopping:
             return
         for (kind, number), tasks in self._router.deal().items():
             if kind == "rank":
                 self._ranks.send(number, Downward(tuple(tasks)))
-            elif pool is not None:
-                pool.give(number, tasks[0])
+            elif workers is not None:
+                workers.give(number, tasks[0])
 
     def _report(self) -> None:
         """Everything that has gathered in one message: the busier the tree, the longer its messages."""

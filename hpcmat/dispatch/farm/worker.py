@@ -24,6 +24,8 @@ def work(connection: Connection, name: tuple[int, int]) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _forget_mpi()
+    # What a task forks may outlive this worker, and would keep the pipe open by which its death is noticed.
+    os.register_at_fork(after_in_child=connection.close)
     os.environ["PARSL_WORKER_BLOCK_ID"], os.environ["PARSL_WORKER_RANK"] = map(str, name)
     try:
         connection.send_bytes(READY)

@@ -59,14 +59,14 @@ def until(condition):
         _NEVER.wait(0.01)
 
 
-def ranks_below(pid):
-    """The farm's root and managers among what a process started."""
+def ranks_below(pid, folder=""):
+    """Root and managers, in this order, of the farm in a folder that a process started."""
     found = []
     for process in psutil.Process(pid).children(recursive=True):
         try:
             command = process.cmdline()
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
-        if command[:3] == [sys.executable, "-m", "hpcmat.dispatch.farm"]:
+        if command[:3] == [sys.executable, "-m", "hpcmat.dispatch.farm"] and str(folder) in command[3]:
             found.append(process)
     return found

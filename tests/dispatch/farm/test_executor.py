@@ -16,6 +16,7 @@ from parsl.executors.errors import InvalidResourceSpecification
 from parsl.executors.high_throughput.errors import WorkerLost
 
 from hpcmat.dispatch.executor import is_lost_worker
+from hpcmat.dispatch.farm import executor
 from hpcmat.dispatch.farm.executor import FarmExecutor, FarmLost
 from hpcmat.dispatch.farm.layout import FarmLayout
 
@@ -99,13 +100,14 @@ def test_no_more_tasks_are_out_than_there_are_places_and_priority_decides(farm, 
         unwanted.result()
 
 
-def test_dead_manager_loses_what_was_out_and_nothing_else(farm, tmp_path):
+@pytest.mark.parametrize("victim", [0, CHAIN.managers], ids=["root", "manager"])
+def test_dead_rank_loses_what_was_out_and_nothing_else(farm, tmp_path, victim):
     out = [farm.submit(tasks.wait_for_gate, {}, str(tmp_path), str(number)) for number in range(4)]
     waiting = [farm.submit(tasks.where, {}) for _ in range(4)]
     tasks.until(lambda: len(list(tmp_path.glob("*.began"))) == CHAIN.workers)
     old = tasks.ranks_below(os.getpid())
     assert len(old) == CHAIN.ranks
-    old[-1].send_signal(signal.SIGKILL)
+    old[victim].send_signal(signal.SIGKILL)
     errors = [outcome(future) for future in out]
     assert [type(error) for error in errors] == [FarmLost] * 4 and all(map(is_lost_worker, errors))
     assert "farm.log" in str(errors[0])
@@ -121,12 +123,21 @@ def test_silent_manager_is_taken_for_dead(tmp_path):
         farm.submit(tasks.where, {}).result(PATIENCE_S)
         out = farm.submit(tasks.wait_for_gate, {}, str(tmp_path), "0")
         tasks.until((tmp_path / "0.began").exists)
-        for rank in tasks.ranks_below(os.getpid()):
-            if not rank.children():
-                continue
-            rank.send_signal(signal.SIGSTOP)
+        tasks.ranks_below(os.getpid(), tmp_path)[1].send_signal(signal.SIGSTOP)
         assert isinstance(outcome(out), FarmLost)
         (tmp_path / "gate").touch()
+
+
+def test_farm_that_does_not_answer_is_ended_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(executor, "END_S", 0.1)
+    farm = farm_of(FarmLayout(1, 1), tmp_path)
+    farm.submit(tasks.where, {}).result(PATIENCE_S)
+    family = psutil.Process().children(recursive=True)
+    root, manager = tasks.ranks_below(os.getpid(), tmp_path)
+    root.send_signal(signal.SIGSTOP)
+    farm.shutdown()
+    _, alive = psutil.wait_procs([p for p in family if p in (root, manager)], timeout=PATIENCE_S)
+    assert alive == []
 
 
 @pytest.mark.parametrize(
@@ -138,10 +149,12 @@ def test_silent_manager_is_taken_for_dead(tmp_path):
     ],
 )
 def test_farm_that_cannot_start_is_given_up_with_the_reason(launcher, reason, tmp_path):
-    with farm_of(FarmLayout(1, 1, launcher=launcher), tmp_path) as farm:
-        error = outcome(farm.submit(tasks.where, {}))
+    with FarmExecutor(FarmLayout(1, 1, launcher=launcher), tmp_path, tasks.SETUP) as farm:
+        future = farm.submit(tasks.where, {})
+        farm.start()
+        error = outcome(future)
         assert isinstance(error, FarmLost) and reason in str(error)
-        tasks.until(lambda: farm.bad_state_is_set)
+        assert farm.bad_state_is_set
         with pytest.raises(FarmLost, match="start another"):
             farm.submit(tasks.where, {})
 

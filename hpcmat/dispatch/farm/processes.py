@@ -47,7 +47,7 @@ def start_fork_server() -> ForkServerContext:
     return context
 
 
-class WorkerPool:
+class WorkerProcesses:
     """So many workers, each with at most one task."""
 
     def __init__(self, context: ForkServerContext, rank: int, count: int, selector: DefaultSelector) -> None:
