@@ -38,6 +38,8 @@ from hpcmat.steering.schedule import Action, Rules, View, next_action
 
 FUGAKU = 158_976
 SIZES = (128, 1024, 4096, 16_384, 65_536, FUGAKU)
+TOLERANCE = 0.05
+"""By so much may the simulation miss the utilisation of the small campaign before its word on large ones counts."""
 GROUP_S = 0.1
 """As in the driver: longest time for which decisions are gathered into one transaction."""
 
@@ -329,6 +331,11 @@ def main() -> None:
     print_costs(costs, small, given)
     use, makespan = utilisation(state, given.workers)
     again = Simulation(small, costs).run()
+    if abs(again.utilisation / use - 1) > TOLERANCE:
+        raise SystemExit(
+            f"simulated utilisation {again.utilisation:.3f}, measured {use:.3f}: apart by more than {TOLERANCE:g}; "
+            "run again where the machine is less busy"
+        )
     case = f"{given.labels} labels on {given.workers} workers, simulated"
     rows = [
         row(case, "utilisation", 100 * again.utilisation, "%", ("measured", 100 * use)),

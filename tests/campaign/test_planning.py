@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from campaign_events import campaign_of, created, decided, fold, run_started
 from harness import Trial
@@ -19,8 +20,10 @@ from hpcmat.engines.dynamics import Frame
 from hpcmat.engines.exploration import ExploreResult
 from hpcmat.engines.labelling import label_key
 from hpcmat.records import Execution, Governance, Provenance, Record, encode
+from hpcmat.steering.acquisition import condition
 from hpcmat.steering.schedule import Action
 from hpcmat.store.results import ResultStore
+from hpcmat.surrogates.potential import Potential
 
 REPLAY = """
 import sys
@@ -91,6 +94,25 @@ def test_every_decision_follows_from_the_journal_before_it(trial):
         "refit",
         "molecular dynamics",
     }
+
+
+def test_covariance_kept_from_decision_to_decision_equals_one_made_afresh(trial):
+    """Through all new labels, refits and failures of a campaign, against the definition."""
+    state, evidence, compared = CampaignState(), Evidence(trial.results()), 0
+    for event, time in events_of(trial.folder.root):
+        state.apply(event, time)
+        model = state.model
+        if model is None or not isinstance(event, Decided):
+            continue
+        factor = Potential.load(trial.results().folder(model.key) / "potential.npz").covariance_factor
+        expected = factor @ factor.T
+        for task in state.tasks.values():
+            if task.purpose == "train" and task.status != "failed" and task.key not in model.decision.train:
+                expected = condition(expected, evidence.rows(task.decision.candidate, model))
+        kept = evidence.covariance(state, model)
+        assert np.linalg.norm(kept - expected) <= 1e-9 * np.linalg.norm(expected)
+        compared += 1
+    assert compared > 10
 
 
 @pytest.mark.parametrize("threads", [1, 2])
