@@ -1,6 +1,6 @@
-"""A driver that dies of SIGKILL: `mortal_driver.py CAMPAIGN.toml FOLDER STORE N` at once after its Nth event.
+"""A driver that dies of SIGKILL: `mortal_driver.py CAMPAIGN.toml FOLDER STORE N` at once after its Nth transaction.
 
-At 0 it dies with the journal made and still empty. What the event announces has not begun when it dies.
+At 0 it dies with the journal made and still empty. What its last events announce has not begun when it dies.
 """
 
 import os
@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+from hpcmat.campaign import folder as campaign_folder
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.lifecycle import Start, run_campaign
 from hpcmat.campaign.spec import load_campaign
@@ -19,20 +20,25 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Mortal:
-    """Observer that ends its process after so many events."""
+class MortalJournal(Journal):
+    """Ends its process after so many transactions."""
 
-    def __init__(self, events: int) -> None:
-        self.left = events
+    left = int(sys.argv[4])
 
-    def __call__(self, event: object, state: object) -> None:
-        self.left -= 1
-        if self.left == 0:
+    def append(self, events: object) -> object:
+        if not MortalJournal.left:
+            die()
+        return super().append(events)
+
+    def commit(self) -> None:
+        written = bool(self._staged)
+        super().commit()
+        MortalJournal.left -= written
+        if written and not MortalJournal.left:
             die()
 
 
-campaign, folder, store, events = sys.argv[1:]
-if events == "0":
-    Journal.append = lambda self, events: die()
+campaign, folder, store, _ = sys.argv[1:]
+campaign_folder.Journal = MortalJournal
 start = Start(CampaignFolder(Path(folder)), Path(store), load_site("local"))
-run_campaign(load_campaign(Path(campaign)), start, Mortal(int(events)))
+run_campaign(load_campaign(Path(campaign)), start, lambda event, state: None)

@@ -21,7 +21,8 @@ class FarmLayout:
     """Usually one for each node."""
     workers_per_manager: int
     prefetch: int = 0
-    """Tasks that wait at a manager for each of its workers: hides latency, and binds tasks before they can start."""
+    """Tasks that wait at a manager for each of its workers, and as many at the rank above: at most workers ×
+    (1 + 2 prefetch) are out. It hides latency, and binds tasks before they can start."""
     fanout: int = 64
     """Ranks below one rank: no rank talks to more, and three levels reach 262,144 managers."""
     launcher: tuple[str, ...] = ("mpiexec", "-n", "{ranks}")

@@ -88,8 +88,8 @@ class Manager:
 
     def serve(self, workers: WorkerProcesses | None) -> None:
         """Work until told to end, and all ranks below have ended; the root has no workers."""
-        if workers is not None:
-            self._places = self._layout.prefetch * self._layout.workers_per_manager
+        stocked = len(self._ranks.children) + (workers is not None)
+        self._places = self._layout.prefetch * self._layout.workers_per_manager * stocked
         while not (self._stopping and not self._open):
             self._listen(workers)
             self._deal(workers)

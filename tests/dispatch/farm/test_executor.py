@@ -22,6 +22,7 @@ from hpcmat.dispatch.farm.layout import FarmLayout
 
 CHAIN = FarmLayout(managers=2, workers_per_manager=1, prefetch=1, fanout=1)
 """Root, a manager below it, and one below that: everything of the second passes through the first."""
+PLACES = CHAIN.workers * (1 + 2 * CHAIN.prefetch)
 PATIENCE_S = 60
 
 
@@ -82,7 +83,7 @@ def test_dead_worker_costs_the_one_task_it_had(farm, tmp_path):
 
 
 def test_no_more_tasks_are_out_than_there_are_places_and_priority_decides(farm, tmp_path):
-    blockers = [farm.submit(tasks.wait_for_gate, {}, str(tmp_path), str(number)) for number in range(4)]
+    blockers = [farm.submit(tasks.wait_for_gate, {}, str(tmp_path), str(number)) for number in range(PLACES)]
     tasks.until(lambda: len(list(tmp_path.glob("*.began"))) == CHAIN.workers)
     ledger = tmp_path / "ledger"
     low = [farm.submit(tasks.note, {"priority": 1}, str(ledger), "low") for _ in range(5)]
@@ -102,14 +103,14 @@ def test_no_more_tasks_are_out_than_there_are_places_and_priority_decides(farm, 
 
 @pytest.mark.parametrize("victim", [0, CHAIN.managers], ids=["root", "manager"])
 def test_dead_rank_loses_what_was_out_and_nothing_else(farm, tmp_path, victim):
-    out = [farm.submit(tasks.wait_for_gate, {}, str(tmp_path), str(number)) for number in range(4)]
+    out = [farm.submit(tasks.wait_for_gate, {}, str(tmp_path), str(number)) for number in range(PLACES)]
     waiting = [farm.submit(tasks.where, {}) for _ in range(4)]
     tasks.until(lambda: len(list(tmp_path.glob("*.began"))) == CHAIN.workers)
     old = tasks.ranks_below(os.getpid())
     assert len(old) == CHAIN.ranks
     old[victim].send_signal(signal.SIGKILL)
     errors = [outcome(future) for future in out]
-    assert [type(error) for error in errors] == [FarmLost] * 4 and all(map(is_lost_worker, errors))
+    assert [type(error) for error in errors] == [FarmLost] * PLACES and all(map(is_lost_worker, errors))
     assert "farm.log" in str(errors[0])
     assert [outcome(future) for future in waiting] == [None] * 4, "the next life runs what had waited"
     assert not {rank.pid for rank in old} & {rank.pid for rank in tasks.ranks_below(os.getpid())}
