@@ -138,11 +138,12 @@ def measure(case: Case, kelvin: float, barostat: CellRescaling | None) -> list[R
     assert abs(temperature / kelvin - 1) < 0.05, (name, temperature)
     assert barostat is None or abs(density.mean() / expected - 1) < DENSITY_ERROR, (name, density.mean())
     assert np.abs(density / density.mean() - 1).max() < FLUCTUATION, (name, density.min(), density.max())
-    measured = "measured, solid", expected
+    figures = {"mean": density.mean(), "least": density.min(), "greatest": density.max()} if barostat else {}
     return [
-        row(name, "mean density", float(density.mean()), "g/cm³", measured),
-        row(name, "least density", float(density.min()), "g/cm³", measured),
-        row(name, "greatest density", float(density.max()), "g/cm³", measured),
+        *(
+            row(name, f"{which} density", float(value), "g/cm³", ("measured, solid", expected))
+            for which, value in figures.items()
+        ),
         row(name, "mean temperature", temperature, "K", ("asked", kelvin)),
         row(name, "displacement over the distance of neighbours", melted, "", ("molten", MOLTEN)),
         row(name, "CPU time", seconds, "s", ("simulated ps", case.ps)),
