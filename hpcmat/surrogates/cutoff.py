@@ -36,7 +36,9 @@ atoms too large for the numbers above."""
 SAMPLED_STRUCTURES = 48
 SAMPLED_ROWS = 1000
 LEAST_GAIN = 3.0
-"""Log evidence that a step must gain: odds of twenty to one."""
+"""Log evidence that a step to a longer cutoff must gain: odds of twenty to one."""
+LEAST_GAIN_DOWN = 0.1
+"""The same for a step to a shorter one, for each row of the sample: forces that end there gain several times as much."""
 LARGEST_LOG_RATIO = 30.0
 """Of ρ over the mean of K's diagonal, either way."""
 
@@ -77,8 +79,9 @@ def choose_cutoff(
         return found[cutoff] - found[over]
 
     best = start
-    for step in (STEP_ANG, -STEP_ANG):
-        while SHORTEST_ANG <= best + step <= longest and gain(best + step, best) > LEAST_GAIN:
+    down = LEAST_GAIN_DOWN * sum(map(len, sample.rows))
+    for step, least in ((STEP_ANG, LEAST_GAIN), (-STEP_ANG, down)):
+        while SHORTEST_ANG <= best + step <= longest and gain(best + step, best) > least:
             best += step
         if best != start:
             break
