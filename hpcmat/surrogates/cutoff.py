@@ -38,7 +38,7 @@ SAMPLED_ROWS = 1000
 LEAST_GAIN = 3.0
 """Log evidence that a step to a longer cutoff must gain: odds of twenty to one."""
 LEAST_GAIN_DOWN = 0.1
-"""The same for a step to a shorter one, for each row of the sample: forces that do end there gain several times that."""
+"""The same for a step to a shorter one, for each row of the sample: forces that end there gain far more."""
 LARGEST_LOG_RATIO = 30.0
 """Of ρ over the mean of K's diagonal, either way."""
 
