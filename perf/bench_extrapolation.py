@@ -9,7 +9,6 @@ nothing to find. The case `random frames` is the control.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from ase.build import bulk
 from ase.data import atomic_numbers, reference_states
 from common import start_clean
+from data_sets import data_folder
 from rows import Row, parser, publish, row
 
 from hpcmat.records import Label, Method
@@ -168,16 +168,12 @@ def check() -> None:
 def main() -> None:
     """Measure the elements asked for."""
     start_clean()
-    here = Path(__file__).resolve().parents[2] / "shared" / "data"
     options = parser(__doc__.splitlines()[0])
-    options.add_argument("--data", type=Path, default=Path(os.environ.get("HPCMAT_DATA", here)))
+    options.add_argument("--data", type=Path, help="folder with zuo2020/; HPCMAT_DATA or ../shared/data if not given")
     options.add_argument("--elements", nargs="+", default=["Si", "Cu", "Li"])
     options.add_argument("--size", default="medium", choices=("small", "medium", "large"))
     chosen = options.parse_args()
-    folder = chosen.data / "zuo2020"
-    if not folder.is_dir():
-        print(f"skipped: {folder} is absent; pass --data or set HPCMAT_DATA")
-        return
+    folder = data_folder(chosen.data, "zuo2020")
     check()
     rows: list[Row] = []
     for element in chosen.elements:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from ase.build import bulk
 from ase.data import atomic_masses, atomic_numbers
-from bench_accuracy import data_folder
 from common import start_clean
+from data_sets import data_folder
 from rows import Row, parser, publish, row
 
 from hpcmat.surrogates.calculator import structure_of
@@ -203,9 +203,7 @@ def potential_of(element: str, given: Namespace) -> Potential:
     kept = given.models and given.models / f"{element}_{given.size}.npz"
     if kept and kept.is_file():
         return Potential.load(kept)
-    folder = data_folder(given.data) / "zuo2020"
-    if not folder.is_dir():
-        raise SystemExit(f"{folder} is not there: give the folder of the data with --data or HPCMAT_DATA")
+    folder = data_folder(given.data, "zuo2020")
     potential = fit_dataset(read_dataset(folder / f"{element}_train.xyz.gz"), FitOptions(given.size))
     if kept:
         potential.save(kept)
