@@ -8,7 +8,6 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any, NoReturn
 
 from mpi4py import MPI
@@ -26,6 +25,8 @@ class MpiCommunicator:
         self._communicator = communicator
         # The others may wait for a message of the work: what is said of errors goes another way.
         self._aside = communicator.Dup()
+        # All ranks are here together; later the root may be alone when it asks.
+        self._cores = self._share_of_cores()
 
     @property
     def rank(self) -> int:
@@ -37,9 +38,12 @@ class MpiCommunicator:
         """How many processes there are."""
         return int(self._communicator.Get_size())
 
-    @cached_property
+    @property
     def cores(self) -> int:
         """Cores of this process: those that it may use, shared out among all ranks of the machine that may."""
+        return self._cores
+
+    def _share_of_cores(self) -> int:
         mine = os.sched_getaffinity(0)
         neighbours = self._communicator.Split_type(MPI.COMM_TYPE_SHARED)
         holders = Counter(core for cores in neighbours.allgather(mine) for core in cores)

@@ -98,6 +98,13 @@ def test_any_number_of_ranks_gives_the_same_potential(ranks, folder, reference, 
         assert np.linalg.norm(found[name] - array) <= TOLERANCE * np.linalg.norm(array), name
 
 
+def test_root_chooses_the_cutoff_while_the_others_wait(folder, tmp_path):
+    command = [*COMMAND, folder / "few.xyz", "--size", "small", "--out", tmp_path / "si.npz"]
+    done = launched(2, *command)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("cutoff ") == 1
+
+
 def test_another_set_gives_another_potential(folder, reference, tmp_path):
     """The control: one frame in forty changes the coefficients by far more than what is asserted above."""
     done = launched(2, *fit(folder, tmp_path / "si.npz", "fewer.xyz"))
