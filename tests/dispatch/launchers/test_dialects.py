@@ -9,7 +9,7 @@ from hpcmat.dispatch.launchers.request import Launcher, LaunchRequest, Output
 from hpcmat.dispatch.placement.nodes import Node, Share
 from hpcmat.errors import DispatchError, InputError
 
-FOLDER = Path("/work/task")
+FOLDER = Path("/scratch/task")
 
 
 def whole(*names, cores=8, gpus=0):
@@ -62,8 +62,8 @@ def test_srun_asks_for_its_cores_alone_on_a_shared_node():
 def test_fujitsu_gives_coordinates_and_files_of_ranks():
     launch = compose(Launcher("fujitsu"), request(places((0, 1), (1, 1)), threads=12, stdin=Path("/in")))
     assert " ".join(launch.command) == (
-        "mpiexec -n 4 -vcoordfile /work/task/vcoord.txt -stdout-proc /work/task/rank-stdout "
-        "-stderr-proc /work/task/rank-stderr -stdin /in pw.x -in a"
+        "mpiexec -n 4 -vcoordfile /scratch/task/vcoord.txt -stdout-proc /scratch/task/rank-stdout "
+        "-stderr-proc /scratch/task/rank-stderr -stdin /in pw.x -in a"
     )
     (file,) = launch.files
     assert file.text == "(0,1) core=12\n(0,1) core=12\n(1,1) core=12\n(1,1) core=12\n"
@@ -73,7 +73,7 @@ def test_fujitsu_gives_coordinates_and_files_of_ranks():
 def test_fujitsu_splits_directories_beyond_ten_thousand_ranks():
     many = request(places(*((i,) for i in range(2501))), per_node=4)
     launch = compose(Launcher("fujitsu"), many)
-    assert "/work/task/%/1000r/rank-stdout" in launch.command
+    assert "/scratch/task/%/1000r/rank-stdout" in launch.command
     assert launch.output.rank_stdout == "*/rank-stdout.*.*"
 
 
