@@ -73,7 +73,7 @@ def test_task_may_start_mpi_of_its_own(farm):
 def test_dead_worker_costs_the_one_task_it_had(farm, tmp_path):
     futures = [farm.submit(tasks.die if number == 3 else tasks.where, {}) for number in range(20)]
     errors = [outcome(future) for future in futures]
-    assert [type(error) for error in errors if error] == [WorkerLost] and errors[3] is not None
+    assert {number: type(error) for number, error in enumerate(errors) if error} == {3: WorkerLost}
     assert is_lost_worker(errors[3])
     (tmp_path / "gate").touch()
     after = [farm.submit(tasks.wait_for_gate, {}, str(tmp_path), str(number)) for number in range(40)]

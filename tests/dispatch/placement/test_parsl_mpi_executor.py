@@ -37,5 +37,5 @@ def test_it_works_where_every_backlogged_task_fits(scheduler):
     """The control: it is the mix, not the use of the class, that breaks it."""
     for number, nodes in enumerate([3, 1, 3]):
         put(scheduler, number, nodes)
-    assert end(scheduler, 0) is not None
+    assert pickle.loads(end(scheduler, 0))["task_id"] == 0
     assert scheduler.pending_task_q.qsize() == 3
