@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hpcmat.engines.parallel import SERIAL, Parallel
 from hpcmat.engines.settings import EngineSettings
 from hpcmat.errors import HpcmatError
 from hpcmat.records import Failure, FailureKind, Label, Method, Structure, canonical_json
@@ -36,11 +37,12 @@ class EngineFailure(HpcmatError):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One execution: where to write, which attempt it is, and what the failure ladder asks to do otherwise."""
+    """One execution: where to write, which attempt it is, what the failure ladder asks for, and its ranks."""
 
     folder: Path
     attempt: int = 1
     remedies: tuple[str, ...] = ()
+    parallel: Parallel = SERIAL
 
 
 class Engine(Protocol):

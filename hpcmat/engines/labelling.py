@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from hpcmat.engines.acceptance import accept, check_structure
 from hpcmat.engines.base import EngineFailure, Job, key_of, machine_failure
 from hpcmat.engines.ladder import REMEDIES
+from hpcmat.engines.parallel import parallel_here
 from hpcmat.engines.registry import engine_for
 from hpcmat.engines.settings import EngineSettings
 from hpcmat.errors import InputError
@@ -73,7 +74,7 @@ def _label(request: LabelRequest, folder: Path, attempt: int) -> Label:
         engine.check(set(request.structure.symbols))
     except InputError as error:
         raise EngineFailure(FailureKind.BAD_SETTINGS, str(error)) from error
-    return accept(engine.calculate(request.structure, Job(folder, attempt, request.remedies)))
+    return accept(engine.calculate(request.structure, Job(folder, attempt, request.remedies, parallel_here())))
 
 
 def _parse(request: str) -> LabelRequest:
