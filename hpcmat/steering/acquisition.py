@@ -11,13 +11,17 @@ tr[M S Xᵀ (I + X S Xᵀ)⁻¹ X S].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 Array = NDArray[np.float64]
+Ranking = tuple[tuple[int, float], ...]
+"""(index, score) of candidates, best first; equal scores in the order given."""
+Rank = Callable[[Array, Sequence[Array]], Ranking]
+"""A rule: posterior covariance (F, F) and the rows of each candidate in, their ranking out."""
 
 
 def condition(covariance: Array, rows: Array) -> Array:
@@ -37,6 +41,29 @@ def condition(covariance: Array, rows: Array) -> Array:
     inner[np.diag_indices_from(inner)] += 1.0
     updated: Array = covariance - projected.T @ cho_solve(cho_factor(inner), projected)
     return 0.5 * (updated + updated.T)
+
+
+def retract(covariance: Array, rows: Array) -> Array:
+    """Posterior covariance without rows that `condition` had taken in, of a job that failed.
+
+    Parameters
+    ----------
+    covariance : (F, F)
+    rows : (R, F), divided by their noise.
+
+    Returns
+    -------
+    (F, F), S + S Xᵀ (I - X S Xᵀ)⁻¹ X S
+
+    Raises
+    ------
+    LinAlgError
+        The rows were not taken in before: I - X S Xᵀ is not positive definite.
+    """
+    projected = rows @ covariance
+    inner = np.eye(len(rows)) - projected @ rows.T
+    widened: Array = covariance + projected.T @ cho_solve(cho_factor(inner), projected)
+    return 0.5 * (widened + widened.T)
 
 
 def variance_reductions(covariance: Array, candidates: Array, reference: Array) -> Array:
@@ -61,18 +88,70 @@ def variance_reductions(covariance: Array, candidates: Array, reference: Array) 
     return gains
 
 
-def rank_by_gain(covariance: Array, candidates: Sequence[Array], reference: Array) -> tuple[tuple[int, float], ...]:
-    """(index, gain) of all candidates, best first; equal gains in the order given.
+def information_gains(covariance: Array, candidates: Array) -> Array:
+    """What the rows of each candidate tell of the coefficients, ½ log det (I + X S Xᵀ): the gain of D-optimality.
+
+    Parameters
+    ----------
+    covariance : (F, F)
+    candidates : (C, R, F), rows of C candidates divided by their noise.
+
+    Returns
+    -------
+    (C,), nats
+    """
+    size = candidates.shape
+    projected = (candidates.reshape(-1, size[2]) @ covariance).reshape(size)
+    inner = projected @ candidates.transpose(0, 2, 1) + np.eye(size[1])
+    gains: Array = 0.5 * np.linalg.slogdet(inner)[1]
+    return gains
+
+
+def rank_by_gain(covariance: Array, candidates: Sequence[Array], reference: Array) -> Ranking:
+    """(index, gain) of all candidates by I-optimality, best first; equal gains in the order given.
 
     Parameters
     ----------
     candidates : one (R, F) array each; R may differ.
     """
+    return ranking(_by_size(candidates, lambda stack: variance_reductions(covariance, stack, reference)))
+
+
+def rank_by_information(covariance: Array, candidates: Sequence[Array]) -> Ranking:
+    """(index, gain) of all candidates by D-optimality, as `rank_by_gain`."""
+    return ranking(_by_size(candidates, lambda stack: information_gains(covariance, stack)))
+
+
+def greedy_batch(covariance: Array, candidates: Sequence[Array], count: int, rank: Rank) -> Ranking:
+    """Several candidates, each the best when those before it are in flight.
+
+    For the information gain, which is submodular, a greedy batch has at least 1 - 1/e of the best batch's gain
+    (Nemhauser, Wolsey & Fisher, Math. Program. 14 (1978) 265).
+
+    Returns
+    -------
+    (index, gain when it was chosen), in the order of choice; all candidates where `count` exceeds their number.
+    """
+    left, chosen = list(range(len(candidates))), list[tuple[int, float]]()
+    while left and len(chosen) < count:
+        place, gain = rank(covariance, [candidates[index] for index in left])[0]
+        index = left.pop(place)
+        covariance = condition(covariance, candidates[index])
+        chosen.append((index, gain))
+    return tuple(chosen)
+
+
+def ranking(scores: Array) -> Ranking:
+    """(index, score), greatest first; equal scores in the order given."""
+    order = np.argsort(-scores, kind="stable")
+    return tuple((int(index), float(scores[index])) for index in order)
+
+
+def _by_size(candidates: Sequence[Array], gains_of: Callable[[Array], Array]) -> Array:
+    """Gains of candidates judged together with those of their size: one large product instead of many small ones."""
     gains = np.empty(len(candidates))
-    # Candidates of one size are judged together: one large product instead of many small ones.
     sizes = np.array([len(rows) for rows in candidates])
     for size in np.unique(sizes):
         members = np.flatnonzero(sizes == size)
-        gains[members] = variance_reductions(covariance, np.stack([candidates[int(i)] for i in members]), reference)
-    order = sorted(range(len(gains)), key=lambda index: (-gains[index], index))
-    return tuple((index, float(gains[index])) for index in order)
+        gains[members] = gains_of(np.stack([candidates[int(index)] for index in members]))
+    return gains
