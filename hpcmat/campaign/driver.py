@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
 from hpcmat.campaign.events import Adoption, Decided, Ended, Event, Failed, Finished, Stopping, Submitted, event_json
 from hpcmat.campaign.evidence import Evidence
@@ -22,7 +23,7 @@ from hpcmat.campaign.planning import Planner
 from hpcmat.campaign.scheduling import rules_of, view_of
 from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.campaign.stopping import stopping_reason
-from hpcmat.dispatch.executor import ParslDispatcher, is_lost_worker
+from hpcmat.dispatch.executor import is_lost_worker
 from hpcmat.dispatch.worker import Order
 from hpcmat.engines.labelling import LabelRequest, label_key
 from hpcmat.engines.ladder import next_remedies
@@ -35,6 +36,27 @@ from hpcmat.store.journal import Journal
 from hpcmat.store.results import Attempt, AttemptState, ResultStore
 
 Observer = Callable[[Event, CampaignState], None]
+
+
+class Dispatcher(Protocol):
+    """Where tasks run, as the driver sees it; see `ParslDispatcher`."""
+
+    workers: int
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it can run tasks; if not, `restart` before submitting."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether nothing should begin any more."""
+
+    def restart(self) -> None:
+        """Mend it; what runs goes on."""
+
+    def submit(self, order: Order) -> Future[str]:
+        """Hand one order to a worker."""
+
 
 _POLL_S = 0.2
 """How often stop requests and tasks of earlier drivers are looked at while nothing ends."""
@@ -60,7 +82,7 @@ class Driver:
         folder: CampaignFolder,
         journal: Journal,
         state: CampaignState,
-        dispatcher: ParslDispatcher,
+        dispatcher: Dispatcher,
         cores_per_node: int,
         observer: Observer,
     ) -> None:
@@ -184,8 +206,12 @@ class Driver:
             self._append(Stopping("asked", "stop requested; what runs may end"))
         if self.state.stopping is None and self._dispatcher.draining:
             self._append(Stopping("allocation", "the allocation is about to end; what runs may end"))
-        if self.state.stopping is None and (reason := stopping_reason(self.state, time.time())):
+        if self.state.stopping is None and (reason := stopping_reason(self.state, self._now())):
             self._append(reason)
+
+    def _now(self) -> float:
+        """Seconds since the epoch of the journal's times."""
+        return time.time()
 
     def _fill(self) -> None:
         """Give every free worker the best task that exists now."""

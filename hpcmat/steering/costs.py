@@ -61,22 +61,51 @@ class Duration:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CostModel:
-    """Posterior of the power law; w ~ N(mean, σ² covariance), σ² ~ inverse gamma (shape, rate)."""
+    """Posterior of the power law; w ~ N(mean, σ² precision⁻¹), σ² ~ inverse gamma (shape, rate)."""
 
     mean: Array
     """(D,)"""
-    covariance: Array
-    """(D, D), in units of σ²."""
+    precision: Array
+    """(D, D), in units of 1/σ²."""
     shape: float
     rate: float
-    number: int
+    number: int = 0
     """Durations it has seen."""
 
     def predict(self, features: Array, guess_s: float) -> Duration:
         """Predictive distribution for a task of these features (D,) whose duration was guessed."""
-        scale2 = self.rate / self.shape * (1.0 + float(features @ self.covariance @ features))
+        doubt = float(features @ cho_solve(cho_factor(self.precision), features))
         median = guess_s * float(np.exp(features @ self.mean))
-        return Duration(median, float(np.sqrt(scale2)), 2.0 * self.shape)
+        return Duration(median, float(np.sqrt(self.rate / self.shape * (1.0 + doubt))), 2.0 * self.shape)
+
+    def updated(self, features: Array, seconds: Array, guesses_s: Array) -> CostModel:
+        """The posterior with more tasks that ended, in whatever pieces and order they come.
+
+        Parameters
+        ----------
+        features : (n, D), the first column 1.
+        seconds, guesses_s : (n,) measured and guessed durations, positive.
+        """
+        targets = np.log(seconds / guesses_s)
+        precision = self.precision + features.T @ features
+        moment = self.precision @ self.mean + features.T @ targets
+        mean = cho_solve(cho_factor(precision), moment)
+        misfit = float(targets @ targets + self.mean @ self.precision @ self.mean - mean @ moment)
+        return CostModel(
+            mean=mean,
+            precision=precision,
+            shape=self.shape + 0.5 * len(targets),
+            rate=self.rate + 0.5 * max(misfit, 0.0),
+            number=self.number + len(targets),
+        )
+
+
+def guessed_costs(n_features: int) -> CostModel:
+    """The prior: the guess and its spread. The first feature is the constant."""
+    spread = np.array([GUESS_SPREAD, *[EXPONENT_SPREAD] * (n_features - 1)])
+    # In units of σ², for which its expected value stands.
+    precision = np.diag(spread**-2.0) * (SCATTER_RATE / SCATTER_SHAPE)
+    return CostModel(np.zeros(n_features), precision, SCATTER_SHAPE, SCATTER_RATE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,32 +121,6 @@ class SuccessModel:
         """Probability that a task of these features (D,) fails; the logistic integral by MacKay's approximation."""
         variance = float(features @ self.covariance @ features)
         return float(expit(features @ self.mean / np.sqrt(1.0 + np.pi * variance / 8.0)))
-
-
-def learn_costs(features: Array, seconds: Array, guesses_s: Array) -> CostModel:
-    """Cost model from tasks that ended; without any, the guess and its spread.
-
-    Parameters
-    ----------
-    features : (n, D), the first column 1.
-    seconds, guesses_s : (n,) measured and guessed durations, positive.
-    """
-    d = features.shape[1]
-    spread = np.array([GUESS_SPREAD, *[EXPONENT_SPREAD] * (d - 1)])
-    # The prior of w is in units of σ², for which its expected value stands.
-    prior_precision = np.diag(spread**-2.0) * (SCATTER_RATE / SCATTER_SHAPE)
-    targets = np.log(seconds / guesses_s)
-    precision = prior_precision + features.T @ features
-    factor = cho_factor(precision)
-    mean = cho_solve(factor, features.T @ targets)
-    misfit = float(targets @ targets - mean @ precision @ mean)
-    return CostModel(
-        mean=mean,
-        covariance=cho_solve(factor, np.eye(d)),
-        shape=SCATTER_SHAPE + 0.5 * len(targets),
-        rate=SCATTER_RATE + 0.5 * max(misfit, 0.0),
-        number=len(targets),
-    )
 
 
 def learn_success(features: Array, failed: NDArray[np.bool_]) -> SuccessModel:

@@ -6,12 +6,13 @@ import pytest
 from hpcmat.steering.costs import (
     USUAL_FAILURE,
     CostModel,
-    learn_costs,
+    guessed_costs,
     learn_success,
     worth,
 )
 
-NONE = np.zeros((0, 3)), np.zeros(0), np.zeros(0)
+def learn_costs(features, seconds, guesses_s):
+    return guessed_costs(features.shape[1]).updated(features, seconds, guesses_s)
 
 
 def tasks(rng, number):
@@ -28,14 +29,13 @@ def machine(rng):
 
 
 def test_without_measurements_the_guess_stands_and_is_doubted():
-    predicted = learn_costs(*NONE).predict(np.array([1.0, 0.0, 0.0]), 100.0)
+    predicted = guessed_costs(3).predict(np.array([1.0, 0.0, 0.0]), 100.0)
     assert predicted.median_s == pytest.approx(100.0)
     assert predicted.quantile_s(0.9) > 300.0
     assert predicted.quantile_s(0.1) < 34.0
 
 
-def test_posterior_is_the_one_by_bayes_rule_taken_in_pieces():
-    """All at once against the regression with the same prior as pseudo-rows."""
+def test_posterior_is_the_regression_with_the_prior_as_rows():
     rng = np.random.default_rng(1)
     x = tasks(rng, 12)
     y = x @ [0.5, 2.0, 1.0] + 0.2 * rng.normal(size=12)
@@ -46,6 +46,19 @@ def test_posterior_is_the_one_by_bayes_rule_taken_in_pieces():
     residual = np.concatenate([y, np.zeros(3)]) - np.concatenate([x, prior]) @ mean
     assert learned.rate == pytest.approx(0.18 + 0.5 * residual @ residual)
     assert learned.shape == 2.0 + 6.0
+
+
+def test_tasks_may_come_in_any_pieces_and_order():
+    rng = np.random.default_rng(6)
+    x = tasks(rng, 9)
+    y = np.exp(rng.normal(size=9))
+    whole = learn_costs(x, y, np.ones(9))
+    parts = guessed_costs(3)
+    for piece in ([7, 8, 0], [], [3], [1, 2, 4, 5, 6]):
+        parts = parts.updated(x[piece], y[piece], np.ones(len(piece)))
+    np.testing.assert_allclose(parts.mean, whole.mean, rtol=1e-9)
+    np.testing.assert_allclose(parts.precision, whole.precision, rtol=1e-9)
+    assert (parts.rate, parts.shape, parts.number) == (pytest.approx(whole.rate), whole.shape, 9)
 
 
 def test_predictions_are_calibrated_on_machines_of_all_kinds():
@@ -75,7 +88,7 @@ def test_the_mean_is_that_of_the_durations_and_above_the_median():
 
 
 def test_an_unknown_spread_makes_no_task_endless():
-    doubtful = CostModel(np.zeros(1), np.eye(1), shape=1.0, rate=50.0, number=0)
+    doubtful = CostModel(np.zeros(1), np.eye(1), shape=1.0, rate=50.0)
     assert doubtful.predict(np.ones(1), 1.0).expected_s < 10.0
 
 
