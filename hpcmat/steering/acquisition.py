@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 Array = NDArray[np.float64]
-Ranking = tuple[tuple[int, float], ...]
+Ranks = tuple[tuple[int, float], ...]
 """(index, score) of candidates, best first; equal scores in the order given."""
-Rank = Callable[[Array, Sequence[Array]], Ranking]
-"""A rule: posterior covariance (F, F) and the rows of each candidate in, their ranking out."""
+Rank = Callable[[Array, Sequence[Array]], Ranks]
+"""A rule: posterior covariance (F, F) and the rows of each candidate in, their ranks out."""
 
 
 def condition(covariance: Array, rows: Array) -> Array:
@@ -66,63 +66,62 @@ def retract(covariance: Array, rows: Array) -> Array:
     return 0.5 * (widened + widened.T)
 
 
-def variance_reductions(covariance: Array, candidates: Array, reference: Array) -> Array:
-    """Fall of tr(M S) when the rows of each candidate are observed: the gain of I-optimality.
+def judge(covariance: Array, candidates: Sequence[Array], reference: Array) -> tuple[Array, Array]:
+    """Gain and leverage of each candidate.
 
     Parameters
     ----------
     covariance : (F, F)
-    candidates : (C, R, F), rows of C candidates divided by their noise.
+    candidates : C arrays (R, F), rows divided by their noise; R may differ.
     reference : (F, F), M, mean of x xᵀ over the force rows of the reference distribution, (eV/Å)².
 
     Returns
     -------
-    (C,), (eV/Å)²
+    gains : (C,), fall of tr(M S) when the rows are observed, (eV/Å)²
+    leverages : (C,), tr(X S Xᵀ)
     """
-    # All rows in one product; a stack of matrices would be multiplied one by one.
-    size = candidates.shape
-    projected = (candidates.reshape(-1, size[2]) @ covariance).reshape(size)
-    inner = projected @ candidates.transpose(0, 2, 1) + np.eye(size[1])
-    weighted = (projected.reshape(-1, size[2]) @ reference).reshape(size) @ projected.transpose(0, 2, 1)
-    gains: Array = np.trace(np.linalg.solve(inner, weighted), axis1=1, axis2=2)
-    return gains
+    gains, leverages = np.empty(len(candidates)), np.empty(len(candidates))
+    # Candidates of one size are judged together: one large product instead of many small ones.
+    sizes = np.array([len(rows) for rows in candidates])
+    for size in np.unique(sizes):
+        members = np.flatnonzero(sizes == size)
+        rows = np.stack([candidates[int(i)] for i in members])
+        gains[members], leverages[members] = _judge_alike(covariance, rows, reference)
+    return gains, leverages
 
 
-def information_gains(covariance: Array, candidates: Array) -> Array:
+def variance_reductions(covariance: Array, candidates: Array, reference: Array) -> Array:
+    """The gains alone; `candidates` (C, R, F)."""
+    return judge(covariance, list(candidates), reference)[0]
+
+
+def information_gains(covariance: Array, candidates: Sequence[Array]) -> Array:
     """What the rows of each candidate tell of the coefficients, ½ log det (I + X S Xᵀ): the gain of D-optimality.
 
     Parameters
     ----------
     covariance : (F, F)
-    candidates : (C, R, F), rows of C candidates divided by their noise.
+    candidates : C arrays (R, F), rows divided by their noise; R may differ.
 
     Returns
     -------
     (C,), nats
     """
-    size = candidates.shape
-    projected = (candidates.reshape(-1, size[2]) @ covariance).reshape(size)
-    inner = projected @ candidates.transpose(0, 2, 1) + np.eye(size[1])
-    gains: Array = 0.5 * np.linalg.slogdet(inner)[1]
-    return gains
+    determinants = (np.linalg.slogdet(np.eye(len(rows)) + rows @ covariance @ rows.T)[1] for rows in candidates)
+    return 0.5 * np.fromiter(determinants, dtype=float, count=len(candidates))
 
 
-def rank_by_gain(covariance: Array, candidates: Sequence[Array], reference: Array) -> Ranking:
-    """(index, gain) of all candidates by I-optimality, best first; equal gains in the order given.
-
-    Parameters
-    ----------
-    candidates : one (R, F) array each; R may differ.
-    """
-    return ranking(_by_size(candidates, lambda stack: variance_reductions(covariance, stack, reference)))
+def rank_by_gain(covariance: Array, candidates: Sequence[Array], reference: Array) -> Ranks:
+    """(index, gain) of all candidates, best first; equal gains in the order given; see `judge`."""
+    return ranks_of(judge(covariance, candidates, reference)[0])
 
 
-def rank_by_information(covariance: Array, candidates: Sequence[Array]) -> Ranking:
+def rank_by_information(covariance: Array, candidates: Sequence[Array]) -> Ranks:
     """(index, gain) of all candidates by D-optimality, as `rank_by_gain`."""
-    return ranking(_by_size(candidates, lambda stack: information_gains(covariance, stack)))
+    return ranks_of(information_gains(covariance, candidates))
 
 
-def greedy_batch(covariance: Array, candidates: Sequence[Array], count: int, rank: Rank) -> Ranking:
+def greedy_batch(covariance: Array, candidates: Sequence[Array], count: int, rank: Rank) -> Ranks:
     """Several candidates, each the best when those before it are in flight.
 
     For the information gain, which is submodular, a greedy batch has at least 1 - 1/e of the best batch's gain
@@ -141,17 +140,18 @@ def greedy_batch(covariance: Array, candidates: Sequence[Array], count: int, ran
     return tuple(chosen)
 
 
-def ranking(scores: Array) -> Ranking:
+def ranks_of(scores: Array) -> Ranks:
     """(index, score), greatest first; equal scores in the order given."""
     order = np.argsort(-scores, kind="stable")
     return tuple((int(index), float(scores[index])) for index in order)
 
 
-def _by_size(candidates: Sequence[Array], gains_of: Callable[[Array], Array]) -> Array:
-    """Gains of candidates judged together with those of their size: one large product instead of many small ones."""
-    gains = np.empty(len(candidates))
-    sizes = np.array([len(rows) for rows in candidates])
-    for size in np.unique(sizes):
-        members = np.flatnonzero(sizes == size)
-        gains[members] = gains_of(np.stack([candidates[int(index)] for index in members]))
-    return gains
+def _judge_alike(covariance: Array, candidates: Array, reference: Array) -> tuple[Array, Array]:
+    # All rows in one product; a stack of matrices would be multiplied one by one.
+    size = candidates.shape
+    projected = (candidates.reshape(-1, size[2]) @ covariance).reshape(size)
+    inner = projected @ candidates.transpose(0, 2, 1)
+    leverages: Array = np.trace(inner, axis1=1, axis2=2)
+    weighted = (projected.reshape(-1, size[2]) @ reference).reshape(size) @ projected.transpose(0, 2, 1)
+    gains: Array = np.trace(np.linalg.solve(inner + np.eye(size[1]), weighted), axis1=1, axis2=2)
+    return gains, leverages

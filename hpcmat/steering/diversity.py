@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lu, solve
 
-from hpcmat.steering.acquisition import Ranking, ranking
+from hpcmat.steering.acquisition import Ranks, ranks_of
 
 Array = NDArray[np.float64]
 
@@ -33,12 +33,12 @@ def distances(candidates: Array, known: Array) -> Array:
     return nearest
 
 
-def rank_by_distance(candidates: Array, known: Array) -> Ranking:
+def rank_by_distance(candidates: Array, known: Array) -> Ranks:
     """(index, distance) of all candidates, the one farthest from everything known first."""
-    return ranking(distances(candidates, known))
+    return ranks_of(distances(candidates, known))
 
 
-def farthest_first(candidates: Array, known: Array, count: int) -> Ranking:
+def farthest_first(candidates: Array, known: Array, count: int) -> Ranks:
     """Several candidates, each farthest from what is known and from those chosen before it.
 
     Gonzalez, Theor. Comput. Sci. 38 (1985) 293: no point is left farther than twice the best possible radius.
@@ -78,7 +78,7 @@ def expressed(rows: Array, active: Array) -> Array:
     return coefficients
 
 
-def rank_by_volume(candidates: list[Array], labelled: Array) -> Ranking:
+def rank_by_volume(candidates: list[Array], labelled: Array) -> Ranks:
     """(index, γ) of all candidates, the largest extrapolation grade first.
 
     γ is the largest coefficient by which a candidate's row is a combination of the active rows, which MaxVol finds
@@ -96,4 +96,4 @@ def rank_by_volume(candidates: list[Array], labelled: Array) -> Ranking:
     projection = directions[kept].T / values[kept]
     projected = labelled @ projection
     active = projected[maxvol(projected)]
-    return ranking(np.array([np.abs(expressed(rows @ projection, active)).max() for rows in candidates]))
+    return ranks_of(np.array([np.abs(expressed(rows @ projection, active)).max() for rows in candidates]))

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcmat.steering.acquisition import Ranking, rank_by_gain, rank_by_information
+from hpcmat.steering.acquisition import Ranks, rank_by_gain, rank_by_information
 from hpcmat.steering.diversity import rank_by_distance, rank_by_volume
 from hpcmat.steering.trust import TrustWindow, largest_deviation, rank_by_deviation, sort_by_trust
 
@@ -51,7 +51,7 @@ class Grounds(Protocol):
         """The same of what is labelled or in flight (K, F)."""
 
 
-RULES: dict[str, Callable[[Grounds], Ranking]] = {
+RULES: dict[str, Callable[[Grounds], Ranks]] = {
     "i-optimal": lambda on: rank_by_gain(on.covariance, on.rows, on.reference),
     "d-optimal": lambda on: rank_by_information(on.covariance, on.rows),
     "uncertain": lambda on: rank_by_deviation(on.covariance, on.forces),
@@ -70,7 +70,7 @@ SCORES = {
 """What it means to be first by each rule."""
 
 
-def rank(rule: str, grounds: Grounds) -> Ranking:
+def rank(rule: str, grounds: Grounds) -> Ranks:
     """Candidates by a rule, best first."""
     return RULES[rule](grounds)
 

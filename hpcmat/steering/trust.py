@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcmat.steering.acquisition import Ranking, ranking
+from hpcmat.steering.acquisition import Ranks, ranks_of
 
 Array = NDArray[np.float64]
 
@@ -49,9 +49,9 @@ def largest_deviation(covariance: Array, forces: Array) -> float:
     return float(np.sqrt(max(0.0, variances.reshape(-1, 3).mean(axis=1).max())))
 
 
-def rank_by_deviation(covariance: Array, forces: list[Array]) -> Ranking:
+def rank_by_deviation(covariance: Array, forces: list[Array]) -> Ranks:
     """(index, deviation in eV/Å) of all candidates, the most uncertain first."""
-    return ranking(np.array([largest_deviation(covariance, rows) for rows in forces]))
+    return ranks_of(np.array([largest_deviation(covariance, rows) for rows in forces]))
 
 
 def sort_by_trust(deviations: Array, window: TrustWindow) -> Trusted:

@@ -124,7 +124,7 @@ def test_a_greedy_batch_by_information_is_near_the_best_of_all_batches(seed):
     covariance = random_case(seed)[0]
 
     def total(batch):
-        return float(information_gains(covariance, np.concatenate([candidates[i] for i in batch])[None])[0])
+        return float(information_gains(covariance, [np.concatenate([candidates[i] for i in batch])])[0])
 
     chosen = greedy_batch(covariance, candidates, 3, rank_by_information)
     best = max(total(batch) for batch in combinations(range(8), 3))

@@ -11,6 +11,7 @@ from hpcmat.steering.costs import (
     worth,
 )
 
+
 def learn_costs(features, seconds, guesses_s):
     return guessed_costs(features.shape[1]).updated(features, seconds, guesses_s)
 
