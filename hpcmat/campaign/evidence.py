@@ -18,6 +18,7 @@ from hpcmat.records import Structure, decode
 from hpcmat.steering.acquisition import condition
 from hpcmat.steering.posterior import Observations
 from hpcmat.store.results import ResultStore
+from hpcmat.surrogates.label_noise import Epistemic, constant_noise
 from hpcmat.surrogates.potential import Potential
 
 Floats = NDArray[np.float64]
@@ -37,7 +38,7 @@ class _Rows(NamedTuple):
     def parts(self) -> tuple[Floats, Floats, Floats]:
         """Rows of the energy per atom (1, F), forces and stress."""
         forces = self.forces.astype(np.float64)
-        return self.energy[None] * (3.0 / len(forces)), forces, self.stress.astype(np.float64)
+        return self.energy[None].astype(np.float64) * (3.0 / len(forces)), forces, self.stress.astype(np.float64)
 
 
 class Evidence:
@@ -87,6 +88,23 @@ class Evidence:
         """Design rows of a candidate divided by the model's noise (3n + 7, F)."""
         parts, noise = self._rows(candidate).parts, self._potential(model.key).noise
         return np.concatenate([rows / sigma for rows, sigma in zip(parts, noise, strict=True)])
+
+    def parts(self, candidate: Candidate) -> tuple[Floats, Floats, Floats]:
+        """Design rows of a candidate: energy per atom (1, F), forces (3n, F), stress."""
+        return self._rows(candidate).parts
+
+    def excess(self, candidate: Candidate, model: TaskState) -> Floats:
+        """By how much the misfit of each of its rows exceeds the constant noise, in units of it (3n + 7,).
+
+        The noise that was graded by left-out labels says it for forces; those of energy and stress, seven rows in all,
+        are taken to be as usual.
+        """
+        potential = self._potential(model.key)
+        energy, forces, stress = self._rows(candidate).parts
+        graded = potential.label_noise or constant_noise(potential.noise)
+        variances = ((forces @ potential.covariance_factor) ** 2).sum(axis=1).reshape(-1, 3).mean(axis=1)
+        noise = graded.force_variance(Epistemic(0.0, variances, 0.0)) / potential.noise_forces**2
+        return np.concatenate([np.zeros(len(energy)), np.repeat(noise - 1.0, 3), np.zeros(len(stress))])
 
     def reference(self, state: CampaignState) -> Floats:
         """Mean of x xᵀ over the force rows of everything explored with a potential (F, F); of all without one."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 import hpcmat
-from hpcmat.campaign.costs import CostBook, size_of
+from hpcmat.campaign.costs import CostBook, LabelCosts, size_of
 from hpcmat.campaign.driver import Driver, Observer
 from hpcmat.campaign.events import Created, RunStarted
 from hpcmat.campaign.folder import CampaignFolder
@@ -57,7 +57,13 @@ class LearnedMachine:
     """Durations and failures drawn from what was learned; the same task always meets the same ones."""
 
     book: CostBook
+    labels: LabelCosts
     seed: int = 0
+
+    @classmethod
+    def of(cls, book: CostBook, seed: int = 0) -> LearnedMachine:
+        """A machine as it is known now."""
+        return cls(book, book.label_costs(), seed)
 
     def seconds(self, task: Task, attempt: int, outcome: str) -> float:
         """A draw from the predictive distribution, and the time between two tasks."""
@@ -69,7 +75,7 @@ class LearnedMachine:
         """Labels alone fail, as often as was learned."""
         if task.kind != "label":
             return False
-        chance = 1.0 - self.book.success(size_of(task.kind, task.request))
+        chance = 1.0 - self.labels.success_probability(size_of(task.kind, task.request))
         return uniform_for(self.seed, "failure", task.key, attempt) < chance
 
 

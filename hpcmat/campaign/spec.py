@@ -72,6 +72,12 @@ def _rising_around_one(value: tuple[float, float]) -> tuple[float, float]:
     return value
 
 
+def _rising(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] >= value[1]:
+        raise ValueError(f"the window {list(value)} must rise; write for example [0.05, 0.15]")
+    return value
+
+
 def _enough_volumes(value: int) -> int:
     if 0 < value < 5:
         raise ValueError(
@@ -189,9 +195,23 @@ class ExploreSpec(StrictModel):
 class SteeringSpec(StrictModel):
     """How the next label is chosen."""
 
-    acquisition: Literal["i-optimal", "random"] = Field(
-        default="i-optimal",
-        description="Chosen are the candidates that most reduce the expected error on what is explored, or any.",
+    acquisition: Literal["i-optimal", "d-optimal", "trusted", "uncertain", "farthest-point", "maxvol", "random"] = (
+        Field(
+            default="i-optimal",
+            description="Chosen are the candidates that most reduce the expected error on what is explored; that tell "
+            "most of the coefficients; any whose uncertainty lies in a window; the most uncertain; the farthest from "
+            "what is labelled; those that extrapolate most; or any.",
+        )
+    )
+    cost_aware: bool = Field(
+        default=True, description="Weigh gains by the expected cost and chance of success of a label (i-optimal)."
+    )
+    misfit_aware: bool = Field(
+        default=True, description="Count against a candidate what its expected misfit would spoil (i-optimal)."
+    )
+    trust_ev_per_ang: Annotated[tuple[Positive, Positive], AfterValidator(_rising)] | None = Field(
+        default=None,
+        description="Window of the largest force uncertainty in a frame, eV/Å (trusted); 1 to 3 targets if unset.",
     )
     random_fraction: Probability = Field(
         default=0.3, description="Share of training labels drawn at random from the explored distribution."

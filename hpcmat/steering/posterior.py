@@ -56,5 +56,5 @@ class Observations:
 
 
 def _fitted(factor: Floats) -> NDArray[np.bool_]:
-    fitted: NDArray[np.bool_] = factor.any(axis=1)
+    fitted: NDArray[np.bool_] = np.any(factor != 0.0, axis=1)
     return fitted
