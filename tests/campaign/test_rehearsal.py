@@ -127,7 +127,7 @@ def test_a_learned_machine_draws_each_task_once_and_with_the_learned_spread(tmp_
     task = state.done("train")[0].decision.task
     names = [f"{number:04d}" for number in range(300)]
     keyed = [Task(name, task.kind, name, task.runner, task.request, task.resources, task.provenance) for name in names]
-    machine = LearnedMachine.of(book)
+    machine = LearnedMachine.of(state.campaign.engine, book)
     drawn = np.array([machine.seconds(each, 1, '{"kind": "label"}') for each in keyed]) - TASK_OVERHEAD_S
     assert drawn.tolist() == [machine.seconds(each, 1, '{"kind": "label"}') - TASK_OVERHEAD_S for each in keyed]
     predicted = book.expected("label", size_of("label", task.request))
