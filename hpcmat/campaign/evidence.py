@@ -48,8 +48,8 @@ class Evidence:
         self._store = store
         self._explored = lru_cache(maxsize=64)(self._read_exploration)
         self._potential = lru_cache(maxsize=2)(self._read_potential)
-        self._references: dict[bool, tuple[Floats, int]] = {}
-        """Sum of x xᵀ over the force rows of ended explorations, and their number, by whether they had a potential."""
+        self._references: dict[object, tuple[Floats, int]] = {}
+        """Sum of x xᵀ over the force rows of ended explorations, and their number, by condition."""
         self._seen = 0
         """How many ended explorations these hold."""
         self._in_flight = Observations(np.zeros((0, 0)))
@@ -107,16 +107,23 @@ class Evidence:
         return np.concatenate([np.zeros(len(energy)), np.repeat(noise - 1.0, 3), np.zeros(len(stress))])
 
     def reference(self, state: CampaignState) -> Floats:
-        """Mean of x xᵀ over the force rows of everything explored with a potential (F, F); of all without one."""
+        """Mean of x xᵀ over the force rows of what is explored with a potential, each condition alike (F, F).
+
+        Of everything explored where there was no potential yet. Trajectories that end early would otherwise hide that
+        their condition is as much asked for as the others.
+        """
         ended = state.index.ended.get("explore", [])
         for task in islice(ended, self._seen, None):
             if task.status == "done" and isinstance(task.summary, ExploreSummary) and task.summary.candidates:
                 _, forces, _ = _stacked(self._explored(task.key)[1])
-                total, rows = self._references.get(task.decision.model is not None, (0.0, 0))
-                self._references[task.decision.model is not None] = total + forces.T @ forces, rows + len(forces)
+                condition = task.decision.condition if task.decision.model is not None else "cold start"
+                total, rows = self._references.get(condition, (0.0, 0))
+                self._references[condition] = total + forces.T @ forces, rows + len(forces)
         self._seen = len(ended)
-        total, rows = self._references.get(True) or self._references[False]
-        return total / rows
+        means = {condition: total / rows for condition, (total, rows) in self._references.items()}
+        with_potential = [mean for condition, mean in means.items() if condition != "cold start"]
+        average: Floats = np.mean(with_potential or list(means.values()), axis=0)
+        return average
 
     def _recount(self, now: dict[str, Candidate | None], factor: Floats) -> None:
         """Bring what is in flight to these tasks: by what has come and gone where that is less than all of them."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import islice
 
 from hpcmat.campaign.choosing import Chooser
+from hpcmat.campaign.conditions import Conditions
 from hpcmat.campaign.costs import CostBook, size_of
 from hpcmat.campaign.events import Candidate, Created, Decision, ExploreSummary
 from hpcmat.campaign.evidence import Evidence
@@ -38,6 +39,7 @@ class Planner:
         self._evidence = evidence
         self._store = created.store
         self._book = CostBook()
+        self._conditions = Conditions(campaign, len(created.seeds))
         self._chooser = Chooser(campaign, evidence, self._book)
         self._settings = AceSettings(
             elements=campaign.system.elements,
@@ -77,7 +79,7 @@ class Planner:
         return self._label(state, draft, structure, label_key(structure, self.campaign.engine))
 
     def _validation(self, state: CampaignState) -> Decision:
-        candidate = next(state.pool.reserved())
+        candidate = self._conditions.to_judge(state)
         reason = "drawn at random from the explored frames to measure the error; never trained on"
         draft = Decision(
             "",
@@ -118,9 +120,9 @@ class Planner:
         number = state.index.number(("explore",))
         explore = self.campaign.explore
         model = state.model if explore.method == "md" and not self._barren(state) else None
-        temperatures = explore.temperatures_k
+        condition = self._conditions.to_explore(state)
         conditions = ExploreConditions(
-            temperature_k=temperatures[(number // len(self._seeds)) % len(temperatures)],
+            temperature_k=condition.temperature_k,
             strain=explore.strain,
             rattle_ang=explore.rattle_ang,
             steps=explore.steps,
@@ -132,7 +134,7 @@ class Planner:
         request = ExploreRequest(
             store=self._store,
             model=model.key if model else None,
-            seed_structure=self._seeds[number % len(self._seeds)],
+            seed_structure=self._seeds[condition.seed],
             conditions=conditions,
             settings=self._settings,
             seed=seed_for(self.campaign.seed, "explore", number) % 2**31,
@@ -144,7 +146,7 @@ class Planner:
             if model
             else f"{explore.cold_start} rattled and strained seeds"
         )
-        draft = Decision("", "explore", rule, reason, _NO_TASK, model=model.key if model else None)
+        draft = Decision("", "explore", rule, reason, _NO_TASK, model=model.key if model else None, condition=condition)
         return self._with_task(state, draft, explore_key(request), encode(request))
 
     def _barren(self, state: CampaignState) -> bool:

@@ -179,6 +179,10 @@ class ExploreSpec(StrictModel):
     rattle_ang: NonNegative = Field(
         default=0.1, le=1.0, description="Standard deviation of the displacements of rattled seeds, Å."
     )
+    conditions: Literal["least-known", "in-turn"] = Field(
+        default="least-known",
+        description="Seeds and temperatures whose trajectories ended early come first, or each in its turn.",
+    )
     steps: Count = Field(default=400, description="Time steps of one trajectory.")
     timestep_fs: Positive = Field(default=2.0, le=20.0, description="Time step, fs.")
     sample_every: Count = Field(default=20, description="Time steps between two candidates.")
