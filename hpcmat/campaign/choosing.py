@@ -166,12 +166,14 @@ class Chooser:
         explored, losses = state.index.number(("explore",), "done"), state.index.beyond_fit_losses
         basis = (model.key, explored, losses, len(state.runs), self._costs.ended if self._costs else 0)
         if self._ranked is None or self._ranked.basis != basis or self._outdated(self._ranked, state, in_a_row):
-            covariance, reference = self._evidence.covariance(state, model), self._evidence.reference(state)
-            excess = [self._evidence.excess(c, model) for c in pool] if self._campaign.steering.misfit_aware else None
-            rows = [self._evidence.rows(c, model) for c in pool]
-            ranking = Ranking(covariance, rows, reference, excess, self._worth(pool))
-            self._ranked = _Ranked(basis, pool, ranking, len(state.index.beyond_fit))
+            self._ranked = _Ranked(basis, pool, self._rank(state, model, pool), len(state.index.beyond_fit))
         return self._ranked
+
+    def _rank(self, state: CampaignState, model: TaskState, pool: list[Candidate]) -> Ranking:
+        covariance, reference = self._evidence.covariance(state, model), self._evidence.reference(state)
+        excess = [self._evidence.excess(c, model) for c in pool] if self._campaign.steering.misfit_aware else None
+        rows = [self._evidence.rows(c, model) for c in pool]
+        return Ranking(covariance, rows, reference, excess, self._worth(pool))
 
     def _outdated(self, ranked: _Ranked, state: CampaignState, in_a_row: int) -> bool:
         """Take in what was decided since; whether all candidates have to be judged anew because of it.
@@ -185,6 +187,8 @@ class Chooser:
             candidate = task.decision.candidate
             ranked.ranking.take_in(self._evidence.rows(candidate, state.model), ranked.places.get(candidate))
             ranked.decided += 1
+        if ranked.ranking.lags and in_a_row >= IN_A_ROW:
+            ranked.ranking.renew(self._evidence.covariance(state, state.model))
         change, used = ranked.ranking.change, 2 * len(ranked.ranking.taken) > len(ranked.pool)
         return used or (change > TOLERANCE and in_a_row < IN_A_ROW)
 

@@ -37,8 +37,8 @@ class _Rows(NamedTuple):
     @property
     def parts(self) -> tuple[Floats, Floats, Floats]:
         """Rows of the energy per atom (1, F), forces and stress."""
-        forces = self.forces.astype(np.float64)
-        return self.energy[None].astype(np.float64) * (3.0 / len(forces)), forces, self.stress.astype(np.float64)
+        energy, forces, stress = (rows.astype(np.float64) for rows in self)
+        return energy[None] * (3.0 / len(forces)), forces, stress
 
 
 class Evidence:
@@ -50,6 +50,7 @@ class Evidence:
         self._potential = lru_cache(maxsize=2)(self._read_potential)
         self._references: dict[object, tuple[Floats, int]] = {}
         """Sum of x xᵀ over the force rows of ended explorations, and their number, by condition."""
+        self._average: Floats = np.zeros((0, 0))
         self._seen = 0
         """How many ended explorations these hold."""
         self._in_flight = Observations(np.zeros((0, 0)))
@@ -113,6 +114,8 @@ class Evidence:
         their condition is as much asked for as the others.
         """
         ended = state.index.ended.get("explore", [])
+        if len(ended) == self._seen:
+            return self._average
         for task in islice(ended, self._seen, None):
             if task.status == "done" and isinstance(task.summary, ExploreSummary) and task.summary.candidates:
                 _, forces, _ = _stacked(self._explored(task.key)[1])
@@ -122,8 +125,8 @@ class Evidence:
         self._seen = len(ended)
         means = {condition: total / rows for condition, (total, rows) in self._references.items()}
         with_potential = [mean for condition, mean in means.items() if condition != "cold start"]
-        average: Floats = np.mean(with_potential or list(means.values()), axis=0)
-        return average
+        self._average = np.mean(with_potential or list(means.values()), axis=0)
+        return self._average
 
     def _recount(self, now: dict[str, Candidate | None], factor: Floats) -> None:
         """Bring what is in flight to these tasks: by what has come and gone where that is less than all of them."""
@@ -152,10 +155,8 @@ class Evidence:
         assert attempt is not None and attempt.record is not None, "a finished exploration has an accepted record"
         structures = tuple(frame.structure for frame in decode(ExploreResult, attempt.record.outcome).frames)
         with np.load(attempt.folder / "rows.npz") as archive:
-            rows = tuple(
-                _Rows(*(archive[f"{kind}_{number}"] for kind in _Rows._fields)) for number in range(len(structures))
-            )
-        return structures, rows
+            kinds = [archive[kind] for kind in _Rows._fields]
+        return structures, tuple(_Rows(*rows) for rows in zip(*kinds, strict=True))
 
     def _read_potential(self, key: str) -> Potential:
         return Potential.load(self._store.folder(key) / "potential.npz")

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpcmat.steering.acquisition import Array, condition, judge
+from hpcmat.steering.acquisition import Array, judge
 
 TOLERANCE = 0.05
 """Sum of leverages up to which a gain is not judged again."""
@@ -53,7 +53,8 @@ class Ranking:
         """Candidates that no longer wait."""
         self._covariance, self._candidates, self._reference = covariance, candidates, reference
         self._excess, self._worth = excess, np.ones(len(candidates)) if worth is None else worth
-        self._pending: list[Array] = []
+        self._renewed = 0.0
+        """`change` when the covariance was the newest."""
         gains, self._leverages = judge(covariance, candidates, reference, excess)
         self._heap = [(-float(gain), index, 0.0) for index, gain in enumerate(gains * self._worth)]
         """Negative gain times worth, candidate, and `change` when it was judged; equal ones in the order given."""
@@ -71,26 +72,30 @@ class Ranking:
             # Since it was computed it can only have fallen.
             self.change += float(self._leverages[candidate])
             self.taken.add(candidate)
-        self._pending.append(rows)
+
+    @property
+    def lags(self) -> bool:
+        """Whether `renew` has to come before `best`."""
+        return self.change - self._renewed > TOLERANCE
+
+    def renew(self, covariance: Array) -> None:
+        """Judge from now on by the posterior that accounts for all that was taken in."""
+        self._covariance, self._renewed = covariance, self.change
 
     def best(self, count: int) -> tuple[tuple[int, float], ...]:
         """(candidate, gain × worth) of the first so many that wait; of the first one it is up to date."""
-        while self._heap:
+        while True:
             _, index, judged = self._heap[0]
             if index in self.taken:
                 heapq.heappop(self._heap)
-            elif self.change - judged > TOLERANCE:
-                heapq.heapreplace(self._heap, (-self._judged_anew(index), index, self.change))
+            elif judged < self._renewed and self.change - judged > TOLERANCE:
+                heapq.heapreplace(self._heap, (-self._judged_anew(index), index, self._renewed))
             else:
                 break
-        first = (entry for entry in heapq.nsmallest(count + len(self.taken), self._heap))
-        waiting = [(index, -gain) for gain, index, _ in first if index not in self.taken]
-        return tuple(waiting[:count])
+        waiting = ((gain, index) for gain, index, _ in self._heap if index not in self.taken)
+        return tuple((index, -gain) for gain, index in heapq.nsmallest(count, waiting))
 
     def _judged_anew(self, index: int) -> float:
-        if self._pending:
-            self._covariance = condition(self._covariance, np.concatenate(self._pending))
-            self._pending = []
         excess = None if self._excess is None else [self._excess[index]]
         gains, _ = judge(self._covariance, [self._candidates[index]], self._reference, excess)
         return float(gains[0] * self._worth[index])
