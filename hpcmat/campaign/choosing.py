@@ -72,7 +72,7 @@ class Chooser:
         if state.model is None:
             return Choice(pool[0], "cold-start", "rattled and strained seed: there is no potential yet")
         number = state.index.number(("train",))
-        if self._at_random(number):
+        if self._at_random(state, number):
             return self._drawn(pool)
         rule = self._campaign.steering.acquisition
         if rule == "i-optimal":
@@ -84,14 +84,23 @@ class Chooser:
     def foresee(self, state: CampaignState, pool: list[Candidate]) -> None:
         """Compute what the next choice will rest on, if nothing changes: for idle moments."""
         rule, number = self._campaign.steering.acquisition, state.index.number(("train",))
-        if state.model and pool and rule == "i-optimal" and not self._at_random(number):
+        if state.model and pool and rule == "i-optimal" and not self._at_random(state, number):
             # The next choice comes after another task has ended.
             self._ranking(state, pool, in_a_row=0)
 
-    def _at_random(self, number: int) -> bool:
-        """Whether this training label is drawn, not chosen."""
+    def _at_random(self, state: CampaignState, number: int) -> bool:
+        """Whether this training label is drawn, not chosen.
+
+        Draws guard against misfit, which no posterior sees; while the error is mostly that the coefficients are not
+        known, they would be wasted. Their share grows to the full one as what is left becomes misfit.
+        """
         steering = self._campaign.steering
-        return steering.acquisition == "random" or self._chance("rule", number) < steering.random_fraction
+        if steering.acquisition == "random":
+            return True
+        chance = self._chance("rule", number)
+        if chance >= steering.random_fraction or state.model is None:
+            return False
+        return chance < steering.random_fraction * self._evidence.misfit_share(state, state.model)
 
     def _drawn(self, pool: list[Candidate]) -> Choice:
         # Each frame has a number of its own, so that the draw depends on which there are and not on how they came.

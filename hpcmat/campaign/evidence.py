@@ -53,6 +53,8 @@ class Evidence:
         self._average: Floats = np.zeros((0, 0))
         self._seen = 0
         """How many ended explorations these hold."""
+        self._share = ("", 0, 0.0)
+        """Model, `_seen` and what `misfit_share` was then."""
         self._in_flight = Observations(np.zeros((0, 0)))
         self._counted: dict[str, Candidate | None] = {}
         """What `_in_flight` holds, by task."""
@@ -106,6 +108,15 @@ class Evidence:
         variances = ((forces @ potential.covariance_factor) ** 2).sum(axis=1).reshape(-1, 3).mean(axis=1)
         noise = graded.force_variance(Epistemic(0.0, variances, 0.0)) / potential.noise_forces**2
         return np.concatenate([np.zeros(len(energy)), np.repeat(noise - 1.0, 3), np.zeros(len(stress))])
+
+    def misfit_share(self, state: CampaignState, model: TaskState) -> float:
+        """Share of the misfit in the mean force variance on what is explored, the rest being not yet known."""
+        reference, potential = self.reference(state), self._potential(model.key)
+        if self._share[:2] != (model.key, self._seen):
+            factor, misfit = potential.covariance_factor, potential.noise_forces**2
+            unknown = float(((reference @ factor) * factor).sum())
+            self._share = model.key, self._seen, misfit / (misfit + unknown)
+        return self._share[2]
 
     def reference(self, state: CampaignState) -> Floats:
         """Mean of x xᵀ over the force rows of what is explored with a potential, each condition alike (F, F).

@@ -51,6 +51,10 @@ class Pool:
         """How many there are."""
         return self._numbers[reserved]
 
+    def reserved(self) -> Iterator[Candidate]:
+        """Those reserved for validation, oldest first."""
+        return chain.from_iterable(frames.values() for frames in self._frames[True].values())
+
     def newest(self, count: int, *, reserved: bool = False) -> list[Candidate]:
         """The last so many, oldest of them first."""
         explorations = self._frames[reserved]

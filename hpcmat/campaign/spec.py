@@ -218,7 +218,9 @@ class SteeringSpec(StrictModel):
         description="Window of the largest force uncertainty in a frame, eV/Å (trusted); 1 to 3 targets if unset.",
     )
     random_fraction: Probability = Field(
-        default=0.3, description="Share of training labels drawn at random from the explored distribution."
+        default=0.3,
+        description="Share of training labels drawn at random from what is explored, once misfit outweighs ignorance; "
+        "less before.",
     )
     validation_fraction: OpenProbability = Field(
         default=0.2,
