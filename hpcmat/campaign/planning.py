@@ -25,7 +25,7 @@ RUNNERS = {
 }
 _BARREN_LIMIT = 3
 _LISTED = 3
-_IN_A_ROW = 8
+IN_A_ROW = 8
 """So many choices between two ends of tasks are made by judging all candidates anew."""
 
 
@@ -169,10 +169,10 @@ class Planner:
             candidate = task.decision.candidate
             ranked.ranking.take_in(self._evidence.rows(candidate, state.model), ranked.places.get(candidate))
             ranked.decided += 1
-        if ranked.ranking.lags and in_a_row >= _IN_A_ROW:
+        if ranked.ranking.lags and in_a_row >= IN_A_ROW:
             ranked.ranking.renew(self._evidence.covariance(state, state.model))
         change, used = ranked.ranking.change, 2 * len(ranked.ranking.taken) > len(ranked.pool)
-        return used or (change > TOLERANCE and in_a_row < _IN_A_ROW)
+        return used or (change > TOLERANCE and in_a_row < IN_A_ROW)
 
     def _pool(self, state: CampaignState) -> list[Candidate]:
         """The newest candidates for training."""
