@@ -97,10 +97,9 @@ def _campaign(errors: list[list[np.ndarray]], truth: float, seed: int) -> tuple[
     for fit in range(1, LOOKS + 1):
         condition = fit % len(errors)
         trajectory = errors[condition][rng.integers(len(errors[condition]))]
-        waiting[condition] = [
-            *(float(trajectory[frame]) for frame in sorted(reserved_frames(len(trajectory), RESERVED, seed, fit))),
-            *waiting[condition],
-        ]
+        reserved = sorted(reserved_frames(len(trajectory), RESERVED, seed, fit))
+        # The newest trajectory first, and within it any of the reserved frames.
+        waiting[condition] = [*(float(trajectory[frame]) for frame in rng.permutation(reserved)), *waiting[condition]]
         ready = [number for number in range(len(errors)) if waiting[number]]
         chosen = min(ready, key=lambda number: len(judged[number]))
         judged[chosen].append(waiting[chosen].pop(0))

@@ -12,6 +12,7 @@ from itertools import islice
 from hpcmat.campaign.events import Candidate, Condition, ExploreSummary
 from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.state import CampaignState, TaskState
+from hpcmat.steering.chance import uniform_for
 
 
 class Conditions:
@@ -27,7 +28,8 @@ class Conditions:
         self._campaign = campaign
         temperatures = campaign.explore.temperatures_k
         self.in_turn = tuple(Condition(t, seed) for t in temperatures for seed in range(n_seeds))
-        self._by_exploration: dict[str, TaskState] = {}
+        self._by_exploration: dict[str, tuple[int, TaskState]] = {}
+        """Number and task of each exploration, by its content key."""
         self._explored: dict[Condition, TaskState] = {}
         """The last exploration of each condition that was decided with a potential."""
         self._judged: Counter[Condition | None] = Counter()
@@ -57,27 +59,27 @@ class Conditions:
         """The reserved frame that is labelled next to measure the error.
 
         Of the condition with the fewest so far, so that each counts alike; of the trajectory that went the farthest,
-        since one that ended early saw the beginning alone; the newest of these.
+        since one that ended early saw the beginning alone; the newest of these. Within one it is drawn: errors grow
+        along a trajectory that melts.
         """
         self._catch_up(state)
         waiting = state.pool.newest(self._campaign.steering.pool_max, reserved=True)
 
-        def merit(candidate: Candidate) -> tuple[int, int]:
-            task = self._by_exploration.get(candidate.exploration)
-            condition = task.decision.condition if task else None
-            return self._judged[condition], -(_steps_run(task) if task else 0)
+        def merit(candidate: Candidate) -> tuple[int, int, int, float]:
+            number, task = self._by_exploration[candidate.exploration]
+            chance = uniform_for(self._campaign.seed, "judge", candidate.exploration, candidate.frame)
+            return self._judged[task.decision.condition], -_steps_run(task), -number, chance
 
-        # The first of equals, from the newest to the oldest exploration.
-        return min(reversed(waiting), key=merit)
+        return min(waiting, key=merit)
 
     def _condition_of(self, candidate: Candidate | None) -> Condition | None:
-        task = self._by_exploration.get(candidate.exploration) if candidate else None
-        return task.decision.condition if task else None
+        found = self._by_exploration.get(candidate.exploration) if candidate else None
+        return found[1].decision.condition if found else None
 
     def _catch_up(self, state: CampaignState) -> None:
         explorations = state.index.purposes.get("explore", [])
         for task in islice(explorations, self._seen["explore"], None):
-            self._by_exploration[task.key] = task
+            self._by_exploration[task.key] = len(self._by_exploration), task
             if task.decision.condition is not None and task.decision.model is not None:
                 self._explored[task.decision.condition] = task
         self._seen["explore"] = len(explorations)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 
@@ -25,6 +26,10 @@ def error_bound(frame_mse: Sequence[float], confidence: float, look: int = 1) ->
     The frame is the unit, because force components of one frame are correlated: the mean over frames of the mean
     squared error has a Student t interval. A campaign looks after every fit and stops at the first success, so the
     k-th look spends only (1 - confidence) · 6 / (π k)²: the chance that any look errs stays below 1 - confidence.
+
+    A few hot frames carry most of the error, so that the mean of a sample without them is far too low and its spread as
+    well. The upper bound is therefore widened by the skewness γ, t + γ (1 + 2 t²) / (6 √n) (Chen, J. Am. Stat. Assoc.
+    90 (1995) 767). With ten frames it still errs more often than it says where a third of them carry all of the error.
 
     Parameters
     ----------
@@ -45,8 +50,18 @@ def error_bound(frame_mse: Sequence[float], confidence: float, look: int = 1) ->
         return ErrorBound(math.sqrt(mean), 0.0, math.inf)
     error_rate = (1.0 - confidence) * 6.0 / (math.pi * look) ** 2
     quantile = -stdtrit(mse.size - 1, error_rate)
-    half_width = float(quantile * mse.std(ddof=1) / math.sqrt(mse.size))
-    return ErrorBound(math.sqrt(mean), math.sqrt(max(0.0, mean - half_width)), math.sqrt(mean + half_width))
+    unit = float(mse.std(ddof=1)) / math.sqrt(mse.size)
+    widened = quantile + _skewness(mse) * (1.0 + 2.0 * quantile**2) / (6.0 * math.sqrt(mse.size))
+    return ErrorBound(math.sqrt(mean), math.sqrt(max(0.0, mean - quantile * unit)), math.sqrt(mean + widened * unit))
+
+
+def _skewness(values: NDArray[np.float64]) -> float:
+    """Skewness without bias, 0 where negative: a bound must not narrow because of it."""
+    n, spread = values.size, float(values.std())
+    if n < 3 or spread == 0.0:
+        return 0.0
+    third = float(np.mean(((values - values.mean()) / spread) ** 3))
+    return max(0.0, third * math.sqrt(n * (n - 1)) / (n - 2))
 
 
 def on_plateau(rmse: Sequence[float], fits: int, gain: float) -> bool:

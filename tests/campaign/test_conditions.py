@@ -91,6 +91,15 @@ def test_the_trajectory_that_went_the_farthest_is_judged_by():
     assert to_judge(*fit("f1"), *short, *long).exploration == "key-e1"
 
 
+def test_within_a_trajectory_what_is_judged_is_drawn():
+    """The first or the last of the reserved frames would be the coldest or the hottest of a trajectory that melts."""
+    chosen = set()
+    for number in range(20):
+        frames = [reserved(frame, f"e{number}") for frame in (3, 9, 17)]
+        chosen.add(to_judge(*fit("f1"), *exploration(f"e{number}", HOT, "key-f1", 400, frames)).frame)
+    assert chosen == {3, 9, 17}
+
+
 def test_journals_without_conditions_can_still_be_judged():
     events = [decided("e1", "explore"), finished("e1", explored(reserved(0, "e1")))]
     assert to_judge(*events).exploration == "key-e1"
