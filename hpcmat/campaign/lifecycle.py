@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import signal
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 import hpcmat
 from hpcmat.campaign.allocations import submit_successor
@@ -33,6 +34,7 @@ from hpcmat.store.journal import Journal
 
 AMENDABLE = ("budget", "target", "failures", "steering", "governance")
 """Tables of the campaign file that may change between two runs: no calculation already made depends on them."""
+_LOCK_TRIES, _LOCK_PAUSE_S = 10, 0.05
 _SOFTWARE = ("hpcmat", "numpy", "scipy", "numba", "ase", "parsl", "pydantic", "gpaw")
 
 
@@ -145,14 +147,24 @@ def _locked(folder: CampaignFolder) -> Iterator[None]:
     except OSError as error:
         raise storage_error(folder.lock, error) from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(lock):
             raise BusyError(
                 f"{folder.root}: another driver runs this campaign; watch it with `hpcmat watch {folder.root}` "
                 f"or end it with `hpcmat stop {folder.root}`"
-            ) from None
+            )
         yield
+
+
+def _taken(lock: IO[str]) -> bool:
+    """Take the lock unless a driver has it: one who only looks whether it is held, holds it for an instant."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_S)
+        else:
+            return True
+    return False
 
 
 @contextmanager

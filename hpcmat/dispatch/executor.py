@@ -28,7 +28,8 @@ from parsl.launchers import SimpleLauncher
 from parsl.providers import LocalProvider
 
 from hpcmat.dispatch.batch.script import drain_time
-from hpcmat.dispatch.orphans import CAMPAIGN_VARIABLE, EPOCH_VARIABLE, end_orphans, start_warden
+from hpcmat.dispatch.orphans import CAMPAIGN_VARIABLE, EPOCH_VARIABLE, end_orphans, end_warden, start_warden
+from hpcmat.dispatch.stopped import StoppedWatch
 from hpcmat.dispatch.worker import Order, perform
 from hpcmat.errors import DispatchError
 from hpcmat.records import encode
@@ -69,6 +70,7 @@ class ParslDispatcher:
         self._folder = folder
         self._campaign = campaign
         self._drain_at = drain_time(os.environ)
+        self._watch = StoppedWatch(campaign, self._unmarked)
         self._kernel: Any = None
         self._app: Callable[[str], Future[str]] | None = None
 
@@ -78,6 +80,7 @@ class ParslDispatcher:
         _find_parsl_scripts()
         end_orphans(campaign=self._campaign, spare=self.epoch)
         self._warden = start_warden(self.epoch)
+        self._watch.__enter__()
         self._start()
         return self
 
@@ -85,9 +88,8 @@ class ParslDispatcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
-        if self._warden.stdin is not None:
-            self._warden.stdin.close()
-        self._warden.wait()
+        self._watch.__exit__()
+        end_warden(self._warden)
         del os.environ[EPOCH_VARIABLE], os.environ[CAMPAIGN_VARIABLE]
 
     @property
@@ -122,6 +124,7 @@ class ParslDispatcher:
         # Workers are killed before Parsl is asked to clean up: it would wait for idle ones, and a running task is
         # a child of its own that does not need them.
         end_orphans(epoch=self.epoch)
+        self._watch.end_all()
         executor = self._kernel.executors["workers"]
         if executor.interchange_proc.poll() is None:
             self._kernel.cleanup()
@@ -130,6 +133,11 @@ class ParslDispatcher:
             executor.set_bad_state_and_fail_all(DispatchError("Parsl's interchange died; its tasks are taken up anew"))
             atexit.unregister(self._kernel.atexit_cleanup)
         self._kernel = self._app = None
+
+    def _unmarked(self) -> tuple[int, ...]:
+        """The interchange renames itself, and its environment goes with its name."""
+        kernel = self._kernel
+        return () if kernel is None else (kernel.executors["workers"].interchange_proc.pid,)
 
     def _config(self) -> Config:
         provider = LocalProvider(

@@ -138,8 +138,7 @@ def _run_child(order: Order, store: ResultStore) -> NoReturn:
         if attempt is None:
             code = _NOT_OURS_EXIT
         else:
-            _execute(order, store, attempt)
-            code = _CLEAN_EXIT
+            code = _CLEAN_EXIT if _execute(order, store, attempt) else _NOT_OURS_EXIT
     except BaseException:  # noqa: BLE001 - the child must never return into the worker's stack
         traceback.print_exc()
     finally:
@@ -155,14 +154,15 @@ def _isolate(walltime_s: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, walltime_s + _ALARM_GRACE_S)
 
 
-def _execute(order: Order, store: ResultStore, attempt: Attempt) -> None:
+def _execute(order: Order, store: ResultStore, attempt: Attempt) -> bool:
+    """False where its result came too late to count."""
     started = time.time()
     _redirect_output(attempt.folder / "output.txt")
     os.chdir(attempt.folder)
     outcome = _outcome(order.task, attempt)
     _flush()
     run = _Run(os.getpid(), started, resource.getrusage(resource.RUSAGE_SELF))
-    store.publish(_record(order, attempt, outcome, run), attempt.folder)
+    return store.publish(_record(order, attempt, outcome, run), attempt.folder)
 
 
 def _outcome(task: Task, attempt: Attempt) -> str:

@@ -20,7 +20,7 @@ from parsl.utils import RepresentationMixin
 
 from hpcmat.dispatch.launchers.dialects import dialect_of
 from hpcmat.dispatch.launchers.request import Launcher, LaunchRequest
-from hpcmat.dispatch.orphans import EPOCH_VARIABLE, start_warden
+from hpcmat.dispatch.orphans import EPOCH_VARIABLE, end_warden, start_warden
 from hpcmat.dispatch.placement.calls import CALL_FILE, Call, CommandResult, mpi_command, pack_call, plain_function
 from hpcmat.dispatch.placement.decision import never
 from hpcmat.dispatch.placement.nodes import Node, Share
@@ -123,9 +123,8 @@ class PlacementExecutor(ParslExecutor, RepresentationMixin):  # type: ignore[mis
         if self._placer is not None:
             self._placer.close()
             self._placer = None
-        if self._warden is not None and self._warden.stdin is not None:
-            self._warden.stdin.close()
-            self._warden.wait()
+        if self._warden is not None:
+            end_warden(self._warden)
             self._warden = None
         super().shutdown()
 
