@@ -25,13 +25,13 @@ class Kind(StrEnum):
 OF_SLURM = (Kind.NODE, Kind.SCHEDULER)
 """Kinds that strike what a local campaign does not have."""
 _SHARES = {
-    Kind.WORKER: 5,
+    Kind.WORKER: 6,
     Kind.DRIVER: 3,
-    Kind.LAUNCHER: 3,
-    Kind.STOP: 4,
+    Kind.LAUNCHER: 4,
+    Kind.STOP: 5,
     Kind.DISK: 2,
     Kind.NODE: 2,
-    Kind.SCHEDULER: 2,
+    Kind.SCHEDULER: 3,
 }
 """How often each kind is drawn, relative to the others: those that cost a start of the driver less often."""
 _FOR_GOOD = 0.25
