@@ -92,29 +92,9 @@ def test_dead_interchange_is_seen_and_replaced(dispatcher, store, tmp_path):
         NEVER.wait(0.02)
 
 
-@pytest.fixture
-def impatient(monkeypatch):
-    """Who is stopped is ended after a moment."""
+def test_stopped_interchange_is_replaced(dispatcher, store, monkeypatch):
     monkeypatch.setattr(stopped, "LOOK_S", 0.05)
     monkeypatch.setattr(stopped, "PATIENCE_LOOKS", 3)
-
-
-@pytest.mark.parametrize("role", ["worker", "manager"])
-def test_who_is_stopped_for_good_is_lost(dispatcher, store, tmp_path, impatient, role):
-    """Its future would never be done, though its task goes on."""
-    future = dispatcher.submit(order(store, 1, "wait_for_permission", json.dumps(str(tmp_path))))
-    while not (tmp_path / "started").exists() or not (tmp_path / "started").read_text():
-        NEVER.wait(0.02)
-    worker = psutil.Process(int((tmp_path / "started").read_text())).parent()
-    (worker if role == "worker" else worker.parent()).suspend()
-    assert is_lost_worker(future.exception(timeout=60))
-    (tmp_path / "go").touch()
-    while store.read(f"{1:064x}") is None:
-        NEVER.wait(0.02)
-    assert dispatcher.submit(order(store, 2)).result(timeout=60) == Ending.DONE
-
-
-def test_stopped_interchange_is_replaced(dispatcher, store, impatient):
     [interchange] = interchanges(psutil.Process().pid)
     interchange.suspend()
     while dispatcher.healthy:
