@@ -1,4 +1,4 @@
-"""Variables by which a launcher tells a process that it is a rank; one that starts a program anew must not pass them on."""
+"""Variables by which a launcher tells a process that it is a rank; who starts a program anew must not pass them on."""
 
 from __future__ import annotations
 

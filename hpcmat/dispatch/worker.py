@@ -61,6 +61,8 @@ class Order:
     cores_per_node: int
     place: Place | None = None
     """Nodes that the task was given; None where it is one process in the worker."""
+    predicted_s: float | None = None
+    """Expected duration, s; None where nothing like it has run."""
 
 
 @dataclass(frozen=True, slots=True)
