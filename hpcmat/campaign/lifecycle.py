@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shlex
 import signal
 import time
 import uuid
@@ -22,10 +21,10 @@ from hpcmat.campaign.allocations import submit_successor
 from hpcmat.campaign.driver import Driver, Observer
 from hpcmat.campaign.events import Amended, Created, Event, RunStarted, Stopping, event_json
 from hpcmat.campaign.folder import CampaignFolder
+from hpcmat.campaign.resources import dispatcher_of
 from hpcmat.campaign.spec import Campaign, canonical_spec_json
 from hpcmat.campaign.state import CampaignState
 from hpcmat.campaign.structures import reference_structures, seed_structures
-from hpcmat.dispatch.executor import ParslDispatcher, Workers
 from hpcmat.dispatch.sites import Site, machine_here
 from hpcmat.errors import BusyError, InputError, StorageError
 from hpcmat.records import encode
@@ -86,13 +85,14 @@ def _drive(start: Start, journal: Journal, state: CampaignState, observer: Obser
     machine = machine_here(start.site)
     start.folder.stop_request.unlink(missing_ok=True)
     identity = str(start.folder.root.resolve())
-    with ParslDispatcher(_workers(start.site), start.folder.logs, identity) as dispatcher:
+    with dispatcher_of(start.site, machine, start.folder.logs, identity) as dispatcher:
         event = RunStarted(
             epoch=dispatcher.epoch,
             host=os.uname().nodename,
             pid=os.getpid(),
             site=start.site.name,
-            workers=machine.workers,
+            workers=dispatcher.workers,
+            nodes=dispatcher.nodes,
             cores_per_node=machine.cores_per_node,
             software=_software(),
         )
@@ -131,12 +131,6 @@ def _require_usable(start: Start) -> None:
     require_writable(start.store)
     if start.journal_url is not None:
         Journal(start.journal_url, "").close()
-
-
-def _workers(site: Site) -> Workers:
-    machine = machine_here(site)
-    variables = tuple(f"export {name}={shlex.quote(value)}" for name, value in site.environment.items())
-    return Workers(machine.workers, machine.cores_per_worker, (*variables, *site.setup))
 
 
 @contextmanager

@@ -16,10 +16,11 @@ import sys
 
 import psutil
 
-from hpcmat.dispatch.worker import TASK_PROCESS_NAME
+from hpcmat.dispatch.marks import CAMPAIGN_VARIABLE, EPOCH_VARIABLE, SHEPHERD_NAME, TASK_PROCESS_NAME
 
-EPOCH_VARIABLE = "HPCMAT_EPOCH"
-CAMPAIGN_VARIABLE = "HPCMAT_CAMPAIGN"
+__all__ = ["CAMPAIGN_VARIABLE", "EPOCH_VARIABLE", "end_orphans", "end_warden", "start_warden"]
+
+_SPARED = {TASK_PROCESS_NAME, SHEPHERD_NAME}
 _WARDEN_VARIABLE = "HPCMAT_WARDEN"
 """Marks wardens, which must not end with the processes that they are to end."""
 _WARDEN_S = 30.0
@@ -40,7 +41,7 @@ def end_orphans(*, epoch: str | None = None, campaign: str | None = None, spare:
 
 def _is_orphan(process: psutil.Process, epoch: str | None, campaign: str | None, spare: str | None) -> bool:
     try:
-        if process.pid == os.getpid() or process.name() == TASK_PROCESS_NAME:
+        if process.pid == os.getpid() or process.name() in _SPARED:
             return False
         environment = process.environ()
     except (psutil.NoSuchProcess, psutil.AccessDenied):

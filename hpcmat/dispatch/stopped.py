@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import psutil
 
-from hpcmat.dispatch.orphans import CAMPAIGN_VARIABLE
+from hpcmat.dispatch.marks import CAMPAIGN_VARIABLE
 
 LOOK_S = 2.0
 PATIENCE_LOOKS = 15
@@ -21,7 +21,7 @@ PATIENCE_LOOKS = 15
 
 
 class StoppedWatch:
-    """Looks again and again in a thread of its own; a context manager.
+    """Looks again and again in a thread of its own, from `start` to `close`.
 
     Parameters
     ----------
@@ -36,11 +36,12 @@ class StoppedWatch:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="stopped-watch", daemon=True)
 
-    def __enter__(self) -> StoppedWatch:
+    def start(self) -> None:
+        """Begin to look."""
         self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Look no more."""
         self._closing.set()
         self._thread.join()
 

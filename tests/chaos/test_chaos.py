@@ -20,7 +20,7 @@ from slurm import Slurm, missing
 
 from hpcmat.campaign.events import Decided, Ended, Finished
 from hpcmat.campaign.folder import CampaignFolder
-from hpcmat.dispatch.orphans import CAMPAIGN_VARIABLE
+from hpcmat.dispatch.marks import CAMPAIGN_VARIABLE
 from hpcmat.errors import StorageError
 from hpcmat.records import Label, decode, encode
 from hpcmat.store.results import ResultStore

@@ -10,7 +10,7 @@ import pytest
 
 from hpcmat.dispatch import orphans
 from hpcmat.dispatch.executor import ParslDispatcher, Workers
-from hpcmat.dispatch.orphans import CAMPAIGN_VARIABLE
+from hpcmat.dispatch.marks import CAMPAIGN_VARIABLE
 from hpcmat.dispatch.stopped import PATIENCE_LOOKS, StoppedWatch
 
 WAIT = "print('ready', flush=True); import sys; sys.stdin.read()"
