@@ -49,6 +49,8 @@ class Unbegun:
         for out in self._out.values():
             running = ResultStore(out.order.store).running(out.order.task.key) is not None
             out.in_vain = 0 if running else out.in_vain + 1
+            if running:
+                self._pause = LOOK_S
         if not any(out.in_vain >= 2 for out in self._out.values()):
             return False
         # Workers may be slow to start for once, and starting them anew again and again would help nobody.

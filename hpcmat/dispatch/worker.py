@@ -172,10 +172,8 @@ def _run_child(order: Order, store: ResultStore) -> NoReturn:
     try:
         _isolate(order.task.resources.walltime_s)
         attempt = store.begin(order.task.key)
-        if attempt is None:
-            code = _NOT_OURS_EXIT
-        else:
-            code = _CLEAN_EXIT if _execute(order, store, attempt) else _NOT_OURS_EXIT
+        ours = attempt is not None and _execute(order, store, attempt)
+        code = _CLEAN_EXIT if ours else _NOT_OURS_EXIT
     except BaseException:  # noqa: BLE001 - the child must never return into the worker's stack
         traceback.print_exc()
     finally:

@@ -12,9 +12,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "promises"), str(HERE.parent / "fakes")]
 
-from chaos.ordeal import Outcome, sentence, table, undergo  # noqa: E402 - the folders of the tests come first
-from chaos.plan import draw_plan  # noqa: E402
 from slurm import Slurm  # noqa: E402
+
+from chaos.ordeal import Outcome, sentence, table, undergo  # noqa: E402 - the folders of the tests come first
+from chaos.plan import SITES, draw_plan  # noqa: E402
 
 
 def main() -> int:
@@ -23,7 +24,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--seed", type=int, default=None, help="of the plan; drawn where none is given")
     parser.add_argument("--per-campaign", type=int, default=20)
-    parser.add_argument("--site", choices=("local", "slurm"), default=None, help="campaigns of this site alone")
+    parser.add_argument("--site", choices=SITES, default=None, help="campaigns of this site alone")
     wanted = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if wanted.seed is None else wanted.seed
     print(f"seed {seed}", flush=True)

@@ -8,19 +8,28 @@ import sys
 import time
 from pathlib import Path
 
-from chaos.plan import Site
 from harness import Trial
+
+from chaos.plan import Site
 
 SITE = """
 name = "sim"
 kind = "slurm"
 verified = "a Slurm on one machine"
 cores_per_node = 2
+{tasks}
 [environment]
 OMP_NUM_THREADS = "1"
 [batch]
+nodes = {nodes}
 walltime_h = 0.9
-queues = [{ name = "default" }]
+queues = [{{ name = "default" }}]
+"""
+_UNDER_MPI = """
+launcher = "srun"
+launcher_options = ["--mpi=pmi2"]
+[tasks.label]
+nodes = 2
 """
 _AGAIN_S = 2.0
 """Between two calls of the command line, so that an allocation has the time to begin."""
@@ -31,7 +40,7 @@ class Keeper:
 
     def __init__(self, trial: Trial, site: Site, environment: dict[str, str]) -> None:
         self._trial, self._environment = trial, environment
-        self._command = self._run(trial) if site == "local" else self._submit(trial)
+        self._command = _run(trial) if site == "local" else _submit(trial, 4 if site == "nodes" else 1)
         self._process: subprocess.Popen[bytes] | None = None
         self._not_before = 0.0
         self.calls = 0
@@ -61,15 +70,15 @@ class Keeper:
         """Whether the last call has ended, its report written."""
         return self._process is None or self._process.poll() is not None
 
-    @staticmethod
-    def _run(trial: Trial) -> list[str]:
-        return _hpcmat("run", trial)
 
-    @staticmethod
-    def _submit(trial: Trial) -> list[str]:
-        site = Path(trial.root / "sim.toml")
-        site.write_text(SITE)
-        return [*_hpcmat("submit", trial), "--site", str(site)]
+def _run(trial: Trial) -> list[str]:
+    return _hpcmat("run", trial)
+
+
+def _submit(trial: Trial, nodes: int) -> list[str]:
+    site = Path(trial.root / "sim.toml")
+    site.write_text(SITE.format(nodes=nodes, tasks=_UNDER_MPI if nodes > 1 else ""))
+    return [*_hpcmat("submit", trial), "--site", str(site)]
 
 
 def _hpcmat(verb: str, trial: Trial) -> list[str]:

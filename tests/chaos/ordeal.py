@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from harness import Trial, kill
+from slurm import Slurm
+
 from chaos.audit import audit, gather
 from chaos.disk import small_disk
 from chaos.injectors import INJECTORS
@@ -20,15 +23,12 @@ from chaos.keeper import Keeper
 from chaos.plan import CampaignPlan, Fault, Kind
 from chaos.processes import drivers
 from chaos.watch import Watch
-from harness import Trial, kill
-from slurm import Slurm
-
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.errors import HpcmatError
 
 TEACHER_FAULTS = "crash = 0.03, not_converged = 0.05, truncated = 0.03"
 _PAUSE_S = 0.1
-_HANG_S = 150.0
+_HANG_S = 240.0
 """Without an event for so long a campaign is taken to hang."""
 _LEAVE_S = 30.0
 """The processes of a campaign that is complete are given so long to go."""
@@ -103,7 +103,11 @@ class Ordeal:
             self._recover(counts["finished"])
             self._heal()
             self.keeper.keep()
-            if waiting and counts[waiting[0].event] >= waiting[0].number and self._strike(waiting[0], counts["finished"]):
+            if (
+                waiting
+                and counts[waiting[0].event] >= waiting[0].number
+                and self._strike(waiting[0], counts["finished"])
+            ):
                 waiting.pop(0)
             pause.wait(_PAUSE_S)
         self._recover(10**9)

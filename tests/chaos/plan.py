@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-Site = Literal["local", "slurm"]
+Site = Literal["local", "node", "nodes"]
+"""Without a scheduler; in allocations of one node; in allocations of four, each label under MPI on two of them."""
+SITES: tuple[Site, ...] = ("nodes", "node", "nodes", "local")
+"""Of the campaigns in turn."""
 
 
 class Kind(StrEnum):
@@ -35,7 +38,7 @@ _SHARES = {
 }
 """How often each kind is drawn, relative to the others: those that cost a start of the driver less often."""
 _FOR_GOOD = 0.25
-"""Share of the stopped processes that nobody wakes."""
+"""Share of the stopped processes that nobody wakes, and of the like."""
 _LABELS_PER_FAULT = 3
 
 
@@ -51,7 +54,7 @@ class Fault:
     seconds: float
     """For what has a duration."""
     for_good: bool = False
-    """Nobody ends it: a stopped process stays stopped."""
+    """A stopped process stays stopped; a worker dies after its task, not before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +69,14 @@ class CampaignPlan:
 
 
 def draw_plan(seed: int, faults: int, per_campaign: int = 20) -> tuple[CampaignPlan, ...]:
-    """Campaigns that bear so many faults together; every fourth one runs without a scheduler."""
+    """Campaigns that bear so many faults together."""
     chance = random.Random(seed)
     plans = []
     while faults > 0:
         number = len(plans)
         count = min(per_campaign, faults)
-        site: Site = "local" if number % 4 == 3 else "slurm"
-        kinds = [kind for kind in Kind if site == "slurm" or kind not in OF_SLURM]
+        site = SITES[number % len(SITES)]
+        kinds = [kind for kind in Kind if site != "local" or kind not in OF_SLURM]
         plans.append(_campaign(f"chaos-{number + 1}", site, _draw_kinds(kinds, count, chance), chance))
         faults -= count
     return tuple(plans)
@@ -104,5 +107,5 @@ def _fault(kind: Kind, earliest: int, chance: random.Random) -> Fault:
         earliest + chance.randrange(_LABELS_PER_FAULT),
         chance.randrange(2**16),
         chance.uniform(0.5, 4.0),
-        kind is Kind.STOP and chance.random() < _FOR_GOOD,
+        chance.random() < _FOR_GOOD,
     )

@@ -57,6 +57,11 @@ def wardens(trial: Trial) -> list[psutil.Process]:
     return [p for p in trial.processes() if "hpcmat.dispatch.orphans" in command(p)]
 
 
+def guards(trial: Trial) -> list[psutil.Process]:
+    """Those between a task and the launcher of its ranks."""
+    return [p for p in trial.processes() if "hpcmat.dispatch.launchers.guard" in command(p)]
+
+
 def launchers(trial: Trial) -> list[psutil.Process]:
     """Programs that started the ranks of a task."""
     return [p for p in trial.processes() if _name(p) in LAUNCHERS]
@@ -70,6 +75,7 @@ ROLES: dict[str, Callable[[Trial], list[psutil.Process]]] = {
     "warden": wardens,
     "driver": drivers,
     "launcher": launchers,
+    "guard": guards,
 }
 
 

@@ -11,13 +11,13 @@ import sys
 from dataclasses import dataclass, replace
 
 import pytest
-from chaos import audit
-from chaos.keeper import Keeper
-from chaos.ordeal import Outcome, Ordeal, scene_of
-from chaos.plan import Kind, campaign_of
 from harness import Trial
 from slurm import Slurm, missing
 
+from chaos import audit
+from chaos.keeper import Keeper
+from chaos.ordeal import Ordeal, Outcome, scene_of
+from chaos.plan import Kind, campaign_of
 from hpcmat.campaign.events import Decided, Ended, Finished
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.dispatch.marks import CAMPAIGN_VARIABLE
@@ -50,7 +50,7 @@ def survivor(tmp_path_factory):
     if os.geteuid() != 0:
         absent("Slurm is started and a small disk mounted for this test, which needs root")
     root = tmp_path_factory.mktemp("chaos")
-    slurm, plan = Slurm(root / "slurm", nodes=4), campaign_of(KINDS, "slurm", SEED)
+    slurm, plan = Slurm(root / "slurm", nodes=4), campaign_of(KINDS, "node", SEED)
     try:
         slurm.start()
         with scene_of(plan, root / "campaign", slurm) as scene:

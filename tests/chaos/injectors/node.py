@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import psutil
+
 from chaos.injectors.scene import Injury, Scene
 from chaos.plan import Fault
 from chaos.processes import send

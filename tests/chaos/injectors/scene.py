@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos.plan import Fault
 from harness import Trial
 from slurm import Slurm
+
+from chaos.plan import Fault
 
 
 @dataclass(frozen=True, slots=True)

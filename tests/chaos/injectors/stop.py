@@ -14,13 +14,11 @@ from chaos.processes import ROLES, send
 
 def inject(fault: Fault, scene: Scene) -> Injury | None:
     """Stop one process of a role that is drawn."""
-    role = list(ROLES)[fault.draw % len(ROLES)]
-    found = ROLES[role](scene.trial)
-    if not found and role == "launcher":
-        role, found = "task", ROLES["task"](scene.trial)
-    if not found:
+    present = {role: found for role, find in ROLES.items() if (found := find(scene.trial))}
+    if not present.get("task"):
         return None
-    victim = found[fault.draw // len(ROLES) % len(found)]
+    role = list(present)[fault.draw % len(present)]
+    victim = present[role][fault.draw // len(present) % len(present[role])]
     send(signal.SIGSTOP, [victim])
     if not fault.for_good:
         return Injury(role, lambda: send(signal.SIGCONT, [victim]), fault.seconds)

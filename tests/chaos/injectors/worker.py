@@ -1,4 +1,8 @@
-"""A worker dies of SIGKILL while its task runs; every second time its task dies with it."""
+"""A worker dies of SIGKILL while its task runs; every second time its task dies with it.
+
+A worker that outlives its task for an instant records its death, and dies with the next order in its hands; else
+nobody sees that death.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,5 @@ def inject(fault: Fault, scene: Scene) -> Injury | None:
     worker = busy[fault.draw % len(busy)]
     with_task = fault.draw // len(busy) % 2 == 1
     victims = [worker, *worker.children()] if with_task else [worker]
-    # The task first: a worker that outlived it for an instant would record its death.
-    send(signal.SIGKILL, reversed(victims))
+    send(signal.SIGKILL, reversed(victims) if fault.for_good else victims)
     return Injury("worker and task" if with_task else "worker")
