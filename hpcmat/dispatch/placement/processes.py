@@ -15,11 +15,10 @@ import psutil
 
 from hpcmat.dispatch.launchers.dialects import collect
 from hpcmat.dispatch.launchers.request import Launch
+from hpcmat.mpi_environment import outside_mpi
 
 TASK_VARIABLE = "HPCMAT_LAUNCH"
 """Marks every process of one task, whatever sessions and groups it makes."""
-_NESTED = ("PMI_", "PMIX_", "OMPI_COMM_WORLD_", "OMPI_UNIVERSE_", "HYDI_", "PLE_RANK")
-"""Variables of a launcher around the driver, which would make ranks believe they belong to its world."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,7 @@ class LaunchProcess:
         self._launch = launch
         self._stop_signal = stop_signal
         self._mark = marks[TASK_VARIABLE]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NESTED)}
-        self._environment = inherited | dict(launch.environment) | dict(marks)
+        self._environment = outside_mpi(os.environ) | dict(launch.environment) | dict(marks)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted: signal.Signals | None = None

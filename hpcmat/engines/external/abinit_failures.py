@@ -1,0 +1,29 @@
+"""How ABINIT fails, as told by its output and log: unfinished, unconverged, and its errors by their words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hpcmat.engines.external.errors import ErrorTable
+from hpcmat.engines.external.run import Ending
+
+LOG_NAME, OUTPUT_NAME = "log.txt", "run.abo"
+_END = "Calculation completed."
+
+_ERRORS: ErrorTable = ()
+
+
+def check_failures(folder: Path, ending: Ending) -> None:
+    """Raise `EngineFailure` for a run that is not finished and converged."""
+    check_ending(ending, folder, LOG_NAME)
+    output, log = (read_output(folder / name) for name in (OUTPUT_NAME, LOG_NAME))
+    tail = log_tail(folder / LOG_NAME)
+    found = re.search(r"--- !(?:ERROR|BUG)\n.*?message: \|\n(.*?)\.\.\.", log, re.DOTALL)
+    stated = " ".join(found[1].split()) if found else runtime_error(log_tail(folder / STDERR_NAME))
+    if stated:
+        raise classify("ABINIT", stated, _ERRORS, tail)
+    if "was not enough SCF cycles to converge" in output:
+        residuals = [float(row) for row in re.findall(r"^ ETOT(?:\s+\S+){4}\s+(\S+)", output, re.MULTILINE)]
+        raise unconverged(residuals, "Ha (residual)", tail)
+    if _END not in output:
+        raise corrupt(f"{OUTPUT_NAME} breaks off before its end", tail)
