@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from hpcmat.engines.external.errors import ErrorTable
-from hpcmat.engines.external.run import Ending
+from hpcmat.engines.base import log_tail
+from hpcmat.engines.external.calculation import corrupt, read_output
+from hpcmat.engines.external.engine import check_ending
+from hpcmat.engines.external.errors import ErrorTable, classify, runtime_error, unconverged
+from hpcmat.engines.external.run import STDERR_NAME, Ending
 
 LOG_NAME, OUTPUT_NAME = "log.txt", "run.abo"
 _END = "Calculation completed."
