@@ -47,6 +47,8 @@ class FailureKind(StrEnum):
     CRASH = "engine crash"
     CORRUPT_OUTPUT = "corrupt output"
     NOT_FINITE = "not finite"
+    DIAGONALIZATION = "diagonalization"
+    SYMMETRY = "symmetry"
     UNPHYSICAL = "unphysical"
     BAD_SETTINGS = "bad settings"
 
@@ -101,6 +103,8 @@ class Label:
     method: Method
     energy_kind: Literal["total", "free"] = "free"
     scf_steps: int = 0
+    notes: tuple[str, ...] = ()
+    """What the engine has to say of this result, such as its build, or why a stress was left out."""
     kind: Literal["label"] = "label"
 
 

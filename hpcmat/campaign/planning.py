@@ -8,7 +8,7 @@ from itertools import islice
 from hpcmat.campaign.events import Candidate, Created, Decision, ExploreSummary, Purpose
 from hpcmat.campaign.evidence import Evidence
 from hpcmat.campaign.spec import Campaign
-from hpcmat.campaign.state import OPEN, CampaignState, TaskState, last_ended
+from hpcmat.campaign.state import OPEN, CampaignState, last_ended
 from hpcmat.engines.exploration import ExploreConditions, ExploreRequest, explore_key
 from hpcmat.engines.labelling import LabelRequest, label_key
 from hpcmat.records import Provenance, Resources, Structure, Task, encode
