@@ -186,8 +186,12 @@ class Driver:
             self._append(Stopping("asked", "stop requested; what runs may end"))
         if self.state.stopping is None and self._dispatcher.draining:
             self._append(Stopping("allocation", "the allocation is about to end; what runs may end"))
-        if self.state.stopping is None and (reason := stopping_reason(self.state, time.time())):
+        if self.state.stopping is None and (reason := stopping_reason(self.state, self._now())):
             self._append(reason)
+
+    def _now(self) -> float:
+        """Seconds since the epoch of the journal's times."""
+        return time.time()
 
     def _fill(self) -> None:
         """Give every free worker the best task that exists now."""

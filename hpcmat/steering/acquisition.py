@@ -11,13 +11,17 @@ tr[M S Xᵀ (I + X S Xᵀ)⁻¹ X S].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 Array = NDArray[np.float64]
+Ranks = tuple[tuple[int, float], ...]
+"""(index, score) of candidates, best first; equal scores in the order given."""
+Rank = Callable[[Array, Sequence[Array]], Ranks]
+"""A rule: posterior covariance (F, F) and the rows of each candidate in, their ranks out."""
 
 
 def condition(covariance: Array, rows: Array) -> Array:
@@ -37,6 +41,29 @@ def condition(covariance: Array, rows: Array) -> Array:
     inner[np.diag_indices_from(inner)] += 1.0
     updated: Array = covariance - projected.T @ cho_solve(cho_factor(inner), projected)
     return 0.5 * (updated + updated.T)
+
+
+def retract(covariance: Array, rows: Array) -> Array:
+    """Posterior covariance without rows that `condition` had taken in, of a job that failed.
+
+    Parameters
+    ----------
+    covariance : (F, F)
+    rows : (R, F), divided by their noise.
+
+    Returns
+    -------
+    (F, F), S + S Xᵀ (I - X S Xᵀ)⁻¹ X S
+
+    Raises
+    ------
+    LinAlgError
+        The rows were not taken in before: I - X S Xᵀ is not positive definite.
+    """
+    projected = rows @ covariance
+    inner = np.eye(len(rows)) - projected @ rows.T
+    widened: Array = covariance + projected.T @ cho_solve(cho_factor(inner), projected)
+    return 0.5 * (widened + widened.T)
 
 
 def judge(covariance: Array, candidates: Sequence[Array], reference: Array) -> tuple[Array, Array]:
@@ -68,11 +95,55 @@ def variance_reductions(covariance: Array, candidates: Array, reference: Array) 
     return judge(covariance, list(candidates), reference)[0]
 
 
-def rank_by_gain(covariance: Array, candidates: Sequence[Array], reference: Array) -> tuple[tuple[int, float], ...]:
+def information_gains(covariance: Array, candidates: Sequence[Array]) -> Array:
+    """What the rows of each candidate tell of the coefficients, ½ log det (I + X S Xᵀ): the gain of D-optimality.
+
+    Parameters
+    ----------
+    covariance : (F, F)
+    candidates : C arrays (R, F), rows divided by their noise; R may differ.
+
+    Returns
+    -------
+    (C,), nats
+    """
+    determinants = (np.linalg.slogdet(np.eye(len(rows)) + rows @ covariance @ rows.T)[1] for rows in candidates)
+    return 0.5 * np.fromiter(determinants, dtype=float, count=len(candidates))
+
+
+def rank_by_gain(covariance: Array, candidates: Sequence[Array], reference: Array) -> Ranks:
     """(index, gain) of all candidates, best first; equal gains in the order given; see `judge`."""
-    gains = judge(covariance, candidates, reference)[0]
-    order = sorted(range(len(gains)), key=lambda index: (-gains[index], index))
-    return tuple((index, float(gains[index])) for index in order)
+    return ranks_of(judge(covariance, candidates, reference)[0])
+
+
+def rank_by_information(covariance: Array, candidates: Sequence[Array]) -> Ranks:
+    """(index, gain) of all candidates by D-optimality, as `rank_by_gain`."""
+    return ranks_of(information_gains(covariance, candidates))
+
+
+def greedy_batch(covariance: Array, candidates: Sequence[Array], count: int, rank: Rank) -> Ranks:
+    """Several candidates, each the best when those before it are in flight.
+
+    For the information gain, which is submodular, a greedy batch has at least 1 - 1/e of the best batch's gain
+    (Nemhauser, Wolsey & Fisher, Math. Program. 14 (1978) 265).
+
+    Returns
+    -------
+    (index, gain when it was chosen), in the order of choice; all candidates where `count` exceeds their number.
+    """
+    left, chosen = list(range(len(candidates))), list[tuple[int, float]]()
+    while left and len(chosen) < count:
+        place, gain = rank(covariance, [candidates[index] for index in left])[0]
+        index = left.pop(place)
+        covariance = condition(covariance, candidates[index])
+        chosen.append((index, gain))
+    return tuple(chosen)
+
+
+def ranks_of(scores: Array) -> Ranks:
+    """(index, score), greatest first; equal scores in the order given."""
+    order = np.argsort(-scores, kind="stable")
+    return tuple((int(index), float(scores[index])) for index in order)
 
 
 def _judge_alike(covariance: Array, candidates: Array, reference: Array) -> tuple[Array, Array]:
