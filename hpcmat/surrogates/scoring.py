@@ -82,22 +82,20 @@ class Comparison:
 
 
 def compare(potential: Potential, key: str, label: Label) -> Comparison:
-    """Predict one label, with uncertainties, from its design rows."""
-    design = potential.design(label.structure)
+    """Predict one label, with uncertainties from its design rows."""
+    design, predicted = potential.design(label.structure), potential.predict(label.structure)
     n = len(label.structure)
     labelled = np.ravel(label.forces)
-    rows = design.forces[: len(labelled)]
     variances = potential.variances_of(design)
     sigma = np.sqrt(variances.forces).ravel()[: len(labelled)]
-    energy = float(design.energy @ potential.coefficients)
     has_stress = len(label.stress) and len(design.stress)
     offset = potential.metadata.stress_offset_ev * unit_stress_offset(label.structure)
-    stress = design.stress @ potential.coefficients + offset - label.stress if has_stress else np.empty(0)
+    stress = predicted.stress + offset - label.stress if has_stress else np.empty(0)
     return Comparison(
         key=key,
         n_atoms=n,
-        energy=(label.energy / n, energy / n, float(np.sqrt(variances.energy))),
-        forces=(labelled, rows @ potential.coefficients, sigma),
+        energy=(label.energy / n, predicted.energy / n, float(np.sqrt(variances.energy))),
+        forces=(labelled, predicted.forces.ravel()[: len(labelled)], sigma),
         stress_error=stress,
         stress_sigma=np.sqrt(variances.stress[: len(stress)]),
     )
