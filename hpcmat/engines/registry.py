@@ -9,7 +9,8 @@ from hpcmat.engines.external.abinit import AbinitEngine
 from hpcmat.engines.external.code import Code
 from hpcmat.engines.external.espresso import EspressoEngine
 from hpcmat.engines.gpaw import GpawEngine
-from hpcmat.engines.settings import AbinitSettings, EngineSettings, EspressoSettings, GpawSettings
+from hpcmat.engines.settings import AbinitSettings, EngineSettings, EspressoSettings, GpawSettings, TbliteSettings
+from hpcmat.engines.tblite import TbliteEngine
 from hpcmat.engines.teacher import TeacherEngine
 
 EXTERNAL_CODES: tuple[Code, ...] = (EspressoEngine.code, AbinitEngine.code)
@@ -24,6 +25,8 @@ def engine_for(settings: EngineSettings) -> Engine:
         return EspressoEngine(settings)
     if isinstance(settings, AbinitSettings):
         return AbinitEngine(settings)
+    if isinstance(settings, TbliteSettings):
+        return TbliteEngine(settings)
     return TeacherEngine(settings)
 
 
