@@ -10,7 +10,8 @@ from hpcmat.engines.external.code import Code
 from hpcmat.engines.external.espresso import EspressoEngine
 from hpcmat.engines.gpaw import GpawEngine
 from hpcmat.engines.ranks import RankedEngine
-from hpcmat.engines.settings import AbinitSettings, EngineSettings, EspressoSettings, GpawSettings
+from hpcmat.engines.settings import AbinitSettings, EngineSettings, EspressoSettings, GpawSettings, TbliteSettings
+from hpcmat.engines.tblite import TbliteEngine
 from hpcmat.engines.teacher import TeacherEngine
 from hpcmat.errors import InputError
 
@@ -26,6 +27,8 @@ def engine_for(settings: EngineSettings) -> Engine:
         return EspressoEngine(settings)
     if isinstance(settings, AbinitSettings):
         return AbinitEngine(settings)
+    if isinstance(settings, TbliteSettings):
+        return TbliteEngine(settings)
     return TeacherEngine(settings)
 
 

@@ -14,10 +14,11 @@ from hpcmat.engines.settings.abinit import AbinitSettings
 from hpcmat.engines.settings.espresso import EspressoSettings
 from hpcmat.engines.settings.gpaw import GpawSettings
 from hpcmat.engines.settings.models import NonNegative, Positive, Probability, StrictModel
+from hpcmat.engines.settings.tblite import TbliteSettings
 from hpcmat.engines.settings.teacher import DurationSettings, FaultSettings, TeacherSettings
 
 EngineSettings = Annotated[
-    GpawSettings | EspressoSettings | AbinitSettings | TeacherSettings, Field(discriminator="name")
+    GpawSettings | EspressoSettings | AbinitSettings | TbliteSettings | TeacherSettings, Field(discriminator="name")
 ]
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "Positive",
     "Probability",
     "StrictModel",
+    "TbliteSettings",
     "TeacherSettings",
 ]
