@@ -34,6 +34,7 @@ from hpcmat.campaign.structures import seed_structures
 from hpcmat.dispatch.executor import ParslDispatcher
 from hpcmat.records import Execution, Provenance, Resources, Task
 from hpcmat.steering.acquisition import condition
+from hpcmat.steering.ranking import Ranking
 from hpcmat.steering.schedule import Action
 from hpcmat.store.journal import Journal
 
@@ -44,6 +45,8 @@ TIMED = {
     "commit": (Journal, "commit"),
     "stopping": (Driver, "_consider_stopping"),
     "foresight": (Planner, "foresee"),
+    "ranking": (Planner, "_rank"),
+    "rejudging": (Ranking, "_judged_anew"),
 }
 """What is timed under which name; time spent in another of them is that one's."""
 
@@ -51,7 +54,8 @@ TIMED = {
 class Stopwatch:
     """Exclusive wall time of the driver's parts, s, one entry per call."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
         self.spent: dict[str, list[float]] = defaultdict(list)
         self._inner = [0.0]
 
@@ -69,12 +73,12 @@ class Stopwatch:
 
     def _timed(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*given: Any, **named: Any) -> Any:
-            start = time.perf_counter()
+            start = self._clock()
             self._inner.append(0.0)
             try:
                 return work(*given, **named)
             finally:
-                whole = time.perf_counter() - start
+                whole = self._clock() - start
                 self.spent[name].append(whole - self._inner.pop())
                 self._inner[-1] += whole
 

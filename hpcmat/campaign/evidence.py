@@ -36,8 +36,8 @@ class _Rows(NamedTuple):
     @property
     def parts(self) -> tuple[Floats, Floats, Floats]:
         """Rows of the energy per atom (1, F), forces and stress."""
-        forces = self.forces.astype(np.float64)
-        return self.energy[None] * (3.0 / len(forces)), forces, self.stress.astype(np.float64)
+        energy, forces, stress = (rows.astype(np.float64) for rows in self)
+        return energy[None] * (3.0 / len(forces)), forces, stress
 
 
 class Evidence:
@@ -127,10 +127,8 @@ class Evidence:
         assert attempt is not None and attempt.record is not None, "a finished exploration has an accepted record"
         structures = tuple(frame.structure for frame in decode(ExploreResult, attempt.record.outcome).frames)
         with np.load(attempt.folder / "rows.npz") as archive:
-            rows = tuple(
-                _Rows(*(archive[f"{kind}_{number}"] for kind in _Rows._fields)) for number in range(len(structures))
-            )
-        return structures, rows
+            kinds = [archive[kind] for kind in _Rows._fields]
+        return structures, tuple(_Rows(*rows) for rows in zip(*kinds, strict=True))
 
     def _read_potential(self, key: str) -> Potential:
         return Potential.load(self._store.folder(key) / "potential.npz")

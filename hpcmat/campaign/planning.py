@@ -150,10 +150,12 @@ class Planner:
         assert model is not None, "informativeness is judged on a posterior"
         basis = (model.key, state.index.number(("explore",), "done"), state.index.beyond_fit_losses, len(state.runs))
         if self._ranked is None or self._ranked.basis != basis or self._outdated(self._ranked, state, in_a_row):
-            covariance, reference = self._evidence.covariance(state, model), self._evidence.reference(state)
-            ranking = Ranking(covariance, [self._evidence.rows(c, model) for c in pool], reference)
-            self._ranked = _Ranked(basis, pool, ranking, len(state.index.beyond_fit))
+            self._ranked = _Ranked(basis, pool, self._rank(state, model, pool), len(state.index.beyond_fit))
         return self._ranked
+
+    def _rank(self, state: CampaignState, model: TaskState, pool: list[Candidate]) -> Ranking:
+        covariance, reference = self._evidence.covariance(state, model), self._evidence.reference(state)
+        return Ranking(covariance, [self._evidence.rows(c, model) for c in pool], reference)
 
     def _outdated(self, ranked: _Ranked, state: CampaignState, in_a_row: int) -> bool:
         """Take in what was decided since; whether all candidates have to be judged anew because of it.
@@ -167,6 +169,8 @@ class Planner:
             candidate = task.decision.candidate
             ranked.ranking.take_in(self._evidence.rows(candidate, state.model), ranked.places.get(candidate))
             ranked.decided += 1
+        if ranked.ranking.lags and in_a_row >= _IN_A_ROW:
+            ranked.ranking.renew(self._evidence.covariance(state, state.model))
         change, used = ranked.ranking.change, 2 * len(ranked.ranking.taken) > len(ranked.pool)
         return used or (change > TOLERANCE and in_a_row < _IN_A_ROW)
 
