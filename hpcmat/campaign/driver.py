@@ -238,7 +238,7 @@ class Driver:
             self._hand_over()
 
     def _order(self, task: Task, predicted_s: float | None) -> Order:
-        return Order(task, self._store_root, Process.current(), self._cores_per_node, predicted_s=predicted_s)
+        return Order(task, self._store_root, self._process, self._cores_per_node, predicted_s=predicted_s)
 
     def _with_remedies(self, task: TaskState) -> Task:
         decided = task.decision.task
