@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import statistics
 import threading
 import time
@@ -21,7 +21,7 @@ from chaos.injectors import INJECTORS
 from chaos.injectors.scene import Injury, Scene
 from chaos.keeper import Keeper
 from chaos.plan import CampaignPlan, Fault, Kind
-from chaos.processes import drivers
+from chaos.processes import drivers, send
 from chaos.watch import Watch
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.errors import HpcmatError
@@ -48,6 +48,13 @@ class Blow:
     healed: bool = False
     recovered_s: float | None = None
     """Until the next result was in the journal."""
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to heal it."""
+        injury = self.injury
+        late = time.monotonic() - self.struck >= injury.heals_after_s
+        return late or (injury.heals_when is not None and injury.heals_when())
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +137,11 @@ class Ordeal:
         return True
 
     def _heal(self, *, all_of_them: bool = False) -> None:
-        for blow in self.blows:
-            injury = blow.injury
-            due = time.monotonic() - blow.struck >= injury.heals_after_s
-            if not blow.healed and (all_of_them or due or (injury.heals_when is not None and injury.heals_when())):
+        # The last first: a scheduler that was stopped is woken before it is asked for anything.
+        for blow in reversed(self.blows):
+            if not blow.healed and (all_of_them or blow.due) and blow.injury.healable():
                 blow.healed = True
-                injury.heal()
+                blow.injury.heal()
 
     def _recover(self, finished: int) -> None:
         for blow in self.blows:
@@ -172,6 +178,7 @@ def scene_of(plan: CampaignPlan, root: Path, slurm: Slurm) -> Iterator[Scene]:
         try:
             yield Scene(trial, disk, slurm)
         finally:
+            send(signal.SIGCONT, [slurm.daemon("slurmctld")])
             slurm.cancel_all()
             for process in (*drivers(trial), *trial.processes()):
                 kill(process)
@@ -179,9 +186,8 @@ def scene_of(plan: CampaignPlan, root: Path, slurm: Slurm) -> Iterator[Scene]:
 
 def undergo(plan: CampaignPlan, root: Path, slurm: Slurm, tell: Teller) -> Outcome:
     """One campaign under its faults."""
-    environment = {**os.environ, "SLURM_CONF": str(slurm.conf)}
     with scene_of(plan, root, slurm) as scene:
-        keeper = Keeper(scene.trial, plan.site, environment)
+        keeper = Keeper(scene.trial, plan.site, slurm)
         try:
             return Ordeal(plan, scene, keeper, tell).run()
         finally:

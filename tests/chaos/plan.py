@@ -9,7 +9,7 @@ from typing import Literal
 
 Site = Literal["local", "node", "nodes"]
 """Without a scheduler; in allocations of one node; in allocations of four, each label under MPI on two of them."""
-SITES: tuple[Site, ...] = ("nodes", "node", "nodes", "local")
+SITES: tuple[Site, ...] = ("nodes", "node", "local", "node", "node")
 """Of the campaigns in turn."""
 
 
@@ -39,7 +39,7 @@ _SHARES = {
 """How often each kind is drawn, relative to the others: those that cost a start of the driver less often."""
 _FOR_GOOD = 0.25
 """Share of the stopped processes that nobody wakes, and of the like."""
-_LABELS_PER_FAULT = 3
+_LABELS_PER_FAULT = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def survivor(tmp_path_factory):
     try:
         slurm.start()
         with scene_of(plan, root / "campaign", slurm) as scene:
-            keeper = Keeper(scene.trial, plan.site, slurm.environment)
+            keeper = Keeper(scene.trial, plan.site, slurm)
             outcome = Ordeal(plan, scene, keeper, print).run()
             keeper.close()
             yield Survivor(scene.trial, outcome, audit.gather(scene.trial))
