@@ -162,7 +162,7 @@ def mpi_backend() -> str:
 
 
 def _shared_out(ranks: int) -> dict[str, int]:
-    """What the ranks share out: k-points alone where GPAW was compiled without MPI and ScaLAPACK, else what it likes."""
+    """What the ranks share out: without ScaLAPACK k-points alone, else what GPAW likes."""
     from gpaw.utilities import compiled_with_sl
 
     return {} if ranks == 1 or compiled_with_sl() else {"kpt": ranks, "domain": 1, "band": 1}
