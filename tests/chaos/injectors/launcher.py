@@ -1,4 +1,4 @@
-"""What starts tasks dies of SIGKILL: the launcher of ranks or its guard, or Parsl's manager or interchange where there are none."""
+"""What starts tasks dies of SIGKILL: the launcher of ranks or its guard, Parsl's manager or interchange without ranks."""
 
 from __future__ import annotations
 

@@ -24,7 +24,13 @@ def inject(fault: Fault, scene: Scene) -> Injury | None:
     if power_lost:
         send(signal.SIGKILL, [slurm.daemon(node), *on_node(node, str(slurm.conf))])
     slurm.set_down(node)
-    return Injury("power of a node" if power_lost else "node set down", lambda: slurm.resume(node), fault.seconds, None, lambda: slurm.answers)
+    return Injury(
+        "power of a node" if power_lost else "node set down",
+        lambda: slurm.resume(node),
+        fault.seconds,
+        None,
+        lambda: slurm.answers,
+    )
 
 
 def on_node(node: str, conf: str) -> list[psutil.Process]:
