@@ -1,4 +1,4 @@
-"""What starts tasks dies of SIGKILL: the launcher of ranks or its guard, Parsl's manager or interchange without ranks."""
+"""What starts tasks dies of SIGKILL: the launcher of ranks or its guard; without ranks, manager or interchange."""
 
 from __future__ import annotations
 
