@@ -168,7 +168,6 @@ def scene_of(plan: CampaignPlan, root: Path, slurm: Slurm) -> Iterator[Scene]:
             median_s=0.7,
             sigma=0.4,
             faults=TEACHER_FAULTS,
-            method="md",
             labels=plan.labels,
             walltime_s=15.0,
             store=disk / "store",
