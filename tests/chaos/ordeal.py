@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,21 @@ _HANG_S = 240.0
 _LEAVE_S = 30.0
 """The processes of a campaign that is complete are given so long to go."""
 
-Teller = Callable[[str], None]
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Says what happens, and keeps what is left where something was found."""
+
+    keep: Path | None = None
+
+    def tell(self, text: str) -> None:
+        """To whoever looks on."""
+        print(text, flush=True)
+
+    def found(self, name: str, trial: Trial) -> None:
+        """Copy a campaign before its small disk goes."""
+        if self.keep is not None:
+            shutil.copytree(trial.root, self.keep / name, dirs_exist_ok=True)
 
 
 @dataclass(slots=True)
@@ -77,7 +92,7 @@ class Ordeal:
     plan: CampaignPlan
     scene: Scene
     keeper: Keeper
-    tell: Teller
+    teller: Teller
     blows: list[Blow] = field(default_factory=list)
 
     def run(self) -> Outcome:
@@ -93,6 +108,8 @@ class Ordeal:
             labels = len(trial.label_keys())
         except HpcmatError as error:
             findings, labels = [*findings, f"{type(error).__name__}: {error}"], 0
+        if findings:
+            self.teller.found(self.plan.name, trial)
         executions = trial.executions("start").total()
         wall = time.monotonic() - begun
         return Outcome(self.plan, tuple(self.blows), labels, executions, self.keeper.calls, wall, tuple(findings))
@@ -133,7 +150,7 @@ class Ordeal:
         if injury is None:
             return False
         self.blows.append(Blow(fault, injury, time.monotonic(), finished))
-        self.tell(f"{self.plan.name}: {fault.kind} ({injury.victim}) after {fault.number} {fault.event}")
+        self.teller.tell(f"{self.plan.name}: {fault.kind} ({injury.victim}) after {fault.number} {fault.event}")
         return True
 
     def _heal(self, *, all_of_them: bool = False) -> None:
@@ -169,7 +186,7 @@ def scene_of(plan: CampaignPlan, root: Path, slurm: Slurm) -> Iterator[Scene]:
             sigma=0.4,
             faults=TEACHER_FAULTS,
             labels=plan.labels,
-            walltime_s=15.0,
+            walltime_s=90.0,
             store=disk / "store",
             ledger=root / "ledger",
         )
@@ -183,12 +200,12 @@ def scene_of(plan: CampaignPlan, root: Path, slurm: Slurm) -> Iterator[Scene]:
                 kill(process)
 
 
-def undergo(plan: CampaignPlan, root: Path, slurm: Slurm, tell: Teller) -> Outcome:
+def undergo(plan: CampaignPlan, root: Path, slurm: Slurm, teller: Teller) -> Outcome:
     """One campaign under its faults."""
     with scene_of(plan, root, slurm) as scene:
         keeper = Keeper(scene.trial, plan.site, slurm)
         try:
-            return Ordeal(plan, scene, keeper, tell).run()
+            return Ordeal(plan, scene, keeper, teller).run()
         finally:
             keeper.close()
 

@@ -28,13 +28,13 @@ class Kind(StrEnum):
 OF_SLURM = (Kind.NODE, Kind.SCHEDULER)
 """Kinds that strike what a local campaign does not have."""
 _SHARES = {
-    Kind.WORKER: 6,
+    Kind.WORKER: 8,
     Kind.DRIVER: 3,
-    Kind.LAUNCHER: 4,
-    Kind.STOP: 5,
+    Kind.LAUNCHER: 5,
+    Kind.STOP: 8,
     Kind.DISK: 2,
     Kind.NODE: 2,
-    Kind.SCHEDULER: 3,
+    Kind.SCHEDULER: 5,
 }
 """How often each kind is drawn, relative to the others: those that cost a start of the driver less often."""
 _FOR_GOOD = 0.25

@@ -16,13 +16,13 @@ from slurm import Slurm, missing
 
 from chaos import audit
 from chaos.keeper import Keeper
-from chaos.ordeal import Ordeal, Outcome, scene_of
+from chaos.ordeal import Ordeal, Outcome, Teller, scene_of
 from chaos.plan import Kind, campaign_of
-from hpcmat.campaign.events import Decided, Ended, Finished
+from hpcmat.campaign.events import Decided, Ended, Failed, Finished
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.dispatch.marks import CAMPAIGN_VARIABLE
 from hpcmat.errors import StorageError
-from hpcmat.records import Label, decode, encode
+from hpcmat.records import Failure, FailureKind, Label, decode, encode
 from hpcmat.store.results import ResultStore
 
 SEED = 11
@@ -55,7 +55,7 @@ def survivor(tmp_path_factory):
         slurm.start()
         with scene_of(plan, root / "campaign", slurm) as scene:
             keeper = Keeper(scene.trial, plan.site, slurm)
-            outcome = Ordeal(plan, scene, keeper, print).run()
+            outcome = Ordeal(plan, scene, keeper, Teller()).run()
             keeper.close()
             yield Survivor(scene.trial, outcome, audit.gather(scene.trial))
     finally:
@@ -153,6 +153,13 @@ def learnt_from_a_failure(evidence, _folder):
     return replace(evidence, events=tuple(spoilt if event is fit else event for event in evidence.events))
 
 
+def charged_for_a_kill(evidence, _folder):
+    task = evidence.state.done(*audit.LABELS)[0]
+    failed = Failed(task.id, Failure(FailureKind.CRASH, "its node went"), replace(task.execution, attempt=99), ())
+    place = next(i for i, event in enumerate(evidence.events) if getattr(event, "task_id", "") == task.id)
+    return replace(evidence, events=(*evidence.events[: place + 1], failed, *evidence.events[place + 1 :]))
+
+
 def without_report(evidence, folder):
     shutil.copy(evidence.folder.potential, folder)
     return replace(evidence, folder=CampaignFolder(folder))
@@ -161,13 +168,14 @@ def without_report(evidence, folder):
 DOCTORED = {
     executed_again: "executed again after it had finished",
     executed_twice_at_once: "executed twice at once",
-    never_executed: "no end in the ledger",
+    never_executed: "no execution in the ledger",
     result_without_event: "not in the journal, or was published twice",
     finished_twice: "was finished after it had finished",
     without_end: "has not come to its end",
     lost_result: "the journal has it, the store does not",
     published_twice: "not in the journal, or was published twice",
     overlapping_attempts: "began before attempt",
+    charged_for_a_kill: "was charged for engine crash at attempt 99",
     wrong_label: "is not what its structure has",
     learnt_from_a_failure: "was learnt and had not finished",
     without_report: "has no report",
