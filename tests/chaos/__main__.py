@@ -14,7 +14,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "promises"), str(HERE.parent
 
 from slurm import Slurm  # noqa: E402
 
-from chaos.ordeal import Outcome, sentence, table, undergo  # noqa: E402 - the folders of the tests come first
+from chaos.ordeal import Outcome, Teller, sentence, table, undergo  # noqa: E402 - the folders of the tests come first
 from chaos.plan import SITES, draw_plan  # noqa: E402
 
 
@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="of the plan; drawn where none is given")
     parser.add_argument("--per-campaign", type=int, default=20)
     parser.add_argument("--site", choices=SITES, default=None, help="campaigns of this site alone")
+    parser.add_argument("--keep", type=Path, default=None, help="folder for campaigns in which something was found")
     wanted = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if wanted.seed is None else wanted.seed
     print(f"seed {seed}", flush=True)
@@ -36,7 +37,7 @@ def main() -> int:
         try:
             slurm.start()
             for plan in plans:
-                outcomes.append(undergo(plan, Path(folder) / plan.name, slurm, lambda text: print(text, flush=True)))
+                outcomes.append(undergo(plan, Path(folder) / plan.name, slurm, Teller(wanted.keep)))
                 print(sentence(outcomes[-1]), flush=True)
         finally:
             slurm.stop()

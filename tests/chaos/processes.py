@@ -57,6 +57,11 @@ def wardens(trial: Trial) -> list[psutil.Process]:
     return [p for p in trial.processes() if "hpcmat.dispatch.orphans" in command(p)]
 
 
+def servers(trial: Trial) -> list[psutil.Process]:
+    """Those from which the processes that watch over tasks are forked."""
+    return [p for p in trial.processes() if "multiprocessing.forkserver" in " ".join(command(p)) and not _is_ours(p)]
+
+
 def guards(trial: Trial) -> list[psutil.Process]:
     """Those between a task and the launcher of its ranks."""
     return [p for p in trial.processes() if "hpcmat.dispatch.launchers.guard" in command(p)]
@@ -76,6 +81,7 @@ ROLES: dict[str, Callable[[Trial], list[psutil.Process]]] = {
     "driver": drivers,
     "launcher": launchers,
     "guard": guards,
+    "server": servers,
 }
 
 
@@ -92,6 +98,11 @@ def is_alive(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    """Whether it was forked from a server and has a name of its own."""
+    return _name(process).startswith("hpcmat-")
 
 
 def _name(process: psutil.Process) -> str:

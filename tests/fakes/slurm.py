@@ -102,6 +102,11 @@ class Slurm:
         file = "slurmctld.pid" if name == "slurmctld" else f"slurmd-{name}.pid"
         return psutil.Process(int((self.root / "run" / file).read_text()))
 
+    @property
+    def answers(self):
+        """Whether the scheduler's daemon is there and not stopped."""
+        return self.daemon("slurmctld").status() != psutil.STATUS_STOPPED
+
     def node_state(self, name):
         """State of a node in one word: idle, allocated, down, ..."""
         return self._call("sinfo", "-h", "-n", name, "-o", "%T").rstrip("*")
@@ -114,7 +119,8 @@ class Slurm:
         """Start the daemon of a node where it is gone, and give the node back."""
         if not psutil.pid_exists(int((self.root / "run" / f"slurmd-{name}.pid").read_text())):
             self._start_node(name)
-        self._call("scontrol", "update", f"nodename={name}", "state=resume")
+        # Refused where the node came back by itself.
+        self._call("scontrol", "update", f"nodename={name}", "state=resume", check=False)
         # Slurm lets a job that lost its node wait for two minutes.
         for job in self._call("squeue", "-h", "-t", "pending", "-o", "%i").split():
             self._call("scontrol", "update", f"jobid={job}", "starttime=now", check=False)
