@@ -37,6 +37,10 @@ TYPICAL_ATOMS, TYPICAL_CHARGE, TYPICAL_STEPS, TYPICAL_LABELS = 32.0, 14.0, 400.0
 """Where the logarithms in the features are zero, so that the constant is what a typical task takes."""
 ENDS_KEPT = 2000
 """The newest ends of labels are enough to learn how often they fail."""
+FIRST_SETTLED = 10
+"""Labels that must have ended before costs decide: gains per cost of the first would be those of the smallest cells."""
+SETTLED_GROWTH = 1.2
+"""What decides is brought up to date each time the ended labels have grown by this factor."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,16 +84,34 @@ def size_of(kind: str, request: str, steps_run: int | None = None) -> Size:
     return Size(_features(atoms / TYPICAL_ATOMS, max(steps, 1) / TYPICAL_STEPS), guess)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelCosts:
+    """What labels take and how often they fail, after so many had ended."""
+
+    ended: int
+    duration: CostModel
+    success: SuccessModel
+
+    def expected_s(self, size: Size) -> float:
+        """Expected duration of a label, s."""
+        return self.duration.predict(size.features, size.guess_s).expected_s
+
+    def success_probability(self, size: Size) -> float:
+        """Probability that a label of this size gives a result."""
+        return 1.0 - self.success.failure(size.features)
+
+
 class CostBook:
     """Durations and successes learned so far, one model for each kind of task."""
 
     def __init__(self) -> None:
         self._models = {kind: guessed_costs(number) for kind, number in FEATURES.items()}
         self._ends: list[tuple[Floats, bool]] = []
-        self._success: tuple[int, SuccessModel] | None = None
-        """Number of ends it has seen, and the model."""
         self._ended = 0
         self._taken_in: dict[str, int] = {}
+        self.settled: LabelCosts | None = None
+        """What choices among candidates rest on: as of certain numbers of ended labels, so that choices in a row can
+        share a ranking and the same journal gives the same ones."""
 
     def model(self, kind: str) -> CostModel:
         """What is known of the durations of one kind of task."""
@@ -99,13 +121,11 @@ class CostBook:
         """Predicted duration of one attempt."""
         return self._models[kind].predict(size.features, size.guess_s)
 
-    def success(self, size: Size) -> float:
-        """Probability that a label of this size gives a result."""
-        if self._success is None or self._success[0] != self._ended:
-            features = np.array([end[0] for end in self._ends]).reshape(-1, FEATURES["label"])
-            failed = np.array([end[1] for end in self._ends], dtype=bool)
-            self._success = (self._ended, learn_success(features, failed))
-        return 1.0 - self._success[1].failure(size.features)
+    def label_costs(self) -> LabelCosts:
+        """What is known of labels now."""
+        features = np.array([end[0] for end in self._ends]).reshape(-1, FEATURES["label"])
+        failed = np.array([end[1] for end in self._ends], dtype=bool)
+        return LabelCosts(self._ended, self._models["label"], learn_success(features, failed))
 
     def take_in(self, kind: str, size: Size, seconds: float | None) -> None:
         """One task that ended: with a result after so long, or without one."""
@@ -115,6 +135,9 @@ class CostBook:
         if kind == "label":
             self._ended += 1
             self._ends = [*self._ends[1 - ENDS_KEPT :], (size.features, seconds is None)]
+            before = self.settled.ended if self.settled else 0
+            if self._ended >= max(FIRST_SETTLED, SETTLED_GROWTH * before):
+                self.settled = self.label_costs()
 
     def catch_up(self, state: CampaignState) -> None:
         """Take in what ended since the last call, in the order of ending."""

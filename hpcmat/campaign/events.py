@@ -39,6 +39,15 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """Where a campaign explores."""
+
+    temperature_k: float
+    seed: int
+    """Number of the seed structure."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What was chosen, from what, by which rule, and what was passed over."""
 
@@ -62,6 +71,8 @@ class Decision:
     """For a fit: keys of the labels trained on."""
     validation: tuple[str, ...] = ()
     """For a fit: keys of the labels it is judged by."""
+    condition: Condition | None = None
+    """For an exploration: where."""
 
 
 @dataclass(frozen=True, slots=True)

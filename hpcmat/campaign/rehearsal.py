@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 import hpcmat
-from hpcmat.campaign.costs import CostBook, size_of
+from hpcmat.campaign.costs import CostBook, LabelCosts, Size, label_size, size_of
 from hpcmat.campaign.driver import Driver, Observer
 from hpcmat.campaign.events import Created, RunStarted
 from hpcmat.campaign.folder import CampaignFolder
@@ -26,8 +26,11 @@ from hpcmat.campaign.state import CampaignState
 from hpcmat.campaign.structures import reference_structures, seed_structures
 from hpcmat.dispatch.dispatcher import Dispatcher
 from hpcmat.dispatch.worker import Ending, Order
-from hpcmat.engines.settings import DurationSettings, FaultSettings, TeacherSettings
-from hpcmat.records import Execution, Failure, FailureKind, Record, Task, encode
+from hpcmat.engines.calculators import ELEMENTS
+from hpcmat.engines.labelling import LabelRequest
+from hpcmat.engines.settings import DurationSettings, EngineSettings, FaultSettings, TeacherSettings
+from hpcmat.errors import InputError
+from hpcmat.records import Execution, Failure, FailureKind, Record, Task, decode, encode
 from hpcmat.steering.chance import uniform_for
 from hpcmat.store.journal import Entry, Journal
 from hpcmat.store.results import Attempt, ResultStore
@@ -57,12 +60,20 @@ class Machine(Protocol):
 class LearnedMachine:
     """Durations and failures drawn from what was learned; the same task always meets the same ones."""
 
+    engine: EngineSettings
+    """The engine whose labels take so long, for which the teacher stands in."""
     book: CostBook
+    labels: LabelCosts
     seed: int = 0
+
+    @classmethod
+    def of(cls, engine: EngineSettings, book: CostBook, seed: int = 0) -> LearnedMachine:
+        """A machine as it is known now."""
+        return cls(engine, book, book.label_costs(), seed)
 
     def seconds(self, task: Task, attempt: int, outcome: str) -> float:
         """A draw from the predictive distribution, and the time between two tasks."""
-        size = size_of(task.kind, task.request, json.loads(outcome).get("steps_run"))
+        size = self._size(task, json.loads(outcome).get("steps_run"))
         level = min(max(uniform_for(self.seed, "duration", task.key, attempt), 1e-3), 1.0 - 1e-3)
         return TASK_OVERHEAD_S + self.book.expected(task.kind, size).quantile_s(level)
 
@@ -70,8 +81,13 @@ class LearnedMachine:
         """Labels alone fail, as often as was learned."""
         if task.kind != "label":
             return False
-        chance = 1.0 - self.book.success(size_of(task.kind, task.request))
+        chance = 1.0 - self.labels.success_probability(self._size(task))
         return uniform_for(self.seed, "failure", task.key, attempt) < chance
+
+    def _size(self, task: Task, steps_run: int | None = None) -> Size:
+        if task.kind == "label":
+            return label_size(decode(LabelRequest, task.request).structure, self.engine)
+        return size_of(task.kind, task.request, steps_run)
 
 
 @dataclass(order=True, slots=True)
@@ -235,3 +251,32 @@ def _created(campaign: Campaign, store: Path) -> Created:
         seeds=seed_structures(campaign),
         references=reference_structures(campaign),
     )
+
+
+def with_teacher(campaign: Campaign, calculator: str | None = None) -> Campaign:
+    """The campaign with a teacher in the place of its engine.
+
+    Parameters
+    ----------
+    calculator : name of the teacher's calculator; the engine itself where that is one, else the first that knows the
+        elements.
+
+    Raises
+    ------
+    InputError
+        No calculator knows all elements.
+    """
+    if isinstance(campaign.engine, TeacherSettings) and calculator is None:
+        return campaign
+    elements = set(campaign.system.elements)
+    able = [name for name in reversed(ELEMENTS) if elements <= ELEMENTS[name]]
+    if not able or (calculator is not None and calculator not in able):
+        known = "; ".join(f"{name}: {', '.join(sorted(ELEMENTS[name]))}" for name in ELEMENTS)
+        raise InputError(
+            f"no teacher for {', '.join(sorted(elements))}: {calculator or 'none'} knows all of them ({known}); "
+            "rehearse with a similar system of these elements"
+        )
+    # stillinger-weber comes before tersoff: it is ten times as fast.
+    name = calculator or ("stillinger-weber" if "stillinger-weber" in able else able[0])
+    teacher = TeacherSettings.model_validate({"calculator": name})
+    return campaign.model_copy(update={"engine": teacher})

@@ -7,6 +7,11 @@ conditioning S on their rows. Rows are design rows divided by the noise, so that
 I-optimality (Atkinson, Donev & Tobias 2007, ch. 10): with the mean force variance on a reference distribution
 tr(M S), M the average of x xᵀ over force rows of that distribution, rows X reduce it by
 tr[M S Xᵀ (I + X S Xᵀ)⁻¹ X S].
+
+Misfit, what the features cannot express, is larger for some rows than the fit believes: those of hot, dense or
+defective frames. With D the variance of the rows' misfit over that of the noise, a label also adds
+tr[(D - I) Kᵀ M K] to the error, K = S Xᵀ (I + X S Xᵀ)⁻¹ being the weights that its rows get in the fit. A gain that
+counts this is the fall of the error of the fit that will be made, not of one whose noise is right everywhere.
 """
 
 from __future__ import annotations
@@ -66,7 +71,9 @@ def retract(covariance: Array, rows: Array) -> Array:
     return 0.5 * (widened + widened.T)
 
 
-def judge(covariance: Array, candidates: Sequence[Array], reference: Array) -> tuple[Array, Array]:
+def judge(
+    covariance: Array, candidates: Sequence[Array], reference: Array, excess: Sequence[Array] | None = None
+) -> tuple[Array, Array]:
     """Gain and leverage of each candidate.
 
     Parameters
@@ -74,10 +81,12 @@ def judge(covariance: Array, candidates: Sequence[Array], reference: Array) -> t
     covariance : (F, F)
     candidates : C arrays (R, F), rows divided by their noise; R may differ.
     reference : (F, F), M, mean of x xᵀ over the force rows of the reference distribution, (eV/Å)².
+    excess : C arrays (R,), the diagonal of D - I; zero where absent.
 
     Returns
     -------
-    gains : (C,), fall of tr(M S) when the rows are observed, (eV/Å)²
+    gains : (C,), fall of the mean force variance on the reference when the rows are observed, (eV/Å)²; with excess it
+        may be negative.
     leverages : (C,), tr(X S Xᵀ)
     """
     gains, leverages = np.empty(len(candidates)), np.empty(len(candidates))
@@ -86,7 +95,8 @@ def judge(covariance: Array, candidates: Sequence[Array], reference: Array) -> t
     for size in np.unique(sizes):
         members = np.flatnonzero(sizes == size)
         rows = np.stack([candidates[int(i)] for i in members])
-        gains[members], leverages[members] = _judge_alike(covariance, rows, reference)
+        added = np.zeros(rows.shape[:2]) if excess is None else np.stack([excess[int(i)] for i in members])
+        gains[members], leverages[members] = _judge_alike(covariance, rows, reference, added)
     return gains, leverages
 
 
@@ -111,9 +121,11 @@ def information_gains(covariance: Array, candidates: Sequence[Array]) -> Array:
     return 0.5 * np.fromiter(determinants, dtype=float, count=len(candidates))
 
 
-def rank_by_gain(covariance: Array, candidates: Sequence[Array], reference: Array) -> Ranks:
+def rank_by_gain(
+    covariance: Array, candidates: Sequence[Array], reference: Array, excess: Sequence[Array] | None = None
+) -> Ranks:
     """(index, gain) of all candidates, best first; equal gains in the order given; see `judge`."""
-    return ranks_of(judge(covariance, candidates, reference)[0])
+    return ranks_of(judge(covariance, candidates, reference, excess)[0])
 
 
 def rank_by_information(covariance: Array, candidates: Sequence[Array]) -> Ranks:
@@ -146,12 +158,18 @@ def ranks_of(scores: Array) -> Ranks:
     return tuple((int(index), float(scores[index])) for index in order)
 
 
-def _judge_alike(covariance: Array, candidates: Array, reference: Array) -> tuple[Array, Array]:
+def _judge_alike(covariance: Array, candidates: Array, reference: Array, excess: Array) -> tuple[Array, Array]:
     # All rows in one product; a stack of matrices would be multiplied one by one.
     size = candidates.shape
     projected = (candidates.reshape(-1, size[2]) @ covariance).reshape(size)
     inner = projected @ candidates.transpose(0, 2, 1)
     leverages: Array = np.trace(inner, axis1=1, axis2=2)
     weighted = (projected.reshape(-1, size[2]) @ reference).reshape(size) @ projected.transpose(0, 2, 1)
-    gains: Array = np.trace(np.linalg.solve(inner + np.eye(size[1]), weighted), axis1=1, axis2=2)
+    inner += np.eye(size[1])
+    solved = np.linalg.solve(inner, weighted)
+    gains: Array = np.trace(solved, axis1=1, axis2=2)
+    if excess.any():
+        # Kᵀ M K = (I + X S Xᵀ)⁻¹ X S M S Xᵀ (I + X S Xᵀ)⁻¹
+        spread = np.linalg.solve(inner, solved.transpose(0, 2, 1))
+        gains -= (excess * np.diagonal(spread, axis1=1, axis2=2)).sum(axis=1)
     return gains, leverages

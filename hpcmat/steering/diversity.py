@@ -6,6 +6,8 @@ for choosing where there is no posterior yet.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lu, solve
@@ -78,7 +80,7 @@ def expressed(rows: Array, active: Array) -> Array:
     return coefficients
 
 
-def rank_by_volume(candidates: list[Array], labelled: Array) -> Ranks:
+def rank_by_volume(candidates: Sequence[Array], labelled: Array) -> Ranks:
     """(index, γ) of all candidates, the largest extrapolation grade first.
 
     γ is the largest coefficient by which a candidate's row is a combination of the active rows, which MaxVol finds

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hpcmat.steering.acquisition import Ranks, rank_by_gain, rank_by_information
 from hpcmat.steering.diversity import rank_by_distance, rank_by_volume
-from hpcmat.steering.trust import TrustWindow, largest_deviation, rank_by_deviation, sort_by_trust
+from hpcmat.steering.trust import rank_by_deviation
 
 Array = NDArray[np.float64]
 
@@ -73,22 +73,3 @@ SCORES = {
 def rank(rule: str, grounds: Grounds) -> Ranks:
     """Candidates by a rule, best first."""
     return RULES[rule](grounds)
-
-
-def draw_trusted(grounds: Grounds, window: TrustWindow, draw: float) -> tuple[int, str]:
-    """A candidate whose deviation lies in the trust window, any of them alike; where none does, any candidate.
-
-    Parameters
-    ----------
-    draw : a uniform number in [0, 1).
-
-    Returns
-    -------
-    Index of the candidate, and a clause that says why.
-    """
-    deviations = np.array([largest_deviation(grounds.covariance, rows) for rows in grounds.forces])
-    inside = sort_by_trust(deviations, window).candidates
-    bounds = f"between {window.lower:g} and {window.upper:g} eV/Å"
-    if not inside:
-        return int(draw * len(deviations)), f"drawn from all, since no largest deviation is {bounds}"
-    return inside[int(draw * len(inside))], f"drawn from the {len(inside)} whose largest deviation is {bounds}"

@@ -17,6 +17,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
+import numpy as np
+
 from hpcmat.steering.acquisition import Array, judge
 
 TOLERANCE = 0.05
@@ -31,9 +33,18 @@ class Ranking:
     covariance : (F, F), posterior that accounts for all labels decided so far.
     candidates : one (R, F) array of rows each, divided by their noise; R may differ.
     reference : (F, F), mean of x xᵀ over the force rows of the reference distribution, (eV/Å)².
+    excess : one (R,) array each, see `judge`; zero where absent.
+    worth : (C,), what a gain is multiplied by, for its chance and its cost; 1 where absent.
     """
 
-    def __init__(self, covariance: Array, candidates: Sequence[Array], reference: Array) -> None:
+    def __init__(
+        self,
+        covariance: Array,
+        candidates: Sequence[Array],
+        reference: Array,
+        excess: Sequence[Array] | None = None,
+        worth: Array | None = None,
+    ) -> None:
         self.variance = float((covariance * reference).sum())
         """Mean force variance on what is explored, before anything was taken in, (eV/Å)²."""
         self.change = 0.0
@@ -41,12 +52,17 @@ class Ranking:
         self.taken: set[int] = set()
         """Candidates that no longer wait."""
         self._covariance, self._candidates, self._reference = covariance, candidates, reference
+        self._excess, self._worth = excess, np.ones(len(candidates)) if worth is None else worth
         self._renewed = 0.0
         """`change` when the covariance was the newest."""
-        gains, self._leverages = judge(covariance, candidates, reference)
-        self._heap = [(-float(gain), index, 0.0) for index, gain in enumerate(gains)]
-        """Negative gain, candidate, and `change` when it was judged; equal gains in the order given."""
+        gains, self._leverages = judge(covariance, candidates, reference, excess)
+        self._heap = [(-float(gain), index, 0.0) for index, gain in enumerate(gains * self._worth)]
+        """Negative gain times worth, candidate, and `change` when it was judged; equal ones in the order given."""
         heapq.heapify(self._heap)
+
+    def worth(self, candidate: int) -> float:
+        """What the gain of a candidate is multiplied by."""
+        return float(self._worth[candidate])
 
     def take_in(self, rows: Array, candidate: int | None = None) -> None:
         """A label was decided: of one of the candidates, or of another structure."""
@@ -67,7 +83,7 @@ class Ranking:
         self._covariance, self._renewed = covariance, self.change
 
     def best(self, count: int) -> tuple[tuple[int, float], ...]:
-        """(candidate, gain) of the first so many that wait; of the first one the gain is up to date."""
+        """(candidate, gain × worth) of the first so many that wait; of the first one it is up to date."""
         while True:
             _, index, judged = self._heap[0]
             if index in self.taken:
@@ -80,4 +96,6 @@ class Ranking:
         return tuple((index, -gain) for gain, index in heapq.nsmallest(count, waiting))
 
     def _judged_anew(self, index: int) -> float:
-        return float(judge(self._covariance, [self._candidates[index]], self._reference)[0][0])
+        excess = None if self._excess is None else [self._excess[index]]
+        gains, _ = judge(self._covariance, [self._candidates[index]], self._reference, excess)
+        return float(gains[0] * self._worth[index])

@@ -7,6 +7,7 @@ uniformly from those in between.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +50,7 @@ def largest_deviation(covariance: Array, forces: Array) -> float:
     return float(np.sqrt(max(0.0, variances.reshape(-1, 3).mean(axis=1).max())))
 
 
-def rank_by_deviation(covariance: Array, forces: list[Array]) -> Ranks:
+def rank_by_deviation(covariance: Array, forces: Sequence[Array]) -> Ranks:
     """(index, deviation in eV/Å) of all candidates, the most uncertain first."""
     return ranks_of(np.array([largest_deviation(covariance, rows) for rows in forces]))
 
@@ -60,3 +61,22 @@ def sort_by_trust(deviations: Array, window: TrustWindow) -> Trusted:
     inside = (deviations >= window.lower) & (deviations <= window.upper)
     parts = (accurate, inside, ~accurate & ~inside)
     return Trusted(*(tuple(int(index) for index in np.flatnonzero(part)) for part in parts))
+
+
+def draw_trusted(deviations: Array, window: TrustWindow, draw: float) -> tuple[int, str]:
+    """A frame whose deviation lies in the window, any of them alike; where none does, any frame.
+
+    Parameters
+    ----------
+    deviations : (C,), eV/Å
+    draw : a uniform number in [0, 1).
+
+    Returns
+    -------
+    Index of the frame, and a clause that says why.
+    """
+    inside = sort_by_trust(deviations, window).candidates
+    bounds = f"between {window.lower:g} and {window.upper:g} eV/Å"
+    if not inside:
+        return int(draw * len(deviations)), f"drawn from all, since no largest deviation is {bounds}"
+    return inside[int(draw * len(inside))], f"drawn from the {len(inside)} whose largest deviation is {bounds}"

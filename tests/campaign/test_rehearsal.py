@@ -105,7 +105,7 @@ def test_costs_are_learned_as_tasks_end_and_from_the_store(tmp_path):
         assert book.model("label").number == LABELS
         # A tenth of the campaign's labels is enough to correct a guess that is wrong by a factor of a thousand.
         assert book.expected("label", size).median_s == pytest.approx(100.0, rel=0.3)
-        assert book.success(size) > 0.9
+        assert book.label_costs().success_probability(size) > 0.9
     assert CostBook().expected("label", size).median_s < 1.0, "control: what is known before"
 
 
@@ -127,12 +127,14 @@ def test_a_learned_machine_draws_each_task_once_and_with_the_learned_spread(tmp_
     task = state.done("train")[0].decision.task
     names = [f"{number:04d}" for number in range(300)]
     keyed = [Task(name, task.kind, name, task.runner, task.request, task.resources, task.provenance) for name in names]
-    machine = LearnedMachine(book)
+    machine = LearnedMachine.of(state.campaign.engine, book)
     drawn = np.array([machine.seconds(each, 1, '{"kind": "label"}') for each in keyed]) - TASK_OVERHEAD_S
     assert drawn.tolist() == [machine.seconds(each, 1, '{"kind": "label"}') - TASK_OVERHEAD_S for each in keyed]
     predicted = book.expected("label", size_of("label", task.request))
     assert np.median(drawn) == pytest.approx(predicted.median_s, rel=0.05)
     assert np.mean(drawn < predicted.quantile_s(0.9)) == pytest.approx(0.9, abs=0.05)
     failures = sum(machine.fails(each, 1) for each in keyed)
-    assert failures / 300 == pytest.approx(1 - book.success(size_of("label", task.request)), abs=0.04)
+    assert failures / 300 == pytest.approx(
+        1 - book.label_costs().success_probability(size_of("label", task.request)), abs=0.04
+    )
     assert len({machine.seconds(each, 2, '{"kind": "label"}') for each, _ in itertools.product(keyed[:3], "ab")}) == 3

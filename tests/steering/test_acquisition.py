@@ -11,6 +11,7 @@ from hpcmat.steering.acquisition import (
     condition,
     greedy_batch,
     information_gains,
+    judge,
     rank_by_gain,
     rank_by_information,
     retract,
@@ -170,3 +171,23 @@ def test_a_ranking_does_not_depend_on_the_order_of_candidates(seed):
         straight = ranked(covariance, candidates)
         shuffled = ranked(covariance, [candidates[i] for i in order])
         assert [int(order[index]) for index, _ in shuffled] == [index for index, _ in straight]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_gain_with_misfit_is_the_fall_of_the_error_of_the_fit_that_is_made(seed):
+    """By brute force: labels with another noise than the fit believes, its estimate by the rows' weights."""
+    covariance, rows, reference = random_case(seed)
+    excess = np.random.default_rng(seed).uniform(-0.9, 20.0, len(rows))
+    weights = covariance @ rows.T @ np.linalg.inv(np.eye(len(rows)) + rows @ covariance @ rows.T)
+    residual = np.eye(F) - weights @ rows
+    error = residual @ covariance @ residual.T + weights @ np.diag(1.0 + excess) @ weights.T
+    fall = np.trace(reference @ covariance) - np.trace(reference @ error)
+    assert judge(covariance, [rows], reference, [excess])[0] == pytest.approx([fall], rel=1e-6)
+
+
+def test_a_candidate_that_is_mostly_misfit_is_passed_over():
+    covariance, rows, reference = random_case(2)
+    candidates, excess = [2.0 * rows, rows], [np.full(len(rows), 100.0), np.zeros(len(rows))]
+    assert rank_by_gain(covariance, candidates, reference, excess)[0][0] == 1
+    assert rank_by_gain(covariance, candidates, reference)[0][0] == 0, "control: without its misfit it is the best"
+    assert judge(covariance, candidates, reference, excess)[0][0] < 0, "it would spoil the fit"
