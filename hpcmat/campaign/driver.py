@@ -19,10 +19,12 @@ from hpcmat.campaign.evidence import Evidence
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.outcomes import summarise
 from hpcmat.campaign.planning import Planner
+from hpcmat.campaign.resources import nodes_occupied
 from hpcmat.campaign.scheduling import rules_of, view_of
 from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.campaign.stopping import stopping_reason
-from hpcmat.dispatch.executor import ParslDispatcher, is_lost_worker
+from hpcmat.dispatch.dispatcher import Dispatcher
+from hpcmat.dispatch.executor import is_lost_worker
 from hpcmat.dispatch.worker import Order
 from hpcmat.engines.labelling import LabelRequest, label_key
 from hpcmat.engines.ladder import next_remedies
@@ -60,7 +62,7 @@ class Driver:
         folder: CampaignFolder,
         journal: Journal,
         state: CampaignState,
-        dispatcher: ParslDispatcher,
+        dispatcher: Dispatcher,
         cores_per_node: int,
         observer: Observer,
     ) -> None:
@@ -193,7 +195,7 @@ class Driver:
             self._dispatcher.restart()
         if self.state.stopping is not None and self.state.stopping.resumable:
             return
-        while len(self._futures) + len(self._outbox) + len(self._foreign) < self._dispatcher.workers:
+        while len(self._futures) + len(self._outbox) + len(self._foreign) < self._dispatcher.room:
             task = self._next_waiting() or self._next_decided()
             if task is None:
                 return
@@ -216,10 +218,16 @@ class Driver:
         if record is not None:
             self._finish(task, record, earlier=True)
             return
-        self._append(Submitted(task.id, task.remedies, len(self._store.attempts(task.key))))
-        self._outbox.append(Order(self._with_remedies(task), self._store_root, Process.current(), self._cores_per_node))
+        equipped = self._with_remedies(task)
+        equipped = replace(equipped, resources=self._dispatcher.resources(equipped))
+        nodes = nodes_occupied(equipped.resources, self._cores_per_node)
+        self._append(Submitted(task.id, task.remedies, len(self._store.attempts(task.key)), nodes))
+        self._outbox.append(self._order(equipped, task.decision.predicted_s))
         if time.monotonic() - self._group_began > _GROUP_S:
             self._hand_over()
+
+    def _order(self, task: Task, predicted_s: float | None) -> Order:
+        return Order(task, self._store_root, Process.current(), self._cores_per_node, predicted_s=predicted_s)
 
     def _with_remedies(self, task: TaskState) -> Task:
         decided = task.decision.task

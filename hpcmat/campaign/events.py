@@ -103,6 +103,7 @@ class RunStarted:
     workers: int
     cores_per_node: int
     software: tuple[tuple[str, str], ...]
+    nodes: int = 1
     kind: Literal["run-started"] = "run-started"
 
 
@@ -122,6 +123,8 @@ class Submitted:
     remedies: tuple[str, ...]
     attempts_before: int
     """Attempts at the key that the result store held; what comes after them answers this submission."""
+    nodes: float = 0.0
+    """Nodes that it will occupy, a fraction for a part of one; 0 where an older version did not tell."""
     kind: Literal["submitted"] = "submitted"
 
 

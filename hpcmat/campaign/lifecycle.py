@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shlex
 import signal
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 import hpcmat
 from hpcmat.campaign.allocations import submit_successor
 from hpcmat.campaign.driver import Driver, Observer
 from hpcmat.campaign.events import Amended, Created, Event, RunStarted, Stopping, event_json
 from hpcmat.campaign.folder import CampaignFolder
+from hpcmat.campaign.resources import dispatcher_of
 from hpcmat.campaign.spec import Campaign, canonical_spec_json
 from hpcmat.campaign.state import CampaignState
 from hpcmat.campaign.structures import reference_structures, seed_structures
-from hpcmat.dispatch.executor import ParslDispatcher, Workers
 from hpcmat.dispatch.sites import Site, machine_here
 from hpcmat.errors import BusyError, InputError, StorageError
 from hpcmat.records import encode
@@ -33,6 +33,7 @@ from hpcmat.store.journal import Journal
 
 AMENDABLE = ("budget", "target", "failures", "steering", "governance")
 """Tables of the campaign file that may change between two runs: no calculation already made depends on them."""
+_LOCK_TRIES, _LOCK_PAUSE_S = 10, 0.05
 _SOFTWARE = ("hpcmat", "numpy", "scipy", "numba", "ase", "parsl", "pydantic", "gpaw")
 
 
@@ -84,13 +85,14 @@ def _drive(start: Start, journal: Journal, state: CampaignState, observer: Obser
     machine = machine_here(start.site)
     start.folder.stop_request.unlink(missing_ok=True)
     identity = str(start.folder.root.resolve())
-    with ParslDispatcher(_workers(start.site), start.folder.logs, identity) as dispatcher:
+    with dispatcher_of(start.site, machine, start.folder.logs, identity) as dispatcher:
         event = RunStarted(
             epoch=dispatcher.epoch,
             host=os.uname().nodename,
             pid=os.getpid(),
             site=start.site.name,
-            workers=machine.workers,
+            workers=dispatcher.workers,
+            nodes=dispatcher.nodes,
             cores_per_node=machine.cores_per_node,
             software=_software(),
         )
@@ -131,12 +133,6 @@ def _require_usable(start: Start) -> None:
         Journal(start.journal_url, "").close()
 
 
-def _workers(site: Site) -> Workers:
-    machine = machine_here(site)
-    variables = tuple(f"export {name}={shlex.quote(value)}" for name, value in site.environment.items())
-    return Workers(machine.workers, machine.cores_per_worker, (*variables, *site.setup))
-
-
 @contextmanager
 def _locked(folder: CampaignFolder) -> Iterator[None]:
     make_folder(folder.root)
@@ -145,14 +141,24 @@ def _locked(folder: CampaignFolder) -> Iterator[None]:
     except OSError as error:
         raise storage_error(folder.lock, error) from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(lock):
             raise BusyError(
                 f"{folder.root}: another driver runs this campaign; watch it with `hpcmat watch {folder.root}` "
                 f"or end it with `hpcmat stop {folder.root}`"
-            ) from None
+            )
         yield
+
+
+def _taken(lock: IO[str]) -> bool:
+    """Take the lock unless a driver has it: one who only looks whether it is held, holds it for an instant."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_S)
+        else:
+            return True
+    return False
 
 
 @contextmanager

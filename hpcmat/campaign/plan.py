@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.spec_checks import validation_expected
 from hpcmat.campaign.structures import reference_structures, seed_structures
-from hpcmat.engines.settings import EngineSettings, GpawSettings
+from hpcmat.engines.settings import EngineSettings, TeacherSettings
 from hpcmat.records import Record, Structure, decode
 from hpcmat.units import SECONDS_PER_HOUR
 
@@ -78,13 +78,13 @@ def guess_label_seconds(structure: Structure, engine: EngineSettings) -> float:
     it errs towards too long for dense k-point grids, whose symmetry is not counted. For a teacher the mean of its
     log-normal duration, median × exp(sigma² / 2).
     """
-    if isinstance(engine, GpawSettings):
-        from hpcmat.engines.gpaw import kpoint_grid
+    if isinstance(engine, TeacherSettings):
+        duration = engine.duration
+        return TEACHER_SECONDS + duration.median_s * math.exp(duration.sigma**2 / 2)
+    from hpcmat.engines.kpoints import kpoint_grid
 
-        kpoints = math.prod(kpoint_grid(structure.cell, engine.kpoint_spacing_per_ang))
-        return SI8_SECONDS * (len(structure) / 8) ** 2 * (engine.cutoff_ev / 250.0) * (kpoints / 8)
-    duration = engine.duration
-    return TEACHER_SECONDS + duration.median_s * math.exp(duration.sigma**2 / 2)
+    kpoints = math.prod(kpoint_grid(structure.cell, engine.kpoint_spacing_per_ang))
+    return SI8_SECONDS * (len(structure) / 8) ** 2 * (engine.cutoff_ev / 250.0) * (kpoints / 8)
 
 
 def _label_forecasts(campaign: Campaign, store: Path) -> Iterator[Forecast]:

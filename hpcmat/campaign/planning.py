@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from hpcmat.campaign.events import Candidate, Created, Decision, ExploreSummary, Purpose
@@ -12,8 +12,8 @@ from hpcmat.campaign.state import OPEN, CampaignState, last_ended
 from hpcmat.engines.exploration import ExploreConditions, ExploreRequest, explore_key
 from hpcmat.engines.labelling import LabelRequest, label_key
 from hpcmat.records import Provenance, Resources, Structure, Task, encode
-from hpcmat.steering.acquisition import rank_by_gain
 from hpcmat.steering.chance import seed_for, uniform_for
+from hpcmat.steering.ranking import TOLERANCE, Ranking
 from hpcmat.steering.schedule import Action
 from hpcmat.surrogates.ace import AceSettings
 from hpcmat.surrogates.training import FitRequest, fit_key
@@ -25,6 +25,23 @@ RUNNERS = {
 }
 _BARREN_LIMIT = 3
 _LISTED = 3
+_IN_A_ROW = 8
+"""So many choices between two ends of tasks are made by judging all candidates anew."""
+
+
+@dataclass(slots=True)
+class _Ranked:
+    """A ranking, and what it rests on."""
+
+    basis: tuple[object, ...]
+    pool: list[Candidate]
+    ranking: Ranking
+    decided: int
+    """How many of the training tasks beyond the newest fit it accounts for."""
+    places: dict[Candidate, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.places = {candidate: place for place, candidate in enumerate(self.pool)}
 
 
 class Planner:
@@ -37,8 +54,7 @@ class Planner:
         self._seeds = created.seeds
         self._evidence = evidence
         self._store = created.store
-        self._last_ranking: tuple[tuple[object, ...], tuple[float, tuple[tuple[int, float], ...]]] | None = None
-        """What the last ranking rests on, and the ranking."""
+        self._ranked: _Ranked | None = None
         self._settings = AceSettings(
             elements=campaign.system.elements,
             cutoff_ang=campaign.surrogate.cutoff_ang,
@@ -67,7 +83,8 @@ class Planner:
         pool = self._pool(state)
         labels_left = number + state.index.number(("validation",)) < budget
         if state.model and pool and labels_left and state.stopping is None and not self._at_random(number):
-            self._ranking(state, pool)
+            # The next choice comes after another task has ended.
+            self._ranking(state, pool, in_a_row=0)
 
     def _reference(self, state: CampaignState) -> Decision:
         number = state.index.number(("reference",))
@@ -111,27 +128,47 @@ class Planner:
         return self._most_informative(state, pool, replace(draft, rule="i-optimal", model=model.key))
 
     def _most_informative(self, state: CampaignState, pool: list[Candidate], draft: Decision) -> Decision:
-        before, ranked = self._ranking(state, pool)
-        best, gain = ranked[0]
+        ranked = self._ranking(state, pool, state.index.train_since_end)
+        (best, gain), *others = ranked.ranking.best(1 + _LISTED)
+        before = ranked.ranking.variance
         in_flight = state.index.number(("train",), *OPEN)
         reason = (
             f"lowers the mean force variance on what is explored by {100 * gain / before:.1f} %, "
             f"the most of {len(pool)} candidates, with {in_flight} labels in flight accounted for"
         )
-        passed = tuple((pool[index].id, score / before) for index, score in ranked[1 : 1 + _LISTED])
-        return replace(draft, candidate=pool[best], reason=reason, score=gain / before, passed_over=passed)
+        passed = tuple((ranked.pool[index].id, score / before) for index, score in others)
+        return replace(draft, candidate=ranked.pool[best], reason=reason, score=gain / before, passed_over=passed)
 
-    def _ranking(self, state: CampaignState, pool: list[Candidate]) -> tuple[float, tuple[tuple[int, float], ...]]:
-        """Mean force variance on what is explored, and by how much each candidate lowers it, best first."""
+    def _ranking(self, state: CampaignState, pool: list[Candidate], in_a_row: int) -> _Ranked:
+        """The candidates by informativeness, with all that was decided taken in.
+
+        Parameters
+        ----------
+        in_a_row : how many training tasks were decided since a task ended.
+        """
         model = state.model
         assert model is not None, "informativeness is judged on a posterior"
-        beyond, explored = tuple(state.index.beyond_fit), state.index.number(("explore",), "done")
-        basis = (model.key, tuple(c.id for c in pool), beyond, explored)
-        if self._last_ranking is None or self._last_ranking[0] != basis:
+        basis = (model.key, state.index.number(("explore",), "done"), state.index.beyond_fit_losses, len(state.runs))
+        if self._ranked is None or self._ranked.basis != basis or self._outdated(self._ranked, state, in_a_row):
             covariance, reference = self._evidence.covariance(state, model), self._evidence.reference(state)
-            ranked = rank_by_gain(covariance, [self._evidence.rows(c, model) for c in pool], reference)
-            self._last_ranking = basis, (float((covariance * reference).sum()), ranked)
-        return self._last_ranking[1]
+            ranking = Ranking(covariance, [self._evidence.rows(c, model) for c in pool], reference)
+            self._ranked = _Ranked(basis, pool, ranking, len(state.index.beyond_fit))
+        return self._ranked
+
+    def _outdated(self, ranked: _Ranked, state: CampaignState, in_a_row: int) -> bool:
+        """Take in what was decided since; whether all candidates have to be judged anew because of it.
+
+        The first choices after a task has ended are made by judging all. More in a row mean that many workers wait: the
+        ranking is kept up for these, as long as half of it lasts.
+        """
+        assert state.model is not None, "a ranking rests on a model"
+        for task in state.index.beyond_fit_since(ranked.decided):
+            assert task.decision.candidate is not None, "every rule names a candidate"
+            candidate = task.decision.candidate
+            ranked.ranking.take_in(self._evidence.rows(candidate, state.model), ranked.places.get(candidate))
+            ranked.decided += 1
+        change, used = ranked.ranking.change, 2 * len(ranked.ranking.taken) > len(ranked.pool)
+        return used or (change > TOLERANCE and in_a_row < _IN_A_ROW)
 
     def _pool(self, state: CampaignState) -> list[Candidate]:
         """The newest candidates for training."""

@@ -19,6 +19,8 @@ class Pool:
         """By reservation, key of the exploration, frame."""
         self._numbers = {False: 0, True: 0}
         self._taken: set[tuple[str, int]] = set()
+        self.labels: set[str] = set()
+        """Content keys of the labels of all candidates ever found."""
 
     def expect(self, exploration: str) -> None:
         """An exploration was decided: its candidates will stand here."""
@@ -28,6 +30,7 @@ class Pool:
     def add(self, candidates: tuple[Candidate, ...]) -> None:
         """What an exploration found."""
         for candidate in candidates:
+            self.labels.add(candidate.key)
             frames = self._frames[candidate.reserved].setdefault(candidate.exploration, {})
             if (candidate.exploration, candidate.frame) not in self._taken and candidate.frame not in frames:
                 frames[candidate.frame] = candidate

@@ -17,7 +17,6 @@ from hpcmat.store.atomic import is_disk_full, sha256_of
 from hpcmat.store.keys import content_key, structure_physics
 
 LOG_TAIL_LINES = 40
-_NOT_PHYSICS = {"duration", "faults", "ledger"}
 
 
 class EngineFailure(HpcmatError):
@@ -43,6 +42,13 @@ class Job:
     attempt: int = 1
     remedies: tuple[str, ...] = ()
     parallel: Parallel = SERIAL
+    walltime_s: float | None = None
+    """Time until it will be killed; None where nobody will."""
+
+    @property
+    def previous(self) -> Path:
+        """Folder of the attempt before this one, which may be missing."""
+        return self.folder.parent / f"attempt-{self.attempt - 1}"
 
 
 class Engine(Protocol):
@@ -66,9 +72,8 @@ class Engine(Protocol):
 
 
 def physics_of(settings: EngineSettings) -> str:
-    """Canonical JSON of the settings that determine the result; durations, faults and ledgers do not."""
-    excluded = _NOT_PHYSICS & set(type(settings).model_fields)
-    return canonical_json(settings.model_dump_json(exclude=excluded))
+    """Canonical JSON of the settings that determine the result, without those their model calls `not_physics`."""
+    return canonical_json(settings.model_dump_json(exclude=set(type(settings).not_physics)))
 
 
 def make_method(settings: EngineSettings, version: str, inputs: Mapping[str, Path] | None = None) -> Method:

@@ -5,14 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hpcmat.engines.base import Engine
+from hpcmat.engines.external.abinit import AbinitEngine
+from hpcmat.engines.external.code import Code
+from hpcmat.engines.external.espresso import EspressoEngine
 from hpcmat.engines.gpaw import GpawEngine
-from hpcmat.engines.settings import EngineSettings, GpawSettings
+from hpcmat.engines.ranks import RankedEngine
+from hpcmat.engines.settings import AbinitSettings, EngineSettings, EspressoSettings, GpawSettings
 from hpcmat.engines.teacher import TeacherEngine
+from hpcmat.errors import InputError
+
+EXTERNAL_CODES: tuple[Code, ...] = (EspressoEngine.code, AbinitEngine.code)
+"""Programs that campaigns may use and that this package does not bring."""
 
 
 def engine_for(settings: EngineSettings) -> Engine:
     """The engine that these settings belong to; imports no simulation code yet."""
-    return GpawEngine(settings) if isinstance(settings, GpawSettings) else TeacherEngine(settings)
+    if isinstance(settings, GpawSettings):
+        return GpawEngine(settings)
+    if isinstance(settings, EspressoSettings):
+        return EspressoEngine(settings)
+    if isinstance(settings, AbinitSettings):
+        return AbinitEngine(settings)
+    return TeacherEngine(settings)
+
+
+def ranked_engine_for(settings: EngineSettings) -> RankedEngine:
+    """The engine of one rank of a calculation.
+
+    Raises
+    ------
+    InputError
+        The code is no Python package: it is started on its ranks itself.
+    """
+    engine = engine_for(settings)
+    if isinstance(engine, GpawEngine | TeacherEngine):
+        return engine
+    raise InputError(f"{engine.name} starts its own ranks; use its command")
 
 
 def check_engine(settings: EngineSettings, symbols: Iterable[str]) -> None:

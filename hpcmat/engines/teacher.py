@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from hpcmat.engines.base import EngineFailure, Job, key_of, log_tail, make_method
 from hpcmat.engines.calculators import check_elements, make_calculator
-from hpcmat.engines.settings import TeacherSettings
+from hpcmat.engines.ranks import calculate_on_ranks
+from hpcmat.engines.settings import DurationSettings, TeacherSettings
 from hpcmat.engines.structures import to_atoms
 from hpcmat.engines.teacher_output import Output, read_output, write_output
 from hpcmat.records import FailureKind, Label, Method, Structure
@@ -31,6 +32,7 @@ from hpcmat.records import FailureKind, Label, Method, Structure
 OUTPUT_NAME = "teacher.out"
 FAULTS = ("crash", "hang", "not_finite", "not_converged", "truncated")
 """In the order in which they are drawn; at most one happens in one execution."""
+_DEADLY = {"crash", "hang"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,39 @@ class TeacherEngine:
         """
         key = key_of(structure, self.method(structure.symbols))
         number = self._note("start", key, job)
-        time.sleep(self._duration_s(key, number))
+        seconds = self._duration_s(key, number)
         try:
-            output = self._execute(structure, key, job)
-        finally:
-            self._note("end", key, job)
+            if job.parallel.ranks > 1:
+                # Ranks see neither the ledger nor the number of this execution in it.
+                fixed = DurationSettings(median_s=seconds)
+                asked = self.settings.model_copy(update={"duration": fixed, "ledger": None})
+                label = calculate_on_ranks(asked, structure, job)
+            else:
+                time.sleep(seconds)
+                label = self._label(
+                    structure, self._execute(structure, key, job, drawn_fault(self.settings, key, job.attempt))
+                )
+        except EngineFailure as failure:
+            if failure.kind is not FailureKind.CRASH:
+                self._note("end", key, job)
+            raise
+        self._note("end", key, job)
+        return label
+
+    def calculate_on_rank(self, structure: Structure, job: Job, rank: int) -> Label | None:
+        """Rank 0 does the work while the others take as long; crashes and hangs befall the last one."""
+        key = key_of(structure, self.method(structure.symbols))
+        time.sleep(self._duration_s(key, 0))
+        last = rank == job.parallel.ranks - 1
+        fault = drawn_fault(self.settings, key, job.attempt)
+        if fault in _DEADLY and not last:
+            fault = None
+        if rank and fault not in _DEADLY:
+            return None
+        output = self._execute(structure, key, job, fault)
+        return self._label(structure, output)
+
+    def _label(self, structure: Structure, output: Output) -> Label:
         return Label(
             structure=structure,
             energy=output.energy,
@@ -83,9 +113,8 @@ class TeacherEngine:
             scf_steps=output.scf_steps,
         )
 
-    def _execute(self, structure: Structure, key: str, job: Job) -> Output:
+    def _execute(self, structure: Structure, key: str, job: Job, fault: str | None) -> Output:
         path = job.folder / OUTPUT_NAME
-        fault = drawn_fault(self.settings, key, job.attempt)
         if fault == "crash":
             _crash(path)
         if fault == "hang":

@@ -39,40 +39,48 @@ def condition(covariance: Array, rows: Array) -> Array:
     return 0.5 * (updated + updated.T)
 
 
-def variance_reductions(covariance: Array, candidates: Array, reference: Array) -> Array:
-    """Fall of tr(M S) when the rows of each candidate are observed: the gain of I-optimality.
+def judge(covariance: Array, candidates: Sequence[Array], reference: Array) -> tuple[Array, Array]:
+    """Gain and leverage of each candidate.
 
     Parameters
     ----------
     covariance : (F, F)
-    candidates : (C, R, F), rows of C candidates divided by their noise.
+    candidates : C arrays (R, F), rows divided by their noise; R may differ.
     reference : (F, F), M, mean of x xᵀ over the force rows of the reference distribution, (eV/Å)².
 
     Returns
     -------
-    (C,), (eV/Å)²
+    gains : (C,), fall of tr(M S) when the rows are observed, (eV/Å)²
+    leverages : (C,), tr(X S Xᵀ)
     """
-    # All rows in one product; a stack of matrices would be multiplied one by one.
-    size = candidates.shape
-    projected = (candidates.reshape(-1, size[2]) @ covariance).reshape(size)
-    inner = projected @ candidates.transpose(0, 2, 1) + np.eye(size[1])
-    weighted = (projected.reshape(-1, size[2]) @ reference).reshape(size) @ projected.transpose(0, 2, 1)
-    gains: Array = np.trace(np.linalg.solve(inner, weighted), axis1=1, axis2=2)
-    return gains
-
-
-def rank_by_gain(covariance: Array, candidates: Sequence[Array], reference: Array) -> tuple[tuple[int, float], ...]:
-    """(index, gain) of all candidates, best first; equal gains in the order given.
-
-    Parameters
-    ----------
-    candidates : one (R, F) array each; R may differ.
-    """
-    gains = np.empty(len(candidates))
+    gains, leverages = np.empty(len(candidates)), np.empty(len(candidates))
     # Candidates of one size are judged together: one large product instead of many small ones.
     sizes = np.array([len(rows) for rows in candidates])
     for size in np.unique(sizes):
         members = np.flatnonzero(sizes == size)
-        gains[members] = variance_reductions(covariance, np.stack([candidates[int(i)] for i in members]), reference)
+        rows = np.stack([candidates[int(i)] for i in members])
+        gains[members], leverages[members] = _judge_alike(covariance, rows, reference)
+    return gains, leverages
+
+
+def variance_reductions(covariance: Array, candidates: Array, reference: Array) -> Array:
+    """The gains alone; `candidates` (C, R, F)."""
+    return judge(covariance, list(candidates), reference)[0]
+
+
+def rank_by_gain(covariance: Array, candidates: Sequence[Array], reference: Array) -> tuple[tuple[int, float], ...]:
+    """(index, gain) of all candidates, best first; equal gains in the order given; see `judge`."""
+    gains = judge(covariance, candidates, reference)[0]
     order = sorted(range(len(gains)), key=lambda index: (-gains[index], index))
     return tuple((index, float(gains[index])) for index in order)
+
+
+def _judge_alike(covariance: Array, candidates: Array, reference: Array) -> tuple[Array, Array]:
+    # All rows in one product; a stack of matrices would be multiplied one by one.
+    size = candidates.shape
+    projected = (candidates.reshape(-1, size[2]) @ covariance).reshape(size)
+    inner = projected @ candidates.transpose(0, 2, 1)
+    leverages: Array = np.trace(inner, axis1=1, axis2=2)
+    weighted = (projected.reshape(-1, size[2]) @ reference).reshape(size) @ projected.transpose(0, 2, 1)
+    gains: Array = np.trace(np.linalg.solve(inner + np.eye(size[1]), weighted), axis1=1, axis2=2)
+    return gains, leverages

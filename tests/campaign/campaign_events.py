@@ -132,13 +132,17 @@ def fold(*events: Event) -> CampaignState:
 class InlineDispatcher:
     """Carries each order out at once, in a child of this process."""
 
-    workers = 2
+    workers = room = 2
     draining = False
 
     def __init__(self) -> None:
         self.healthy = True
         self.restarts = 0
         self.orders: list[str] = []
+
+    def resources(self, task: object) -> object:
+        """One process."""
+        return task.resources
 
     def submit(self, order: object) -> Future[str]:
         """Order and result in one."""

@@ -66,18 +66,47 @@ class Slurm:
         self._start_munge()
         self._call("slurmctld")
         for name in self.names:
-            (self.root / "spool" / name).mkdir(exist_ok=True)
-            self._call("slurmd", "-N", name)
+            self._start_node(name)
         while set(self._call("sinfo", "-h", "-o", "%T").split()) != {"idle"}:
             pass
 
     def stop(self):
         """Cancel what runs and end all daemons, the one that signs messages last."""
-        if ids := self._queued():
-            self._call("scancel", *ids)
-            self.await_jobs()
+        self.cancel_all()
         for pattern in ("slurm*.pid", "munged.pid"):
             _end([int(file.read_text()) for file in (self.root / "run").glob(pattern)])
+
+    def daemon(self, name):
+        """Process of the daemon of a node, or of `slurmctld`."""
+        file = "slurmctld.pid" if name == "slurmctld" else f"slurmd-{name}.pid"
+        return psutil.Process(int((self.root / "run" / file).read_text()))
+
+    def node_state(self, name):
+        """State of a node in one word: idle, allocated, down, ..."""
+        return self._call("sinfo", "-h", "-n", name, "-o", "%T").rstrip("*")
+
+    def set_down(self, name):
+        """Tell the scheduler that a node has failed."""
+        self._call("scontrol", "update", f"nodename={name}", "state=down", "reason=test")
+
+    def resume(self, name):
+        """Start the daemon of a node where it is gone, and give the node back."""
+        if not psutil.pid_exists(int((self.root / "run" / f"slurmd-{name}.pid").read_text())):
+            self._start_node(name)
+        self._call("scontrol", "update", f"nodename={name}", "state=resume")
+        # Slurm lets a job that lost its node wait for two minutes.
+        for job in self._call("squeue", "-h", "-t", "pending", "-o", "%i").split():
+            self._call("scontrol", "update", f"jobid={job}", "starttime=now", check=False)
+
+    def queued(self):
+        """Ids of the jobs that wait or run."""
+        return self._call("squeue", "-h", "-o", "%i").split()
+
+    def cancel_all(self):
+        """End every job."""
+        if ids := self.queued():
+            self._call("scancel", *ids)
+            self.await_jobs()
 
     def states(self):
         """State of each job by its id."""
@@ -87,13 +116,14 @@ class Slurm:
 
     def await_jobs(self):
         """Return when no job is left in the queue."""
-        while ids := self._queued():
+        while ids := self.queued():
             self._call(
                 "sbatch", "--wait", "--output=/dev/null", f"--dependency=afterany:{':'.join(ids)}", "--wrap=true"
             )
 
-    def _queued(self):
-        return self._call("squeue", "-h", "-o", "%i").split()
+    def _start_node(self, name):
+        (self.root / "spool" / name).mkdir(exist_ok=True)
+        self._call("slurmd", "-N", name)
 
     def _call(self, *command, check=True):
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=check)

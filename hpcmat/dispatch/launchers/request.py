@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,6 +128,10 @@ class Dialect:
     """Makes the launcher end all ranks, those on other nodes included."""
     fault_texts: tuple[str, ...] = ()
     """What it writes to standard error where a node, not the program, failed; `{node}` stands for the name."""
+    cancel_texts: tuple[str, ...] = ()
+    """What it writes there where somebody outside ended the launch."""
+    lost_nodes: Callable[[Sequence[str]], tuple[str, ...]] | None = None
+    """Asks the scheduler which of these nodes the job has lost, where failed launches do not tell."""
 
 
 def output_in(folder: Path) -> Output:

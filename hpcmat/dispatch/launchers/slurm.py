@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+from collections.abc import Sequence
 
 from hpcmat.dispatch.launchers.request import Dialect, Launch, Launcher, LaunchRequest, output_in
+from hpcmat.dispatch.placement.nodes import expand_hostlist
+from hpcmat.errors import DispatchError
+
+_ANSWER_S = 10
 
 
 def compose(launcher: Launcher, request: LaunchRequest) -> Launch:
@@ -30,6 +37,17 @@ def compose(launcher: Launcher, request: LaunchRequest) -> Launch:
     return Launch(command, request.variables(), request.folder, output_in(request.folder), stdin=request.stdin)
 
 
+def lost_nodes(names: Sequence[str]) -> tuple[str, ...]:
+    """Nodes that are no longer the job's: a step on a node that went down is refused without its name."""
+    question = ["squeue", "--noheader", f"--jobs={os.environ.get('SLURM_JOB_ID', '')}", "--format=%N"]
+    try:
+        answer = subprocess.run(question, capture_output=True, text=True, timeout=_ANSWER_S, check=True).stdout
+        kept = expand_hostlist(answer)
+    except (OSError, subprocess.SubprocessError, DispatchError):
+        return ()
+    return tuple(name for name in names if name not in kept)
+
+
 DIALECT = Dialect(
     program="srun",
     compose=compose,
@@ -39,4 +57,6 @@ DIALECT = Dialect(
         "DUE TO NODE FAILURE",
         "Node failure on {node}",
     ),
+    cancel_texts=("CANCELLED AT ",),
+    lost_nodes=lost_nodes,
 )

@@ -1,0 +1,35 @@
+"""Settings of the engines: physical quantities with their unit in the key, strict types, unknown keys refused.
+
+What is physics enters the content key of a label. What only changes the road to the same answer (mixing, iteration
+limits) is chosen by the failure ladder and stays out of the key. One file for each code.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from hpcmat.engines.settings.abinit import AbinitSettings
+from hpcmat.engines.settings.espresso import EspressoSettings
+from hpcmat.engines.settings.gpaw import GpawSettings
+from hpcmat.engines.settings.models import NonNegative, Positive, Probability, StrictModel
+from hpcmat.engines.settings.teacher import DurationSettings, FaultSettings, TeacherSettings
+
+EngineSettings = Annotated[
+    GpawSettings | EspressoSettings | AbinitSettings | TeacherSettings, Field(discriminator="name")
+]
+
+__all__ = [
+    "AbinitSettings",
+    "DurationSettings",
+    "EngineSettings",
+    "EspressoSettings",
+    "FaultSettings",
+    "GpawSettings",
+    "NonNegative",
+    "Positive",
+    "Probability",
+    "StrictModel",
+    "TeacherSettings",
+]
