@@ -63,9 +63,9 @@ def make_errand(campaign: Path, out: Path, store: Path) -> Errand:
     """The campaign to be run, checked."""
     from hpcmat.campaign.allocations import Errand
     from hpcmat.campaign.folder import CampaignFolder
-    from hpcmat.campaign.spec import load_campaign
+    from hpcmat.campaign.specification import load_specification
 
-    return Errand(load_campaign(campaign).name, campaign, CampaignFolder(out), store)
+    return Errand(load_specification(campaign).name, campaign, CampaignFolder(out), store)
 
 
 def make_wish(

@@ -58,9 +58,13 @@ class TbliteEngine:
     def check(self, symbols: Iterable[str]) -> None:
         """Raise `InputError` when tblite is missing, or an element is heavier than radon."""
         _require_package()
-        unknown = sorted(symbol for symbol in set(symbols) if atomic_numbers.get(symbol, 0) not in range(1, HEAVIEST + 1))
+        unknown = sorted(
+            symbol for symbol in set(symbols) if atomic_numbers.get(symbol, 0) not in range(1, HEAVIEST + 1)
+        )
         if unknown:
-            raise InputError(f"{self.settings.parameters} ends at radon and has no {', '.join(unknown)}; use another engine")
+            raise InputError(
+                f"{self.settings.parameters} ends at radon and has no {', '.join(unknown)}; use another engine"
+            )
 
     def method(self, symbols: Iterable[str]) -> Method:
         """Version as the library states it, which includes the parameters."""

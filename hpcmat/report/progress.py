@@ -19,10 +19,13 @@ from hpcmat.campaign.events import (
     FitSummary,
     LabelSummary,
     RunStarted,
+    ScreenSummary,
     Stopping,
 )
 from hpcmat.campaign.folder import CampaignFolder
+from hpcmat.campaign.screen.spec import ScreenCampaign
 from hpcmat.campaign.state import CampaignState
+from hpcmat.report.screening import recipe_line, screening_line
 
 
 class Progress:
@@ -63,6 +66,8 @@ class Progress:
 def live_line(state: CampaignState) -> str:
     """One line on where the campaign is."""
     running = ", ".join(f"{task.id} ({task.purpose})" for task in state.open_tasks) or "nothing"
+    if isinstance(state.spec, ScreenCampaign):
+        return f"{screening_line(state)}; running {running}"
     labels = len(state.done("train", "validation"))
     return f"{labels} of {state.campaign.budget.labels} labels, {state.node_hours:.3f} node-hours; running {running}"
 
@@ -104,6 +109,8 @@ def _finished_line(event: Finished, state: CampaignState) -> str:
                 f"{len(exploration.candidates)} candidates, {exploration.stopped} after {exploration.steps_run} steps"
             )
             return f"{task.id} ({task.decision.rule}): {what}, {took}"
+        case ScreenSummary() as label:
+            return f"{task.id} ({task.decision.rule}): {recipe_line(label, task, state)}, {took}"
         case FitSummary() as fit:
             return f"{task.id}: {_fit_line(fit)}, {took}"
 

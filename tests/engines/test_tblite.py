@@ -139,7 +139,9 @@ def test_remedies_cure_and_lead_to_the_same_answer(tmp_path):
 
 def test_charge_and_spin_are_physics(tmp_path):
     energies = {
-        (charge, unpaired): compute(WATER, tmp_path, TbliteSettings(charge_e=charge, unpaired_electrons=unpaired)).energy
+        (charge, unpaired): compute(
+            WATER, tmp_path, TbliteSettings(charge_e=charge, unpaired_electrons=unpaired)
+        ).energy
         for charge, unpaired in ((0, 0), (0, 2), (1, 1))
     }
     assert energies[0, 2] > energies[0, 0] + 3.0
@@ -153,7 +155,9 @@ def test_through_the_labelling_task(tmp_path):
     assert label.method.code == "tblite"
     assert label.method.version == importlib.metadata.version("tblite")
     small = from_atoms(bulk("Si"))
-    assert decode(Failure, run_label(encode(LabelRequest(small, TIGHT)), tmp_path, 1)).failure is FailureKind.BAD_SETTINGS
+    assert (
+        decode(Failure, run_label(encode(LabelRequest(small, TIGHT)), tmp_path, 1)).failure is FailureKind.BAD_SETTINGS
+    )
     keys = {label_key(WATER, settings) for settings in (TIGHT, TbliteSettings(), replace_settings(charge_e=1))}
     assert len(keys) == 3
 
