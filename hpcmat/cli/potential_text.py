@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,7 @@ def potential_data(potential: Potential) -> dict[str, Any]:
         },
         "stress_offset_ev_per_atom": metadata.stress_offset_ev,
         "atom_energies_ev": dict(metadata.atom_energies),
+        "core_ang": _cores(potential),
         "files": {name: source_data(source) for name, source in files.items() if source},
         "labels": {"train": len(metadata.train), "validation": len(metadata.validation)},
         "fit_options": dict(metadata.fit_options),
@@ -129,6 +131,15 @@ def potential_data(potential: Potential) -> dict[str, Any]:
         "software": dict(metadata.software),
         "units": metadata.units,
     }
+
+
+def _cores(potential: Potential) -> dict[str, list[float]]:
+    """Radii between which the fit hands over to nuclear repulsion, by pair of elements."""
+    if potential.core is None:
+        return {}
+    pairs = list(combinations_with_replacement(range(len(potential.core)), 2))
+    symbols = potential.settings.elements
+    return {f"{symbols[i]}-{symbols[j]}": potential.core[i, j].tolist() for i, j in pairs}
 
 
 def print_potential(path: Path, potential: Potential) -> None:
@@ -142,6 +153,10 @@ def print_potential(path: Path, potential: Potential) -> None:
         rows.append((f"{name} file", f"{source['file']}, {source['n_used']} of {source['n_read']} frames{left_out}"))
         rows.append(("", f"sha256 {source['sha256']}"))
     rows += [(f"isolated {symbol}", f"{energy:.6g} eV, held") for symbol, energy in data["atom_energies_ev"].items()]
+    rows += [
+        (f"{pair} nearest", f"{outer:.3f} Å in the training set; nuclear repulsion alone below {inner:.3f} Å")
+        for pair, (inner, outer) in data["core_ang"].items()
+    ]
     rows += [(f"{name} labels", str(count)) for name, count in data["labels"].items() if count]
     for kind in ("train", "test"):
         rows += [(f"{kind} {name}", f"{value:.4g}") for name, value in data[f"{kind}_errors"].items()]
