@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcmat.cli.common import print_columns
+from hpcmat.surrogates.calibration import PotentialCalibration
 from hpcmat.surrogates.dataset import Dataset
 from hpcmat.surrogates.evaluation import Evaluation, Figures
 from hpcmat.surrogates.model_file import DataSource
@@ -61,6 +62,7 @@ def evaluation_data(found: Evaluation) -> dict[str, Any]:
         "errors": asdict(found.total),
         "groups": {name: asdict(figures) for name, figures in found.groups},
         "without": remaining,
+        "error_bars": None if found.error_bars is None else asdict(found.error_bars),
     }
 
 
@@ -79,6 +81,22 @@ def print_evaluation(found: Evaluation) -> None:
     if len(found.groups) > 1:
         rows += [_row(name or "(no group)", figures) for name, figures in found.groups]
     print_columns(rows)
+    if found.error_bars is not None:
+        _print_error_bars(found.error_bars)
+
+
+def _print_error_bars(found: PotentialCalibration) -> None:
+    """With standard errors, frames being independent and their atoms not."""
+    kinds = ("energies", found.energy), ("force components", found.forces.components), ("stresses", found.stress)
+    rows = [("error bars", "rms z (right: 1)", "in 95 %")]
+    for name, kind in kinds:
+        if kind is not None:
+            inside = f"{100 * kind.coverage_95:.1f} ± {100 * kind.coverage_95_error:.1f} %"
+            rows.append((name, f"{kind.rms_z:.3f} ± {kind.rms_z_error:.3f}", inside))
+    print_columns(rows)
+    rank = found.forces.rank
+    print(f"rank correlation of force error and error bar, by atom: {rank.observed:.3f} ± {rank.observed_error:.3f}")
+    print(f"the most that any error bar could reach: {rank.ceiling:.3f} ± {rank.ceiling_error:.3f}")
 
 
 def _row(name: str, figures: Figures) -> tuple[str, ...]:
