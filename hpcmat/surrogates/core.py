@@ -42,7 +42,8 @@ def nearest_distances(structures: Iterable[Structure], basis: AceBasis) -> Float
         species, pairs = basis.species(structure.symbols), basis.neighbors(structure)
         distances = np.linalg.norm(pairs.vectors, axis=1)
         np.minimum.at(nearest, (species[pairs.first], species[pairs.second]), distances)
-    return np.minimum(nearest, nearest.T)
+    both: Floats = np.minimum(nearest, nearest.T)
+    return both
 
 
 def core_of(structures: Iterable[Structure], basis: AceBasis, coefficients: Coefficients) -> Floats:

@@ -130,11 +130,11 @@ def read_model(path: Path) -> tuple[AceSettings, ModelArrays, ModelMetadata]:
         raise _damaged(path, str(error)) from error
     header = _read_header(path, contents)
     try:
-        plain = [contents[name] for name in ("mixing", "coefficients", "noise")]
-        factor = _read_factor(path, contents, len(plain[1]))
+        mixing, coefficients, noise = (contents[name] for name in ("mixing", "coefficients", "noise"))
+        factor = _read_factor(path, contents, len(coefficients))
     except KeyError as error:
         raise _damaged(path, f"array {error.args[0]!r} is missing") from error
-    arrays = ModelArrays(*plain[:2], factor, plain[2], core=contents.get("core"))
+    arrays = ModelArrays(mixing, coefficients, factor, noise, core=contents.get("core"))
     _check_arrays(path, arrays, header.settings)
     arrays = replace(arrays, label_noise=_read_noise(path, contents, arrays.noise))
     return header.settings, arrays, header.metadata

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import blas
 
 from hpcmat.records import Structure
 from hpcmat.surrogates.ace import AceBasis, AceSettings, Design, cell_volume
@@ -171,8 +172,8 @@ class Potential:
 
     def variances_of(self, design: Design) -> Variances:
         """Total variances of energy, forces and stress."""
-        forces, stress = self.epistemic_force_variance_of(design), self._variance(design.stress)
-        energy = float(self._variance(design.energy)) / len(design.site) ** 2
+        forces, stress = self.epistemic_force_variance_of(design), self.epistemic_variance(design.stress)
+        energy = float(self.epistemic_variance(design.energy)) / len(design.site) ** 2
         epistemic = Epistemic(energy, forces.mean(axis=1), float(stress.mean()) if len(stress) else 0.0)
         noise = self.label_noise or constant_noise(self.noise)
         return Variances(
@@ -183,7 +184,7 @@ class Potential:
 
     def epistemic_force_variance_of(self, design: Design) -> Floats:
         """Variance of each force component (n, 3) (eV/Å)² from the coefficients alone."""
-        return self._variance(design.forces).reshape(-1, 3)
+        return self.epistemic_variance(design.forces).reshape(-1, 3)
 
     def committee_forces(self, structure: Structure) -> Floats:
         """Forces (M, n, 3) eV/Å of M posterior samples; the same samples at every call and on every machine.
@@ -207,6 +208,17 @@ class Potential:
         members = self.coefficients + draws @ self.covariance_factor.T
         return tuple(split_coefficients(self.basis.model, member) for member in members)
 
-    def _variance(self, rows: Floats) -> Floats:
-        variance: Floats = np.sum((rows @ self.covariance_factor) ** 2, axis=-1)
-        return variance
+    def epistemic_variance(self, rows: Floats) -> Floats:
+        """Variance (m,) of what rows (m, F) or one row (F,) say, from the coefficients alone."""
+        fitted, factor, is_triangle = self._fitted_factor
+        x = np.asfortranarray(np.atleast_2d(rows)[:, fitted])
+        spread = blas.dtrmm(1.0, factor, x, side=1, overwrite_b=1) if is_triangle and len(x) else x @ factor
+        variance: Floats = np.einsum("mf,mf->m", spread, spread)
+        return variance if rows.ndim > 1 else variance[0]
+
+    @cached_property
+    def _fitted_factor(self) -> tuple[NDArray[np.int64], Floats, bool]:
+        """Coefficients that were fitted, their rows of the factor, and whether those are an upper triangle."""
+        fitted = np.flatnonzero(self.covariance_factor.any(axis=1))
+        factor = np.asfortranarray(self.covariance_factor[fitted])
+        return fitted, factor, len(fitted) == factor.shape[1] and not np.tril(factor, -1).any()

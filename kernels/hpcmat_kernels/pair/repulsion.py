@@ -83,7 +83,8 @@ def zbl(atomic_numbers: ArrayLike, inner: ArrayLike, outer: ArrayLike) -> ZBL:
         raise ValueError(f"Atomic numbers must be 1 or more, one per species, not {z.tolist()}: correct them.")
     near, far = (np.broadcast_to(np.asarray(radii, dtype=np.float64), (len(z), len(z))) for radii in (inner, outer))
     if not (np.isfinite(far).all() and (near > 0).all() and (near < far).all()):
-        raise ValueError(f"The radii must be 0 < inner < outer in Å, not {inner} and {outer}: correct the settings.")
+        given = f"{near.tolist()} and {far.tolist()}"
+        raise ValueError(f"The radii must be 0 < inner < outer in Å, not {given}: correct the settings.")
     if not (np.array_equal(near, near.T) and np.array_equal(far, far.T)):
         raise ValueError("The radii of two species must be the same either way round: make the tables symmetric.")
     table = np.empty((len(z), len(z), 10))
