@@ -14,7 +14,7 @@ from hpcmat.engines.external.code import Code, Sources
 from hpcmat.engines.external.engine import ExternalEngine
 from hpcmat.engines.external.pseudopotentials import Pseudopotential, Search, find, link
 from hpcmat.engines.external.run import Ending, Invocation
-from hpcmat.engines.kpoints import grid_shift, kpoint_grid
+from hpcmat.engines.kpoints import grid_has_lattice_symmetry, grid_shift, kpoint_grid
 from hpcmat.engines.settings.abinit import AbinitSettings
 from hpcmat.engines.structures import to_atoms
 from hpcmat.records import Label, Structure
@@ -92,17 +92,20 @@ class AbinitEngine(ExternalEngine):
         """Input variables; energies in eV where ASE's writer adds the unit, else in Hartree."""
         settings = self.settings
         grid = kpoint_grid(structure.cell, settings.kpoint_spacing_per_ang)
+        shift = grid_shift(grid, settings.kpoint_grid)
         variables: dict[str, Any] = {
             "ixc": _IXC[settings.xc],
             "ecut": settings.cutoff_ev,
             "kptopt": 1,
             "ngkpt": list(grid),
             "nshiftk": 1,
-            "shiftk": [0.5 * shift for shift in grid_shift(grid, settings.kpoint_grid)],
+            "shiftk": [0.5 * half for half in shift],
             "occopt": _OCCOPT[settings.smearing] if settings.smearing_ev else 1,
             "optforces": 1,
             "optstress": int(settings.stress),
             "chksymtnons": 0,
+            # With its default of 1e-5 it moves the atoms to where they would be symmetric.
+            "tolsym": 1e-9,
             "outdata_prefix": f'"{SCRATCH_NAME}/out"',
             "tmpdata_prefix": f'"{SCRATCH_NAME}/tmp"',
             "indata_prefix": f'"{SCRATCH_NAME}/in"',
@@ -110,6 +113,9 @@ class AbinitEngine(ExternalEngine):
         }
         if settings.smearing_ev:
             variables["tsmear"] = settings.smearing_ev
+        if "no-symmetry" in job.remedies or not grid_has_lattice_symmetry(structure.cell, grid, shift):
+            # It refuses grids that lack the symmetry of the crystal.
+            variables["nsym"] = 1
         return variables | {name: list(v) if isinstance(v, tuple) else v for name, v in settings.extra.items()}
 
     def _road(self, n_atoms: int, job: Job) -> dict[str, Any]:
@@ -121,8 +127,6 @@ class AbinitEngine(ExternalEngine):
             road["diemix"] = 0.2
         if "eigensolver" in job.remedies:
             road["wfoptalg"] = 14
-        if "no-symmetry" in job.remedies:
-            road["nsym"] = 1
         return road
 
     def _files(self, symbols: Iterable[str]) -> dict[str, Pseudopotential]:

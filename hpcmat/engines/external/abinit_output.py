@@ -102,7 +102,7 @@ def _stress(body: str, summary: str) -> Array:
 
 def _steps(body: str) -> int:
     numbers = [int(number) for number in re.findall(r"^ ETOT\s+(\d+)\s", body, re.MULTILINE)]
-    last = int(_only(r"At SCF step\s+(\d+)\s*,", body))
+    last = int(_only(r"At SCF step\s+(\d+)\b", body))
     if numbers != list(range(1, last + 1)):
         raise ValueError("steps of the cycle are missing")
     return last

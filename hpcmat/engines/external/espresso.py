@@ -15,7 +15,7 @@ from hpcmat.engines.external.espresso_failures import OUTPUT_NAME
 from hpcmat.engines.external.espresso_output import XML_NAME, read_label
 from hpcmat.engines.external.pseudopotentials import Pseudopotential, Search, find, link
 from hpcmat.engines.external.run import Ending, Invocation
-from hpcmat.engines.kpoints import grid_shift, kpoint_grid
+from hpcmat.engines.kpoints import grid_has_lattice_symmetry, grid_shift, kpoint_grid
 from hpcmat.engines.settings.espresso import EspressoSettings
 from hpcmat.engines.structures import to_atoms
 from hpcmat.records import Label, Structure
@@ -92,11 +92,9 @@ class EspressoEngine(ExternalEngine):
         """Namelists of the input, in the units of pw.x."""
         namelists: dict[str, dict[str, Any]] = {
             "control": self._control(job),
-            "system": self._system(files),
+            "system": self._system(files) | self._symmetry(structure, job),
             "electrons": self._electrons(len(structure), job.remedies),
         }
-        if "no-symmetry" in job.remedies:
-            namelists["system"] |= {"nosym": True}
         for table, keys in self.settings.extra.items():
             namelists[table] |= {key: list(v) if isinstance(v, tuple) else v for key, v in keys.items()}
         return namelists
@@ -131,6 +129,12 @@ class EspressoEngine(ExternalEngine):
         if settings.smearing_ev:
             system |= {"smearing": settings.smearing, "degauss": settings.smearing_ev / EV_PER["ry"]}
         return system
+
+    def _symmetry(self, structure: Structure, job: Job) -> dict[str, Any]:
+        # pw.x averages over the rotations of a grid that lacks the lattice's symmetry: that is another calculation.
+        grid = kpoint_grid(structure.cell, self.settings.kpoint_spacing_per_ang)
+        symmetric = grid_has_lattice_symmetry(structure.cell, grid, grid_shift(grid, self.settings.kpoint_grid))
+        return {} if symmetric and "no-symmetry" not in job.remedies else {"nosym": True}
 
     def _electrons(self, n_atoms: int, remedies: tuple[str, ...]) -> dict[str, Any]:
         return {
