@@ -7,13 +7,21 @@ from collections.abc import Iterable
 from hpcmat.engines.base import Engine
 from hpcmat.engines.external.abinit import AbinitEngine
 from hpcmat.engines.external.code import Code
+from hpcmat.engines.external.cp2k import Cp2kEngine
 from hpcmat.engines.external.espresso import EspressoEngine
 from hpcmat.engines.gpaw import GpawEngine
-from hpcmat.engines.settings import AbinitSettings, EngineSettings, EspressoSettings, GpawSettings, TbliteSettings
+from hpcmat.engines.settings import (
+    AbinitSettings,
+    Cp2kSettings,
+    EngineSettings,
+    EspressoSettings,
+    GpawSettings,
+    TbliteSettings,
+)
 from hpcmat.engines.tblite import TbliteEngine
 from hpcmat.engines.teacher import TeacherEngine
 
-EXTERNAL_CODES: tuple[Code, ...] = (EspressoEngine.code, AbinitEngine.code)
+EXTERNAL_CODES: tuple[Code, ...] = (EspressoEngine.code, AbinitEngine.code, Cp2kEngine.code)
 """Programs that campaigns may use and that this package does not bring."""
 
 
@@ -25,6 +33,8 @@ def engine_for(settings: EngineSettings) -> Engine:
         return EspressoEngine(settings)
     if isinstance(settings, AbinitSettings):
         return AbinitEngine(settings)
+    if isinstance(settings, Cp2kSettings):
+        return Cp2kEngine(settings)
     if isinstance(settings, TbliteSettings):
         return TbliteEngine(settings)
     return TeacherEngine(settings)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
 from hpcmat.engines.base import EngineFailure
 from hpcmat.engines.md.base import flown_apart
 from hpcmat.engines.md.lammps_box import check_box

@@ -75,4 +75,6 @@ def check_box(state: State) -> None:
         raise InputError("LAMMPS is given cells that are periodic along all axes or none; use the kernels here")
     for species in np.unique(state.species):
         if len(np.unique(state.masses[state.species == species])) > 1:
-            raise InputError(f"LAMMPS keeps one mass for each species, and species {species} has several; use the kernels")
+            raise InputError(
+                f"LAMMPS keeps one mass for each species, and species {species} has several; use the kernels"
+            )

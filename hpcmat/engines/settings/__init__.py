@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from hpcmat.engines.settings.abinit import AbinitSettings
+from hpcmat.engines.settings.cp2k import Cp2kSettings
 from hpcmat.engines.settings.espresso import EspressoSettings
 from hpcmat.engines.settings.gpaw import GpawSettings
 from hpcmat.engines.settings.models import NonNegative, Positive, Probability, StrictModel
@@ -18,11 +19,13 @@ from hpcmat.engines.settings.tblite import TbliteSettings
 from hpcmat.engines.settings.teacher import DurationSettings, FaultSettings, TeacherSettings
 
 EngineSettings = Annotated[
-    GpawSettings | EspressoSettings | AbinitSettings | TbliteSettings | TeacherSettings, Field(discriminator="name")
+    GpawSettings | EspressoSettings | AbinitSettings | Cp2kSettings | TbliteSettings | TeacherSettings,
+    Field(discriminator="name"),
 ]
 
 __all__ = [
     "AbinitSettings",
+    "Cp2kSettings",
     "DurationSettings",
     "EngineSettings",
     "EspressoSettings",

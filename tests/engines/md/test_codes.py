@@ -62,7 +62,9 @@ def warm(atoms, temperature_k=600.0):
 def structures(trajectory):
     n = trajectory.positions.shape[1]
     periodic = trajectory.state.pbc
-    return [Structure(("Si",) * n, *frame, periodic) for frame in zip(trajectory.positions, trajectory.cells, strict=True)]
+    return [
+        Structure(("Si",) * n, *frame, periodic) for frame in zip(trajectory.positions, trajectory.cells, strict=True)
+    ]
 
 
 def forces_by_motion(trajectory, timestep_fs):
