@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from hpcmat.engines.base import Engine
 from hpcmat.engines.external.abinit import AbinitEngine
 from hpcmat.engines.external.code import Code
 from hpcmat.engines.external.cp2k import Cp2kEngine
 from hpcmat.engines.external.espresso import EspressoEngine
+from hpcmat.engines.external.siesta import SiestaEngine
+from hpcmat.engines.external.vasp import VaspEngine
 from hpcmat.engines.gpaw import GpawEngine
 from hpcmat.engines.settings import (
     AbinitSettings,
@@ -16,28 +18,39 @@ from hpcmat.engines.settings import (
     EngineSettings,
     EspressoSettings,
     GpawSettings,
+    SiestaSettings,
     TbliteSettings,
+    TeacherSettings,
+    VaspSettings,
 )
 from hpcmat.engines.tblite import TbliteEngine
 from hpcmat.engines.teacher import TeacherEngine
 
-EXTERNAL_CODES: tuple[Code, ...] = (EspressoEngine.code, AbinitEngine.code, Cp2kEngine.code)
+EXTERNAL_CODES: tuple[Code, ...] = (
+    EspressoEngine.code,
+    AbinitEngine.code,
+    Cp2kEngine.code,
+    VaspEngine.code,
+    SiestaEngine.code,
+)
 """Programs that campaigns may use and that this package does not bring."""
+
+
+_ENGINES: dict[type, Callable[..., Engine]] = {
+    GpawSettings: GpawEngine,
+    EspressoSettings: EspressoEngine,
+    AbinitSettings: AbinitEngine,
+    Cp2kSettings: Cp2kEngine,
+    VaspSettings: VaspEngine,
+    SiestaSettings: SiestaEngine,
+    TbliteSettings: TbliteEngine,
+    TeacherSettings: TeacherEngine,
+}
 
 
 def engine_for(settings: EngineSettings) -> Engine:
     """The engine that these settings belong to; imports no simulation code yet."""
-    if isinstance(settings, GpawSettings):
-        return GpawEngine(settings)
-    if isinstance(settings, EspressoSettings):
-        return EspressoEngine(settings)
-    if isinstance(settings, AbinitSettings):
-        return AbinitEngine(settings)
-    if isinstance(settings, Cp2kSettings):
-        return Cp2kEngine(settings)
-    if isinstance(settings, TbliteSettings):
-        return TbliteEngine(settings)
-    return TeacherEngine(settings)
+    return _ENGINES[type(settings)](settings)
 
 
 def check_engine(settings: EngineSettings, symbols: Iterable[str]) -> None:
