@@ -1,8 +1,8 @@
-"""Extended tight binding with tblite: GFN1-xTB (Grimme, Bannwarth, Shushkov, J. Chem. Theory Comput. 13, 1989 (2017))
-and GFN2-xTB (Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 15, 1652 (2019)).
+"""Extended tight binding with tblite.
 
-The package is licensed under the LGPL and optional: it is imported inside functions. Its parameters are compiled in, so
-that its version says them. Periodic cells are computed at the Γ point alone.
+GFN1-xTB: Grimme, Bannwarth, Shushkov, J. Chem. Theory Comput. 13, 1989 (2017); GFN2-xTB: Bannwarth, Ehlert, Grimme,
+J. Chem. Theory Comput. 15, 1652 (2019). The package is licensed under the LGPL and optional: it is imported inside
+functions. Its parameters are compiled in, so that its version says them. Cells are computed at the Γ point alone.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class TbliteEngine:
 
 
 def refuse_cell(structure: Structure, spacing_per_ang: float) -> None:
-    """Refuse cells that one k-point does not sample: the bands of a small cell are folded into few points of a large one.
+    """Refuse cells that the one k-point does not sample.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def refuse_cell(structure: Structure, spacing_per_ang: float) -> None:
     if not all(structure.pbc):
         raise EngineFailure(
             FailureKind.BAD_SETTINGS,
-            "tblite treats a cell that is periodic along some axes as periodic along all; add vacuum and set pbc to true",
+            "tblite treats cells that are periodic along some axes as periodic along all; add vacuum, set pbc to true",
         )
     grid = kpoint_grid(structure.cell, spacing_per_ang)
     if grid == (1, 1, 1):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+from ase.collections import s22
 
 from hpcmat.engines.acceptance import accept
 from hpcmat.engines.base import EngineFailure, Job
@@ -22,11 +23,11 @@ TIGHT = TbliteSettings(accuracy=0.01)
 WATER = from_atoms(molecule("H2O"))
 
 
-def salt(seed=3, displacement=0.1):
-    """A rattled, sheared cell of 16 atoms, as large as the Γ point needs at a wide spacing."""
-    atoms = bulk("MgO", "rocksalt", 4.21, cubic=True) * (2, 1, 1)
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + [[0.02, 0.03, 0], [0, 0, 0.01], [0, 0, 0]]), scale_atoms=True)
-    atoms.positions += displacement * np.random.default_rng(seed).normal(size=(16, 3))
+def silicon(seed=3, displacement=0.1):
+    """A rattled, sheared cell."""
+    atoms = bulk("Si", cubic=True)
+    atoms.set_cell(atoms.cell.array @ np.array([[1.02, 0.03, 0], [0, 1, 0.01], [0, 0, 1]]), scale_atoms=True)
+    atoms.positions += displacement * np.random.default_rng(seed).normal(size=(8, 3))
     return from_atoms(atoms)
 
 
@@ -55,7 +56,7 @@ def strained(structure, strain):
 def test_forces_and_stress_are_derivatives_of_the_energy(tmp_path, parameters):
     """Within 1e-3 eV/Å and 1e-4 eV/Å³ (16 MPa), of forces of 2 eV/Å and a stress of 0.1 eV/Å³; normal and shear."""
     settings = TbliteSettings(parameters=parameters, accuracy=0.01, kpoint_spacing_per_ang=2.0)
-    structure = salt()
+    structure = silicon()
     label = accept(compute(structure, tmp_path, settings))
     h = 0.005
     energies = [compute(moved(structure, 3, 1, step), tmp_path, settings).energy for step in (h, -h)]
@@ -76,16 +77,23 @@ def test_a_molecule_has_forces_and_no_stress(tmp_path):
     label = accept(compute(WATER, tmp_path))
     h = 0.005
     energies = [compute(moved(WATER, 1, 2, step), tmp_path).energy for step in (h, -h)]
-    assert label.forces[1, 2] == pytest.approx(-(energies[0] - energies[1]) / (2 * h), abs=1e-4)
+    assert label.forces[1, 2] == pytest.approx(-(energies[0] - energies[1]) / (2 * h), abs=3e-4)
     assert label.stress.shape == (0,)
     assert 3 < label.scf_steps < 30
     assert "total energy" in (tmp_path / LOG_NAME).read_text()
-    # The sum of the bond energies of water is 9.5 eV; tight binding is near.
-    atoms = [compute(one, tmp_path, settings).energy for one, settings in (
-        (Structure(("O",), np.zeros((1, 3)), np.zeros((3, 3)), (False,) * 3), replace_settings(unpaired_electrons=2)),
-        (Structure(("H",), np.zeros((1, 3)), np.zeros((3, 3)), (False,) * 3), replace_settings(unpaired_electrons=1)),
-    )]  # fmt: skip
-    assert atoms[0] + 2 * atoms[1] - label.energy == pytest.approx(9.5, abs=3.0)
+
+
+def test_the_hydrogen_bond_of_two_waters(tmp_path):
+    """-5.02 kcal/mol by coupled clusters (S22: Jurecka et al., Phys. Chem. Chem. Phys. 8, 1985 (2006))."""
+    dimer = from_atoms(s22["Water_dimer"])
+    halves = [replace(dimer, symbols=dimer.symbols[part], positions=dimer.positions[part]) for part in HALVES]
+    for parameters in ("GFN1-xTB", "GFN2-xTB"):
+        settings = replace_settings(parameters=parameters)
+        energy, *alone = (compute(structure, tmp_path, settings).energy for structure in (dimer, *halves))
+        assert energy - sum(alone) == pytest.approx(-5.02 * 0.043364, abs=0.03)
+
+
+HALVES = (slice(0, 3), slice(3, 6))
 
 
 def replace_settings(**change):
@@ -93,8 +101,7 @@ def replace_settings(**change):
 
 
 def test_a_cell_too_small_for_one_k_point_is_refused(tmp_path):
-    silicon = from_atoms(bulk("Si", cubic=True))
-    failure = failure_of(silicon, tmp_path)
+    failure = failure_of(from_atoms(bulk("Si", cubic=True)), tmp_path)
     assert failure.kind is FailureKind.BAD_SETTINGS
     assert "needs 2 x 2 x 2 k-points" in failure.message
     assert "at least 10.5 Å" in failure.message
@@ -105,11 +112,11 @@ def test_a_cell_too_small_for_one_k_point_is_refused(tmp_path):
 
 
 def test_a_slab_is_refused_since_it_would_be_computed_as_a_crystal(tmp_path):
-    slab = replace(salt(), pbc=(True, True, False))
+    slab = replace(silicon(), pbc=(True, True, False))
     assert "as periodic along all" in failure_of(slab, tmp_path, TbliteSettings(kpoint_spacing_per_ang=2.0)).message
 
 
-CROWDED = Structure(("H", "H"), np.array([[0.0, 0, 0], [1e-6, 0, 0]]), np.zeros((3, 3)), (False,) * 3)
+CROWDED = Structure(("H", "H"), np.array([[0.0, 0, 0], [0.0, 0, 0]]), np.zeros((3, 3)), (False,) * 3)
 NOWHERE = replace(WATER, positions=np.where(np.arange(9).reshape(3, 3) == 4, np.nan, WATER.positions))
 
 
