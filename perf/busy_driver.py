@@ -8,8 +8,7 @@ are mixed from those of a real one, and potentials with the posterior that so ma
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Iterable
+from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -146,37 +145,22 @@ class Absent:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """One pass of the driver's loop."""
-
-    ended: int
-    decided: Counter[str]
-    wall_s: float
-    cpu_s: float
-
-
 class Watched(Driver):
-    """A driver that meets a given number of ends in each pass, and leaves after so many."""
+    """A driver that meets a given number of ends in each pass, and leaves after so many passes."""
 
-    def watch(self, ends: Iterable[int]) -> list[Pass]:
-        """One pass for each of `ends`; labels decided and ended, and the time between."""
-        self._ends, self._passes = iter(ends), []
-        self._began, self._seen = None, Counter()
+    def watch(self, passes: int, ends: int) -> None:
+        """Run it; what it costs is for a stopwatch to tell."""
+        self._ends = iter([ends] * passes)
         with suppress(StopIteration):
             self.run()
-        return self._passes
 
     def _wait(self) -> None:
-        now = time.perf_counter(), time.process_time()
-        seen = Counter({purpose: len(tasks) for purpose, tasks in self.state.index.purposes.items()})
-        if self._began is not None:
-            wall, cpu = (b - a for a, b in zip(self._began, now, strict=True))
-            self._passes.append(Pass(self._ending, seen - self._seen, wall, cpu))
-        self._seen = seen
-        self._ending = next(self._ends)
-        self._dispatcher.answer(self._ending)
-        self._began = time.perf_counter(), time.process_time()
+        self._dispatcher.answer(next(self._ends))
+
+    def leverage(self, known: int) -> float:
+        """Largest leverage of a candidate, in units of the mean over all labels, features / labels."""
+        ranking = self._planner._ranked.ranking
+        return float(ranking._leverages.max()) * known / len(ranking._covariance)
 
 
 def busy_driver(campaign: Campaign, material: Material, root: Path, workers: int, known: int) -> Watched:
@@ -188,7 +172,8 @@ def busy_driver(campaign: Campaign, material: Material, root: Path, workers: int
     known : labels that the potential has taken in.
     """
     root.mkdir()
-    steering = campaign.steering.model_copy(update={"refit_every": max(8, workers // 4), "pool_min": 1000})
+    # Fits have a price of their own; candidates are found as fast as they are used.
+    steering = campaign.steering.model_copy(update={"refit_every": 10**6, "pool_min": 1000})
     budget = campaign.budget.model_copy(update={"labels": 10**7})
     campaign = campaign.model_copy(update={"steering": steering, "budget": budget})
     store = ResultStore(root / "store")
@@ -198,7 +183,7 @@ def busy_driver(campaign: Campaign, material: Material, root: Path, workers: int
     journal = folder.journal()
     journal.create()
     state = _begun(campaign, store, workers)
-    _explored(state, absent, 1.3 * workers + 2000)
+    _explored(state, absent, 1.25 * workers + 1250)
     fit = _task("fit-0001", "fit", "busy-fit")
     absent.publish(fit)
     _happen(state, Decision(fit.id, "fit", "refit", "", fit), material.summary)

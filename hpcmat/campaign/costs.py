@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from hpcmat.campaign.events import ExploreSummary
 from hpcmat.campaign.plan import (
@@ -106,7 +108,9 @@ class CostBook:
 
     def __init__(self) -> None:
         self._models = {kind: guessed_costs(number) for kind, number in FEATURES.items()}
-        self._ends: list[tuple[Floats, bool]] = []
+        self._ends: deque[tuple[Floats, bool]] = deque(maxlen=ENDS_KEPT)
+        self._sizes: dict[str, Size] = {}
+        """Of labels that were decided here and have not ended, by task."""
         self._ended = 0
         self._taken_in: dict[str, int] = {}
         self.settled: LabelCosts | None = None
@@ -121,6 +125,10 @@ class CostBook:
         """Predicted duration of one attempt."""
         return self._models[kind].predict(size.features, size.guess_s)
 
+    def expect(self, task: str, size: Size) -> None:
+        """Remember the size of a label that was decided, so that its request need not be read again."""
+        self._sizes[task] = size
+
     def label_costs(self) -> LabelCosts:
         """What is known of labels now."""
         features = np.array([end[0] for end in self._ends]).reshape(-1, FEATURES["label"])
@@ -134,7 +142,7 @@ class CostBook:
             self._models[kind] = self._models[kind].updated(*news)
         if kind == "label":
             self._ended += 1
-            self._ends = [*self._ends[1 - ENDS_KEPT :], (size.features, seconds is None)]
+            self._ends.append((size.features, seconds is None))
             before = self.settled.ended if self.settled else 0
             if self._ended >= max(FIRST_SETTLED, SETTLED_GROWTH * before):
                 self.settled = self.label_costs()
@@ -152,10 +160,10 @@ class CostBook:
         machine_failed = task.status == "failed" and task.failures[-1].failure.failure.free
         if task.adopted == "earlier campaign" or machine_failed:
             return
-        steps = task.summary.steps_run if isinstance(task.summary, ExploreSummary) else None
-        decided = task.decision.task
         seconds = task.execution.wall_s if task.status == "done" and task.execution is not None else None
-        self.take_in(decided.kind, size_of(decided.kind, decided.request, steps), seconds)
+        size = self._sizes.pop(task.id, None) or _size_or_none(task)
+        if size is not None:
+            self.take_in(task.decision.task.kind, size, seconds)
 
 
 def learned_from(store: Path, engine: EngineSettings) -> CostBook:
@@ -169,6 +177,15 @@ def learned_from(store: Path, engine: EngineSettings) -> CostBook:
         steps = json.loads(record.outcome).get("steps_run")
         book.take_in(record.task_kind, size_of(record.task_kind, record.request, steps), record.execution.wall_s)
     return book
+
+
+def _size_or_none(task: TaskState) -> Size | None:
+    """None for a request that this version does not read: a campaign goes on without learning from it."""
+    steps = task.summary.steps_run if isinstance(task.summary, ExploreSummary) else None
+    try:
+        return size_of(task.decision.task.kind, task.decision.task.request, steps)
+    except ValidationError:
+        return None
 
 
 def _same_physics(request: str, engine: EngineSettings) -> bool:

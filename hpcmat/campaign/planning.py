@@ -188,9 +188,12 @@ class Planner:
             provenance=self._provenance(identity, draft),
             governance=self.campaign.governance.record(),
         )
-        predicted = self._book.expected(kind, size_of(kind, request)).expected_s
+        size = size_of(kind, request)
+        if kind == "label":
+            self._book.expect(identity, size)
         known = self._book.model(kind).number > 0
-        return replace(draft, id=identity, task=task, predicted_s=predicted if known else None)
+        predicted = self._book.expected(kind, size).expected_s if known else None
+        return replace(draft, id=identity, task=task, predicted_s=predicted)
 
     def _provenance(self, identity: str, draft: Decision) -> Provenance:
         origins = (draft.candidate.exploration,) if draft.candidate else ()

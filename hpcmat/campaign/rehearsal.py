@@ -35,7 +35,7 @@ from hpcmat.steering.chance import uniform_for
 from hpcmat.store.journal import Entry, Journal
 from hpcmat.store.results import Attempt, ResultStore
 
-TASK_OVERHEAD_S = 0.1
+TASK_OVERHEAD_S = 0.2
 """From one task of a worker to the next: handing over, forking, publishing."""
 
 

@@ -10,6 +10,7 @@ decision looks anew.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -62,7 +63,7 @@ def look_ahead(waiting: list[Request], state: State, policy: Policy) -> list[Req
 def _best(queue: _Queue, ends: _Ends, nodes: int, now: float) -> tuple[float, tuple[int, ...]]:
     free = nodes - sum(size for _, size in ends)
     work = sum(size * sum(durations) for size, durations in queue.items()) + sum(n * (t - now) for t, n in ends)
-    best = (float("inf"), ())
+    best: tuple[float, tuple[int, ...]] = (math.inf, ())
     for choice in dict.fromkeys(_choices(queue, free)):
         if choice or ends:
             best = min(best, (_end_of(choice, queue, ends, free, now), choice), key=lambda found: found[0])
