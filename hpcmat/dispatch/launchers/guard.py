@@ -118,9 +118,9 @@ class Guard:
             return LaunchEnd(0)
         names = [share.node.name for share in self._place.shares]
         found = blame(self._place.launcher, text, names)
-        if not found and self._dialect.lost_nodes is not None:
-            found = Blame(self._dialect.lost_nodes(names))
         cancelled = self._stopped or any(words in text for words in self._dialect.cancel_texts)
+        if not (found or cancelled) and self._dialect.lost_nodes is not None:
+            found = Blame(self._dialect.lost_nodes(names))
         return LaunchEnd(code, found.certain, found.suspected, cancelled)
 
 
