@@ -59,8 +59,10 @@ class Dispatcher(ABC):
         self._drain_at = drain_time(os.environ)
 
     def __enter__(self) -> Self:
-        os.environ[EPOCH_VARIABLE] = self.epoch
+        self._before = {name: os.environ.get(name) for name in (EPOCH_VARIABLE, CAMPAIGN_VARIABLE)}
         os.environ[CAMPAIGN_VARIABLE] = self._campaign
+        self._prepare()
+        os.environ[EPOCH_VARIABLE] = self.epoch
         end_orphans(campaign=self._campaign, spare=self.epoch)
         self._warden = start_warden(self.epoch)
         self._start()
@@ -73,7 +75,11 @@ class Dispatcher(ABC):
         if self._warden.stdin is not None:
             self._warden.stdin.close()
         self._warden.wait()
-        del os.environ[EPOCH_VARIABLE], os.environ[CAMPAIGN_VARIABLE]
+        for name, value in self._before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
     @property
     @abstractmethod
@@ -107,6 +113,9 @@ class Dispatcher(ABC):
     @abstractmethod
     def submit(self, order: Order) -> Future[str]:
         """Hand over one order; the future gives its `Ending`, or raises where nobody could carry it out."""
+
+    def _prepare(self) -> None:  # noqa: B027 - most have nothing of the kind
+        """Start what has a way of its own to end with the driver, before processes are marked to be ended with it."""
 
     @abstractmethod
     def _start(self) -> None:
