@@ -101,6 +101,11 @@ class Dispatcher(ABC):
         """Nodes of the allocation."""
         return 1
 
+    @property
+    def cores(self) -> int:
+        """Cores that tasks share out among them."""
+        return self.workers
+
     def resources(self, task: Task) -> Resources:
         """What this task will occupy here; part of no content key."""
         return task.resources

@@ -87,6 +87,11 @@ class PlacementDispatcher(Dispatcher):
         return len(self._allocation.nodes)
 
     @property
+    def cores(self) -> int:
+        """Those of all nodes."""
+        return sum(node.cores for node in self._allocation.nodes)
+
+    @property
     def room(self) -> int:
         """As many as run, and those that could begin at once; one more where nothing waits to be placed."""
         if self._placer is None:
