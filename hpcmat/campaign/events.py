@@ -119,6 +119,8 @@ class RunStarted:
     cores_per_node: int
     software: tuple[tuple[str, str], ...]
     nodes: int = 1
+    cores: int = 0
+    """Cores on all nodes that tasks share out among them; 0 where an older version did not tell."""
     kind: Literal["run-started"] = "run-started"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -31,6 +32,7 @@ def main() -> int:
     print(f"seed {seed}", flush=True)
     plans = draw_plan(seed, wanted.faults, wanted.per_campaign)
     plans = tuple(plan for plan in plans if wanted.site in {None, plan.site})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"ended early; seed {seed}"))
     begun, outcomes = time.monotonic(), list[Outcome]()
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         slurm = Slurm(Path(folder) / "slurm", nodes=4)
@@ -41,7 +43,7 @@ def main() -> int:
                 print(sentence(outcomes[-1]), flush=True)
         finally:
             slurm.stop()
-    print(table(outcomes))
+            print(table(outcomes), flush=True)
     labels, findings = sum(o.labels for o in outcomes), sum(len(o.findings) for o in outcomes)
     minutes = (time.monotonic() - begun) / 60.0
     print(f"{len(outcomes)} campaigns, {labels} labels, {findings} findings, {minutes:.1f} min; seed {seed}")

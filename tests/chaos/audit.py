@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms
 from harness import Trial
 
+from chaos.processes import left
 from hpcmat.campaign.events import Created, Decided, Event, Failed, Finished, Submitted, read_event
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.state import CampaignState
@@ -70,7 +71,7 @@ def gather(trial: Trial) -> Evidence:
         journal.close()
     assert trial.ledger is not None
     text = trial.ledger.read_text() if trial.ledger.exists() else ""
-    living = tuple(f"{process.pid} {process.name()}" for process in trial.processes())
+    living = tuple(f"{process.pid} {process.name()}" for process in left(trial))
     return Evidence(events, tuple(read_line(line) for line in text.splitlines()), trial.results(), trial.folder, living)
 
 

@@ -22,7 +22,7 @@ from chaos.injectors import INJECTORS
 from chaos.injectors.scene import Injury, Scene
 from chaos.keeper import Keeper
 from chaos.plan import CampaignPlan, Fault, Kind
-from chaos.processes import drivers, send
+from chaos.processes import drivers, left, send
 from chaos.watch import Watch
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.errors import HpcmatError
@@ -101,7 +101,7 @@ class Ordeal:
         hung = self._until_complete()
         findings = [hung] if hung else []
         self._heal(all_of_them=True)
-        psutil.wait_procs(self._all(), timeout=0.0 if hung else _LEAVE_S)
+        psutil.wait_procs(left(self.scene.trial), timeout=0.0 if hung else _LEAVE_S)
         trial = self.scene.trial
         try:
             findings += audit(gather(trial))
@@ -165,11 +165,8 @@ class Ordeal:
             if blow.recovered_s is None and finished > blow.finished:
                 blow.recovered_s = time.monotonic() - blow.struck
 
-    def _all(self) -> list[psutil.Process]:
-        return [*self.scene.trial.processes(), *drivers(self.scene.trial)]
-
     def _about(self) -> str:
-        found = [f"{p.pid} {p.name()} ({p.status()})" for p in self._all() if p.is_running()]
+        found = [f"{p.pid} {p.name()} ({p.status()})" for p in left(self.scene.trial)]
         return "alive: " + (", ".join(found) or "nothing")
 
 
@@ -196,7 +193,7 @@ def scene_of(plan: CampaignPlan, root: Path, slurm: Slurm) -> Iterator[Scene]:
         finally:
             send(signal.SIGCONT, [slurm.daemon("slurmctld")])
             slurm.cancel_all()
-            for process in (*drivers(trial), *trial.processes()):
+            for process in left(trial):
                 kill(process)
 
 

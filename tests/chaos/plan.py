@@ -9,7 +9,7 @@ from typing import Literal
 
 Site = Literal["local", "node", "nodes"]
 """Without a scheduler; in allocations of one node; in allocations of four, each label under MPI on two of them."""
-SITES: tuple[Site, ...] = ("nodes", "node", "local", "node", "node")
+SITES: tuple[Site, ...] = ("node", "nodes", "local", "node")
 """Of the campaigns in turn."""
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 from harness import Trial
@@ -70,6 +71,19 @@ def guards(trial: Trial) -> list[psutil.Process]:
 def launchers(trial: Trial) -> list[psutil.Process]:
     """Programs that started the ranks of a task."""
     return [p for p in trial.processes() if _name(p) in LAUNCHERS]
+
+
+def left(trial: Trial) -> list[psutil.Process]:
+    """Everything of a campaign that lives: what bears its mark, drives it, or holds one of its files open."""
+    found = {*trial.processes(), *drivers(trial), *(p for p in psutil.process_iter() if _holds(p, trial.folder.root))}
+    return [process for process in found if is_alive(process)]
+
+
+def _holds(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return any(Path(file.path).is_relative_to(folder) for file in process.open_files())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
 
 
 ROLES: dict[str, Callable[[Trial], list[psutil.Process]]] = {

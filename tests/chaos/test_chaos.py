@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import pytest
@@ -192,16 +193,25 @@ def test_auditor_finds_what_is_wrong(survivor, tmp_path, doctor):
     assert any(expected in finding for finding in findings), findings
 
 
-def test_auditor_finds_who_is_left(survivor):
-    identity = str(survivor.trial.folder.root.resolve())
-    with subprocess.Popen(
-        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={**os.environ, CAMPAIGN_VARIABLE: identity}
-    ) as left:
+@pytest.mark.parametrize("tie", ["mark", "open file"])
+def test_auditor_finds_who_is_left(survivor, tie):
+    root = survivor.trial.folder.root.resolve()
+    marks = {CAMPAIGN_VARIABLE: str(root)} if tie == "mark" else {}
+    with (
+        (root / "driver.lock").open() if tie == "open file" else nullcontext() as file,
+        subprocess.Popen(
+            [sys.executable, "-c", "input()"],
+            stdin=subprocess.PIPE,
+            stdout=file,
+            env={**os.environ, **marks},
+        ) as somebody,
+    ):
         try:
-            findings = audit.audit(audit.gather(survivor.trial))
+            living = audit.gather(survivor.trial).processes
         finally:
-            left.kill()
-    assert ["outlived" in finding for finding in findings] == [True]
+            somebody.kill()
+    assert any(words.startswith(f"{somebody.pid} ") for words in living)
+    assert len(list(audit.nothing_lives(replace(survivor.evidence, processes=living)))) == len(living)
 
 
 def test_auditor_notices_a_journal_that_was_changed(survivor, tmp_path):

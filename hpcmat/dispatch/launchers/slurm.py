@@ -59,5 +59,6 @@ DIALECT = Dialect(
         "Node failure on {node}",
     ),
     cancel_texts=("CANCELLED AT ",),
+    rank_end=r"srun: error: \S+: tasks? [\d,-]+: (.+)",
     lost_nodes=lost_nodes,
 )
