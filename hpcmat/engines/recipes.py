@@ -20,7 +20,8 @@ from pydantic import Field
 from hpcmat.engines.settings import Positive, StrictModel
 from hpcmat.errors import InputError
 from hpcmat.records import Label, Structure
-from hpcmat.surrogates.equation_of_state import fit_equation_of_state
+from hpcmat.surrogates.equation_of_state import EquationOfState, fit_equation_of_state
+from hpcmat.units import GPA_PER_EV_PER_ANG3
 
 Floats = NDArray[np.float64]
 Property = Literal["bulk_modulus_gpa", "lattice_constant_ang", "volume_ang3", "energy_ev", "density_g_cm3"]
@@ -33,6 +34,8 @@ _FINE = 3
 """Volumes on each side of the minimum from which the equation of state is fitted."""
 _FARTHEST = 24
 """Steps of volume from the guess: a factor of 2 with the default step."""
+_ROUGHEST = 0.03
+"""Scatter over the rise of the curve to its ends; the bulk modulus is then uncertain by about 5 %."""
 _LONGEST_ANG = 0.2
 _COMPLIANCE = 0.05
 """Å per eV/Å of the first step of a relaxation."""
@@ -121,6 +124,7 @@ def equation_of_state(structure: Structure, spec: RecipeSpec) -> Steps:
     fitted = sorted(energies, key=lambda step: (abs(step - centre), step))[: 2 * _FINE + 1]
     volumes = [_volume(relaxed) * _fraction(step, spec) for step in fitted]
     state = fit_equation_of_state(volumes, [energies[step] for step in fitted])
+    _require_smooth(state, volumes)
     found = scaled(relaxed, state.volume / _volume(relaxed))
     return (
         ("bulk_modulus_gpa", state.bulk_modulus_gpa),
@@ -129,6 +133,17 @@ def equation_of_state(structure: Structure, spec: RecipeSpec) -> Steps:
         ("energy_ev", state.energy),
         ("density_g_cm3", _density(found)),
     )
+
+
+def _require_smooth(state: EquationOfState, volumes: Sequence[float]) -> None:
+    """Refuse energies whose scatter would decide the bulk modulus."""
+    reach = 0.5 * float(np.ptp(volumes))
+    depth = 0.5 * state.bulk_modulus_gpa / GPA_PER_EV_PER_ANG3 * reach**2 / state.volume
+    if state.scatter > _ROUGHEST * depth:
+        raise InputError(
+            f"energies scatter by {1000 * state.scatter:.2g} meV/atom around the equation of state, "
+            f"{100 * state.scatter / depth:.0f} % of its depth; converge the engine: a larger cutoff, more k-points"
+        )
 
 
 def relaxation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -106,5 +107,6 @@ def _bond_ang(elements: tuple[str, ...], neighbours: int) -> float:
 
 def _formula(symbols: tuple[str, ...]) -> str:
     order = list(dict.fromkeys(symbols))
-    counts = (symbols.count(symbol) for symbol in order)
-    return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in zip(order, counts, strict=True))
+    counts = [symbols.count(symbol) for symbol in order]
+    unit = math.gcd(*counts)
+    return "".join(symbol + (str(n // unit) if n > unit else "") for symbol, n in zip(order, counts, strict=True))
