@@ -172,7 +172,7 @@ def print_potential(path: Path, potential: Potential) -> None:
         rows.append(("", f"sha256 {source['sha256']}"))
     rows += [(f"isolated {symbol}", f"{energy:.6g} eV, held") for symbol, energy in data["atom_energies_ev"].items()]
     rows += [
-        (f"{pair} nearest", f"{outer:.3f} Å in the training set; nuclear repulsion alone below {inner:.3f} Å")
+        (f"{pair} core", f"from {outer:.3f} Å down to {inner:.3f} Å the fit hands over to nuclear repulsion")
         for pair, (inner, outer) in data["core_ang"].items()
     ]
     rows += [(f"{name} labels", str(count)) for name, count in data["labels"].items() if count]

@@ -12,9 +12,10 @@ last. The knots' values have the greatest penalised likelihood of left-out resid
     Σ w [log(s² + e) + ⟨r²⟩ / (s² + e)] / 2 + Σ_j {c Σ_k [d_jk + exp(-d_jk)] / 2 + smoothness ∫ h_j''² / 2},
 
 e the epistemic variance of the residual, d = h - h⁰. The second term, c pseudo-rows at each knot, pulls to h⁰ and wins
-where there are few data. h⁰ is 0, the constant noise, but far below the usual variances it falls in proportion to them:
-an atom held by symmetry has neither an epistemic variance nor a misfit, since both respect the symmetry. In perfect
-crystals of silicon its force is off by 2e-6 eV/Å, and no atom elsewhere is to pay for that.
+where there are few data. h⁰ is 0, the constant noise; but of a quantity that symmetry can hold at zero, as it can a
+force, it falls in proportion to the variances where they lie far below the usual ones: an atom held by symmetry has
+neither an epistemic variance nor a misfit, since both respect the symmetry. In perfect crystals of silicon its force is
+off by 2e-6 eV/Å, and no atom elsewhere is to pay for that.
 """
 
 from __future__ import annotations
@@ -108,6 +109,8 @@ class Observed:
     """(m, terms) v_j"""
     weight: float
     """Of each in the likelihood: less than 1 where they are not independent, more where one is a mean over several."""
+    symmetric: bool = False
+    """Whether symmetry can hold the quantity at zero."""
 
 
 def fit_graded_noise(observed: Observed, constant: float) -> GradedNoise:
@@ -145,13 +148,13 @@ def _logarithm(variance: Floats) -> Floats:
     return logarithm
 
 
-def _knots(u: Floats) -> Floats:
-    """Evenly spaced over the usual range of u (m,), further apart below it, where there is anything."""
+def _knots(u: Floats, symmetric: bool) -> Floats:
+    """Evenly spaced over the usual range of u (m,); further apart below it, where symmetry may hold the quantity."""
     first, last = np.quantile(u, QUANTILES)
     bottom = max(first, last - USUAL_RANGE)
     last = max(last, bottom + KNOT_SPACING)
     usual = np.linspace(bottom, last, max(3, round((last - bottom) / KNOT_SPACING) + 1))
-    n_below = round((bottom - first) / WIDE_SPACING)
+    n_below = round((bottom - first) / WIDE_SPACING) if symmetric else 0
     below = np.linspace(first, bottom, n_below + 1)[:-1] if n_below else np.empty(0)
     knots: Floats = np.concatenate([below, usual])
     return knots
@@ -178,7 +181,7 @@ def _hats(u: Floats, knots: Floats) -> Floats:
 
 def _most_likely(u: Floats, observed: Observed) -> tuple[Term, ...]:
     """Terms; the unknowns of each are its first value and its steps, which keeps it from falling."""
-    knots = [_knots(column) for column in u.T]
+    knots = [_knots(column, observed.symmetric) for column in u.T]
     steps = block_diag(*(np.tril(np.ones((len(k), len(k)))) for k in knots))
     hats = np.concatenate([_hats(column, k) for column, k in zip(u.T, knots, strict=True)], axis=1) @ steps
     bend = block_diag(*(_bend(k) for k in knots))

@@ -161,7 +161,7 @@ def _of_forces(structures: list[_Residuals], units: Floats) -> GradedNoise:
         # One structure more that symmetry holds, and whose labels break it.
         square = np.append(square, np.full(n_atoms, min(BROKEN_SYMMETRY**2 / unit, 1.0)))
         arguments = np.concatenate([arguments, np.tile(lowest, (n_atoms, 1))])
-    return fit_graded_noise(Observed(square, arguments[:, 0], arguments, weight), float(units[FORCES]))
+    return fit_graded_noise(Observed(square, arguments[:, 0], arguments, weight, True), float(units[FORCES]))
 
 
 def _of_structures(structures: list[_Residuals], kind: int, units: Floats, weight: float) -> GradedNoise:
