@@ -1,8 +1,8 @@
 """What CP2K wrote: a label where its output and its copy for SCINE agree and are complete, else the failure.
 
-Every number of a label is the one printed in `cp2k.out`, and is confirmed: energy, forces and structure by the file
-that CP2K writes for SCINE, stresses by their symmetry, trace, determinant and eigenvalues. A damaged digit is a
-contradiction, not another label.
+Every number of a label is printed in `cp2k.out` and confirmed: energy, forces and structure by the file that CP2K
+writes for SCINE, stresses by their symmetry, trace and eigenvalues. A damaged digit is a contradiction, not another
+label.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 SCINE_NAME = "cp2k-1_0.scine"
 _ROUNDING = 0.51e-12
-"""Half of the last digit that both files print of energies (Hartree), forces (Hartree/bohr) and positions (Å)."""
+"""Half of the last digit of the energy (Hartree) that both files print."""
 _STRESS_ROUNDING = 1e-10
 """Relative to the largest component, of which twelve digits are printed."""
 _NUMBER = r"(-?\d+\.\d+(?:E[+-]\d+)?)"
@@ -74,13 +74,14 @@ def _label(calculation: Calculation, text: str, copy: _Copy) -> Label:
     _check_geometry(calculation, geometry, copy)
     _check_grid(text, grid_of(geometry, settings))
     energy, forces = _energy(text), _forces(text, len(calculation.structure))
-    if abs(energy - copy.energy) > _ROUNDING or not np.all(np.abs(forces - copy.forces) <= _ROUNDING):
+    if abs(energy - copy.energy) > _ROUNDING or not np.array_equal(forces, copy.forces):
         raise ValueError("they contradict each other in energy or forces")
     revision = _only(r"CP2K\| source code revision number:\s+(\S+)", text)
     flags = _only(r"CP2K\| cp2kflags: (.*)", text).strip()
     return Label(
         structure=calculation.structure,
-        energy=energy * EV_PER["ha"],
+        # The digits that both files have.
+        energy=copy.energy * EV_PER["ha"],
         forces=forces * (EV_PER["ha"] / ANG_PER["bohr"]),
         stress=_stress(text) if settings.stress and geometry.periodic else np.zeros(0),
         method=calculation.method,
