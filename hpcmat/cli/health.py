@@ -57,6 +57,7 @@ def examine(folder: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     yield check_python(sys.version_info[:2])
     yield from (check_package(name) for name in CORE_PACKAGES)
     yield check_engine_package()
+    yield from check_external_codes()
     yield check_compiler()
     yield check_mpi_library()
     yield check_mpi_launcher()
@@ -95,6 +96,19 @@ def check_engine_package() -> Finding:
     except InputError as error:
         return Finding("gpaw", "warn", str(error), 'CC=g++ pip install "hpcmat[gpaw]"')
     return Finding("gpaw", "ok", f"{importlib.metadata.version('gpaw')} with PAW data sets")
+
+
+def check_external_codes() -> Iterator[Finding]:
+    """Which first-principles programs are on the PATH and run; campaigns need the one that they name."""
+    from hpcmat.engines.registry import EXTERNAL_CODES
+
+    for code in EXTERNAL_CODES:
+        try:
+            path, version = code.command()[0], code.version()
+        except InputError as error:
+            yield Finding(code.title, "warn", str(error).partition("; ")[0], str(code.sources))
+        else:
+            yield Finding(code.title, "ok", f"{version} ({path})")
 
 
 def check_compiler() -> Finding:
