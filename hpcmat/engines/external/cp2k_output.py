@@ -16,7 +16,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from hpcmat.engines.base import EngineFailure, log_tail
-from hpcmat.engines.external.calculation import Calculation, corrupt, read_output
+from hpcmat.engines.external.calculation import Calculation, corrupt, read_output, text_of
 from hpcmat.engines.external.cp2k_failures import OUTPUT_NAME, STEP, check_failures
 from hpcmat.engines.external.cp2k_input import Geometry, geometry_of, grid_of
 from hpcmat.engines.external.engine import check_version
@@ -55,8 +55,8 @@ def read_label(calculation: Calculation, folder: Path, ending: Ending) -> Label:
     EngineFailure
         See `check_failures`; `CORRUPT_OUTPUT` too where the two files are not complete or contradict each other.
     """
+    check_failures(text_of(folder / OUTPUT_NAME), folder, ending)
     text = read_output(folder / OUTPUT_NAME)
-    check_failures(text, folder, ending)
     tail = log_tail(folder / OUTPUT_NAME)
     try:
         check_version(_only(r"CP2K\| version string:\s+CP2K version (\S+)", text), calculation)

@@ -55,7 +55,9 @@ def find_potential(table: Path, symbol: str, xc: str, electrons: int | None = No
         entries = [entry for entry in read_table(table.read_text()) if entry.symbol == symbol]
     except (OSError, ValueError, IndexError) as error:
         raise InputError(f"{table}: no table of GTH potentials in CP2K's format ({error}); give another file") from None
-    fitting = [entry for entry in entries if entry.name.split("-")[1:2] == [xc] and electrons in {None, entry.electrons}]
+    fitting = [
+        entry for entry in entries if entry.name.split("-")[1:2] == [xc] and electrons in {None, entry.electrons}
+    ]
     if not fitting:
         names = ", ".join(entry.name for entry in entries) or "nothing"
         raise InputError(f"{table}: no GTH-{xc} potential for {symbol}; it has {names}")
