@@ -109,7 +109,8 @@ def check_external_codes() -> Iterator[Finding]:
         try:
             path, version = code.command()[0], code.version()
         except InputError as error:
-            found, status, remedy = str(error).partition("; ")[0], "warn", str(code.sources)
+            reason = str(error).partition("; ")[0].removeprefix(f"{code.title}: ")
+            found, status, remedy = reason, "warn", str(code.sources)
         else:
             found, status, remedy = f"{version} ({path})", "ok", ""
         untried = "" if code.tried else "; hpcmat's use of it was never run, only tested on documented formats"

@@ -16,10 +16,13 @@ LOG_NAME, OUTPUT_NAME = "log.txt", "run.abo"
 _END = "Calculation completed."
 
 _ERRORS: ErrorTable = (
+    (r"number of bands.*number of planewaves", FailureKind.BAD_SETTINGS,
+     "the cutoff is below what the bands need; raise engine.cutoff_ev"),
     (r"not enough bands|number of bands|nband", FailureKind.TOO_FEW_BANDS, "use more bands"),
     (r"symmetry.break|not symmetric|symmetr|symkpt|tnons|gbl_", FailureKind.SYMMETRY,
      "the symmetry analysis failed; leave symmetry out"),
-    (r"(?:out of|insufficient|not enough) memory|allocat", FailureKind.OUT_OF_MEMORY, "memory ran out; give the task more memory"),
+    (r"(?:out of|insufficient|not enough) memory|allocat", FailureKind.OUT_OF_MEMORY,
+     "memory ran out; give the task more memory"),
     (r"no space left|disk quota|while writing|write error", FailureKind.DISK_FULL,
      "the disk of the work folder is full; free some space"),
     (r"runtime error: end of file", FailureKind.BAD_SETTINGS,
@@ -35,7 +38,7 @@ def check_failures(folder: Path, ending: Ending) -> None:
     """Raise `EngineFailure` for a run that is not finished and converged."""
     output, log = text_of(folder / OUTPUT_NAME), text_of(folder / LOG_NAME)
     tail = log_tail(folder / LOG_NAME)
-    stated = _stated(output, log) or runtime_error(log_tail(folder / STDERR_NAME))
+    stated = _stated(log) or runtime_error(log_tail(folder / STDERR_NAME))
     if stated:
         raise classify("ABINIT", stated, _ERRORS, tail)
     if "was not enough SCF cycles to converge" in output:
@@ -49,10 +52,10 @@ def check_failures(folder: Path, ending: Ending) -> None:
         raise EngineFailure(FailureKind.TOO_FEW_BANDS, "the highest band is occupied; use more bands", tail)
 
 
-def _stated(output: str, log: str) -> str:
-    """What the code says where it stops by itself with an error; details of refused input stand in the output."""
-    found = re.search(r"--- !(?:ERROR|BUG)\n.*?message: \|\n(.*?)\.\.\.", log, re.DOTALL)
+def _stated(log: str) -> str:
+    """What the code says where it stops by itself with an error; what is wrong with refused input stands before."""
+    found = re.search(r"--- !(?:ERROR|BUG|\w+Error)\n.*?message: \|\n(.*?)\.\.\.", log, re.DOTALL)
     if found is None:
         return ""
-    details = re.search(r"^ \w+: ERROR -\n(.*?)\n\s*\n", output + "\n\n", re.DOTALL | re.MULTILINE)
+    details = re.search(r"^ \w+: ERROR -\n(.*?)\n\s*\n", log, re.DOTALL | re.MULTILINE)
     return " ".join(f"{details[1] if details else ''} {found[1]}".split())

@@ -16,6 +16,8 @@ CODE_NAME, OUTPUT_NAME = "pw.x", "pw.out"
 _END = "JOB DONE.\n=" + 78 * "-" + "="
 
 _ERRORS: ErrorTable = (
+    (r"more bands than PWs", FailureKind.BAD_SETTINGS,
+     "the cutoff is below what the bands need; raise engine.cutoff_ev"),
     (r"too few bands|not enough bands", FailureKind.TOO_FEW_BANDS, "use more bands"),
     (r"charge is wrong|odd number of electrons|smearing is needed", FailureKind.BAD_SETTINGS,
      "fixed occupations do not fit a metal; set engine.smearing_ev"),
