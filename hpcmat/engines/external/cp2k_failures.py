@@ -18,8 +18,8 @@ STEP = r"^\s+(\d+) \S+\s+\S+(?:\s+\d\.\d+E[+-]\d+)?\s+[\d.]+\s+(\S+)\s+(-?\d+\.\
 
 _ERRORS: ErrorTable = (
     (r"not converged", FailureKind.NOT_CONVERGED, "use gentler mixing or more steps"),
-    (r"basis set|potential|unknown keyword|unknown (?:sub)?section|already present|invalid|expected|could not be found|"
-     r"not implemented|not available|nonperiodic|poisson|wavelet|spin|multiplicity|electrons|added",
+    (r"basis set|potential|unknown keyword|unknown (?:sub)?section|already present|invalid|expected|incompatible|"
+     r"could not be found|not implemented|not available|nonperiodic|poisson|wavelet|spin|multiplicity|electrons|added",
      FailureKind.BAD_SETTINGS, "correct the engine's settings"),
     (r"cholesky|diagonali|elpa|syev|eigen", FailureKind.DIAGONALIZATION, "the eigensolver failed; use another one"),
     (r"symmetr|k-?point", FailureKind.SYMMETRY, "leave symmetry out"),

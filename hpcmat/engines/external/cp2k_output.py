@@ -1,8 +1,8 @@
 """What CP2K wrote: a label where its output and its copy for SCINE agree and are complete, else the failure.
 
-Every number of a label is the one printed in `cp2k.out`, and is confirmed: energy, forces and structure by the file
-that CP2K writes for SCINE, stresses by their symmetry, trace, determinant and eigenvalues. A damaged digit is a
-contradiction, not another label.
+Every number of a label is printed in `cp2k.out` and confirmed: energy, forces and structure by the file that CP2K
+writes for SCINE, stresses by their symmetry, trace and eigenvalues. A damaged digit is a contradiction, not another
+label.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from hpcmat.engines.base import EngineFailure, log_tail
-from hpcmat.engines.external.calculation import Calculation, corrupt, read_output
+from hpcmat.engines.external.calculation import Calculation, corrupt, read_output, text_of
 from hpcmat.engines.external.cp2k_failures import OUTPUT_NAME, STEP, check_failures
 from hpcmat.engines.external.cp2k_input import Geometry, geometry_of, grid_of
 from hpcmat.engines.external.engine import check_version
@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 SCINE_NAME = "cp2k-1_0.scine"
 _ROUNDING = 0.51e-12
-"""Half of the last digit that both files print of energies (Hartree), forces (Hartree/bohr) and positions (Å)."""
+"""Half of the last digit of the energy (Hartree) that both files print."""
 _STRESS_ROUNDING = 1e-10
 """Relative to the largest component, of which twelve digits are printed."""
 _NUMBER = r"(-?\d+\.\d+(?:E[+-]\d+)?)"
@@ -55,8 +55,8 @@ def read_label(calculation: Calculation, folder: Path, ending: Ending) -> Label:
     EngineFailure
         See `check_failures`; `CORRUPT_OUTPUT` too where the two files are not complete or contradict each other.
     """
+    check_failures(text_of(folder / OUTPUT_NAME), folder, ending)
     text = read_output(folder / OUTPUT_NAME)
-    check_failures(text, folder, ending)
     tail = log_tail(folder / OUTPUT_NAME)
     try:
         check_version(_only(r"CP2K\| version string:\s+CP2K version (\S+)", text), calculation)
@@ -74,13 +74,14 @@ def _label(calculation: Calculation, text: str, copy: _Copy) -> Label:
     _check_geometry(calculation, geometry, copy)
     _check_grid(text, grid_of(geometry, settings))
     energy, forces = _energy(text), _forces(text, len(calculation.structure))
-    if abs(energy - copy.energy) > _ROUNDING or not np.all(np.abs(forces - copy.forces) <= _ROUNDING):
+    if abs(energy - copy.energy) > _ROUNDING or not np.array_equal(forces, copy.forces):
         raise ValueError("they contradict each other in energy or forces")
     revision = _only(r"CP2K\| source code revision number:\s+(\S+)", text)
     flags = _only(r"CP2K\| cp2kflags: (.*)", text).strip()
     return Label(
         structure=calculation.structure,
-        energy=energy * EV_PER["ha"],
+        # The digits that both files have.
+        energy=copy.energy * EV_PER["ha"],
         forces=forces * (EV_PER["ha"] / ANG_PER["bohr"]),
         stress=_stress(text) if settings.stress and geometry.periodic else np.zeros(0),
         method=calculation.method,

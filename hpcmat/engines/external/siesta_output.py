@@ -7,6 +7,7 @@ converged.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,17 @@ from hpcmat.engines.external.engine import check_ending, check_version
 from hpcmat.engines.external.errors import ErrorTable, classify, runtime_error, unconverged
 from hpcmat.engines.external.run import STDERR_NAME, Ending
 from hpcmat.records import FailureKind, Label
-from hpcmat.units import EV_PER
+from hpcmat.units import ANG_PER, EV_PER
 
 Array = NDArray[np.float64]
 
 LABEL = "siesta"
 OUTPUT_NAME, FORCES_NAME = f"{LABEL}.out", "FORCE_STRESS"
-_PRINTED = 0.51e-6
-"""Half of the last digit of energies, forces and stresses in the output (eV, Å)."""
-_FACTOR = 2e-5
-"""Part by which eV of SIESTA and ours may differ: its constants are older."""
+_PRINTED = 1.1e-6
+"""Last digit of energies, forces and stresses in the output (eV, Å)."""
+_UNITS = ((13.60580, 0.529177), (EV_PER["ry"], ANG_PER["bohr"]))
+"""eV and Å in SIESTA's Ry and bohr: those of version 4, and those of CODATA."""
+_RY_PER_BOHR, _RY_PER_BOHR3 = (EV_PER["ry"] / ANG_PER["bohr"] ** power for power in (1, 3))
 _NUMBER = r"\s+(-?\d+\.\d+)"
 _ERRORS: ErrorTable = (
     (r"scf_not_conv|not converge", FailureKind.NOT_CONVERGED, "use gentler mixing or more steps"),
@@ -80,15 +82,13 @@ def _label(calculation: Calculation, folder: Path, text: str, version: str) -> L
     energy = _energy(folder, text)
     results = reader.read_forces_stress()
     forces, stress = np.array(results["forces"]), np.array(results["stress"])
-    again = re.findall(
-        r"^siesta:\s+(\d+)" + 3 * _NUMBER + "$", _after(text, "siesta: Atomic forces (eV/Ang):"), re.MULTILINE
-    )
-    _confirm("forces", forces, [row[1:] for row in again[: len(forces)]])
-    rows = re.findall(
-        r"^siesta:" + 3 * _NUMBER + "$", _after(text, "siesta: Stress tensor (static) (eV/Ang**3):"), re.MULTILINE
-    )
-    matrix = stress[[0, 5, 4, 5, 1, 3, 4, 3, 2]].reshape(3, 3)
-    _confirm("stress", matrix, rows[:3])
+    block = _after(text, "siesta: Atomic forces (eV/Ang):")
+    again = re.findall(r"^siesta:\s+(\d+)" + 3 * _NUMBER + "$", block, re.MULTILINE)[: len(forces)]
+    _confirm("forces", forces / _RY_PER_BOHR, [row[1:] for row in again], [ry / bohr for ry, bohr in _UNITS])
+    block = _after(text, "siesta: Stress tensor (static) (eV/Ang**3):")
+    rows = re.findall(r"^siesta:" + 3 * _NUMBER + "$", block, re.MULTILINE)[:3]
+    matrix = stress[[0, 5, 4, 5, 1, 3, 4, 3, 2]].reshape(3, 3) / _RY_PER_BOHR3
+    _confirm("stress", matrix, rows, [ry / bohr**3 for ry, bohr in _UNITS])
     wanted = calculation.engine.stress  # type: ignore[union-attr]
     return Label(
         structure=calculation.structure,
@@ -104,11 +104,10 @@ def _label(calculation: Calculation, folder: Path, text: str, version: str) -> L
 
 def _energy(folder: Path, text: str) -> float:
     """eV; the first line of `FORCE_STRESS`, in Ry, confirmed by the free energy of the output."""
-    energy = float(read_output(folder / FORCES_NAME).splitlines()[0]) * EV_PER["ry"]
-    stated = [float(word) for word in re.findall(r"^siesta: (?:FreeEng|Etot)\s+=\s+(-?\d+\.\d+)$", text, re.MULTILINE)]
-    if not stated or min(abs(energy - other) for other in stated) > _PRINTED + _FACTOR * abs(energy):
-        raise ValueError("they contradict each other in the energy")
-    return energy
+    energy = float(read_output(folder / FORCES_NAME).splitlines()[0])
+    stated = re.findall(r"^siesta: FreeEng\s+=\s+(-?\d+\.\d+)$", text, re.MULTILINE)
+    _confirm("energy", np.array([energy]), stated[-1:], [ry for ry, _ in _UNITS])
+    return energy * EV_PER["ry"]
 
 
 def _check_structure(calculation: Calculation, folder: Path, text: str) -> None:
@@ -125,9 +124,10 @@ def _check_structure(calculation: Calculation, folder: Path, text: str) -> None:
         raise ValueError("the output is of another structure")
 
 
-def _confirm(name: str, ours: Array, printed: list[tuple[str, ...]]) -> None:
+def _confirm(name: str, ours: Array, printed: Sequence[object], units: list[float]) -> None:
+    """Refuse numbers in atomic units that in no unit of SIESTA are those printed."""
     theirs = np.array(printed, dtype=float)
-    if theirs.shape != ours.shape or not np.all(abs(theirs - ours) <= _PRINTED + _FACTOR * abs(ours)):
+    if theirs.shape != ours.shape or not any(np.all(abs(theirs - ours * unit) <= _PRINTED) for unit in units):
         raise ValueError(f"they contradict each other in the {name}")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import version as version_of
 
-from hpcmat.engines.md.base import flown_apart
+from hpcmat.engines.base import EngineFailure
 from hpcmat.errors import InputError
+from hpcmat.records import FailureKind
 from hpcmat.surrogates.molecular_dynamics import kernel_potential
 from hpcmat.surrogates.potential import Potential
 from hpcmat_kernels.md import driver
@@ -35,6 +36,6 @@ class KernelDynamics:
         try:
             return driver.run(kernel_potential(self.potential), state, settings, steps)
         except driver.FlownApartError as error:
-            raise flown_apart(f"the atoms flew apart after {len(error.trajectory.steps)} frames") from error
+            raise EngineFailure(FailureKind.DIVERGED, str(error)) from error
         except ValueError as error:
             raise InputError(str(error)) from error
