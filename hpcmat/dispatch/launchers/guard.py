@@ -29,7 +29,7 @@ from hpcmat.mpi_environment import outside_mpi
 
 GRACE_S = 3
 """From the request to end until the kill."""
-_TAIL = 4000
+_TAIL = 65536
 _NO_LAUNCH_EXIT = 126
 _HANDED_ON = ("GPAW_MPI_BACKEND", "GPAW_SETUP_PATH", "PYTHONPATH", CAMPAIGN_VARIABLE, LAUNCH_VARIABLE)
 """Variables of the caller that ranks need, where their launcher passes on only what it is told."""
@@ -118,7 +118,7 @@ class Guard:
             return LaunchEnd(0)
         names = [share.node.name for share in self._place.shares]
         found = blame(self._place.launcher, text, names)
-        cancelled = self._stopped or any(words in text for words in self._dialect.cancel_texts)
+        cancelled = self._stopped or self._dialect.was_cancelled(text)
         if not (found or cancelled) and self._dialect.lost_nodes is not None:
             found = Blame(self._dialect.lost_nodes(names))
         return LaunchEnd(code, found.certain, found.suspected, cancelled)

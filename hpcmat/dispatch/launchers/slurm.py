@@ -37,6 +37,12 @@ def compose(launcher: Launcher, request: LaunchRequest) -> Launch:
     return Launch(command, request.variables(), request.folder, output_in(request.folder), stdin=request.stdin)
 
 
+def was_cancelled(errors: str) -> bool:
+    """Whether the step was ended from outside, and not by srun itself because one of its ranks had failed."""
+    before, cancelled, _ = errors.partition("CANCELLED AT ")
+    return bool(cancelled) and not any(text in before for text in ("Terminating StepId", "Exited with exit code"))
+
+
 def lost_nodes(names: Sequence[str]) -> tuple[str, ...]:
     """Nodes that a running job has lost: a step on a node that went down is refused without its name."""
     job = os.environ.get("SLURM_JOB_ID", "")
@@ -58,6 +64,6 @@ DIALECT = Dialect(
         "DUE TO NODE FAILURE",
         "Node failure on {node}",
     ),
-    cancel_texts=("CANCELLED AT ",),
+    was_cancelled=was_cancelled,
     lost_nodes=lost_nodes,
 )

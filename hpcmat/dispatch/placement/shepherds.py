@@ -49,8 +49,12 @@ class Shepherd:
         reader, writer = _SERVER.Pipe(duplex=False)
         with reader:
             starter = _SERVER.Process(target=_begin, args=(encode(self._order), self._variables, writer), daemon=True)
-            starter.start()
-            writer.close()
+            try:
+                starter.start()
+            except (OSError, EOFError) as error:
+                return Ended(error=LostWorker(f"the server of shepherds was lost: {type(error).__name__}: {error}"))
+            finally:
+                writer.close()
             starter.join()
             return self._heard(reader)
 
