@@ -1,6 +1,7 @@
 """A real Slurm on this one machine: a private munged, one slurmctld, some slurmd. Needs root, slurm-wlm and munge."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ CONFIGURATION = """\
 ClusterName=sim
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={port}
+FirstJobId={first}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -189,7 +191,9 @@ class Slurm:
             f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=1000 State=UNKNOWN\n"
             for name, port in zip(self.names, ports[1:], strict=True)
         ]
-        text = CONFIGURATION.format(host=host, port=ports[0], root=self.root)
+        # MPICH names its shared memory by job and step, and what killed ranks leave of it is not for the next Slurm.
+        first = random.SystemRandom().randrange(10_000, 60_000_000)
+        text = CONFIGURATION.format(host=host, port=ports[0], root=self.root, first=first)
         before, partition = text.split("PartitionName", 1)
         self.conf.write_text(before + "".join(nodes) + "PartitionName" + partition)
 
