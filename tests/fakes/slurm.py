@@ -123,9 +123,18 @@ class Slurm:
             self._start_node(name)
         # Refused where the node came back by itself.
         self._call("scontrol", "update", f"nodename={name}", "state=resume", check=False)
-        # Slurm lets a job that lost its node wait for two minutes.
+
+    def release(self):
+        """What an administrator does for jobs that lost their node: Slurm delays them by two minutes, or holds them.
+
+        A node on which a job could not be begun is drained.
+        """
         for job in self._call("squeue", "-h", "-t", "pending", "-o", "%i").split():
+            self._call("scontrol", "release", job, check=False)
             self._call("scontrol", "update", f"jobid={job}", "starttime=now", check=False)
+        for name in self.names:
+            if self.node_state(name) == "drained":
+                self.resume(name)
 
     def queued(self):
         """Ids of the jobs that wait or run."""
