@@ -51,7 +51,10 @@ class Keeper:
         if (self._process is not None and self._process.poll() is None) or time.monotonic() < self._not_before:
             return
         self._not_before = time.monotonic() + _AGAIN_S
-        if self._trial.folder.driven or self._waits:
+        if self._trial.folder.driven:
+            return
+        if self._waits:
+            self._slurm.release()
             return
         self.calls += 1
         # Not on the disk that fills up.

@@ -1,6 +1,7 @@
 """A real Slurm on this one machine: a private munged, one slurmctld, some slurmd. Needs root, slurm-wlm and munge."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ CONFIGURATION = """\
 ClusterName=sim
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={port}
+FirstJobId={first}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -121,9 +123,18 @@ class Slurm:
             self._start_node(name)
         # Refused where the node came back by itself.
         self._call("scontrol", "update", f"nodename={name}", "state=resume", check=False)
-        # Slurm lets a job that lost its node wait for two minutes.
+
+    def release(self):
+        """What an administrator does for jobs that lost their node: Slurm delays them by two minutes, or holds them.
+
+        A node on which a job could not be begun is drained.
+        """
         for job in self._call("squeue", "-h", "-t", "pending", "-o", "%i").split():
+            self._call("scontrol", "release", job, check=False)
             self._call("scontrol", "update", f"jobid={job}", "starttime=now", check=False)
+        for name in self.names:
+            if self.node_state(name) == "drained":
+                self.resume(name)
 
     def queued(self):
         """Ids of the jobs that wait or run."""
@@ -189,7 +200,9 @@ class Slurm:
             f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=1000 State=UNKNOWN\n"
             for name, port in zip(self.names, ports[1:], strict=True)
         ]
-        text = CONFIGURATION.format(host=host, port=ports[0], root=self.root)
+        # MPICH names its shared memory by job and step, and what killed ranks leave of it is not for the next Slurm.
+        first = random.SystemRandom().randrange(10_000, 60_000_000)
+        text = CONFIGURATION.format(host=host, port=ports[0], root=self.root, first=first)
         before, partition = text.split("PartitionName", 1)
         self.conf.write_text(before + "".join(nodes) + "PartitionName" + partition)
 

@@ -8,7 +8,6 @@ too, those on other nodes included. What the launcher says of nodes that failed 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -30,7 +29,7 @@ from hpcmat.mpi_environment import outside_mpi
 
 GRACE_S = 3
 """From the request to end until the kill."""
-_TAIL = 4000
+_TAIL = 65536
 _NO_LAUNCH_EXIT = 126
 _HANDED_ON = ("GPAW_MPI_BACKEND", "GPAW_SETUP_PATH", "PYTHONPATH", CAMPAIGN_VARIABLE, LAUNCH_VARIABLE)
 """Variables of the caller that ranks need, where their launcher passes on only what it is told."""
@@ -116,17 +115,15 @@ class Guard:
     def _judged(self, code: int) -> LaunchEnd:
         text = self._errors.decode(errors="replace")
         names = [share.node.name for share in self._place.shares]
-        # Some launchers leave with 0 when a node has failed under them.
         found = blame(self._place.launcher, text, names)
         if code == 0:
+            # Some launchers leave so although a node has failed under them.
             return LaunchEnd(0, found.certain, found.suspected)
-        if not found and self._dialect.lost_nodes is not None:
+        cancelled = self._stopped or self._dialect.was_cancelled(text)
+        if not (found or cancelled) and self._dialect.lost_nodes is not None:
             found = Blame(self._dialect.lost_nodes(names))
-        reasons = set(re.findall(self._dialect.rank_end, text)) if self._dialect.rank_end else set()
-        cancelled = self._stopped or any(words in text for words in self._dialect.cancel_texts)
-        if reasons and reasons <= {"Terminated", "Killed"}:
-            # The code is the highest of all ranks, and those that are ended with the first one have a high one.
-            code, cancelled = (128 + signal.SIGKILL, cancelled) if "Killed" in reasons else (code, True)
+        if self._dialect.was_killed(text):
+            code = 128 + signal.SIGKILL
         return LaunchEnd(code, found.certain, found.suspected, cancelled)
 
 

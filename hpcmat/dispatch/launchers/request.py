@@ -128,10 +128,10 @@ class Dialect:
     """Makes the launcher end all ranks, those on other nodes included."""
     fault_texts: tuple[str, ...] = ()
     """What it writes to standard error where a node, not the program, failed; `{node}` stands for the name."""
-    cancel_texts: tuple[str, ...] = ()
-    """What it writes there where somebody outside ended the launch."""
-    rank_end: str = ""
-    """Pattern of what it writes there of each rank that ended badly; the group is the reason in its words."""
+    was_cancelled: Callable[[str], bool] = lambda errors: False
+    """Whether, by what it wrote there, somebody outside ended the launch."""
+    was_killed: Callable[[str], bool] = lambda errors: False
+    """Whether, by what it wrote there, a rank was killed from outside, whatever its own exit code."""
     lost_nodes: Callable[[Sequence[str]], tuple[str, ...]] | None = None
     """Asks the scheduler which of these nodes the job has lost, where failed launches do not tell."""
 
