@@ -74,8 +74,10 @@ class ParslDispatcher(Dispatcher):
             raise DispatchError("the dispatcher is not running; enter it as a context first")
         return self._app(encode(order))
 
-    def _start(self) -> None:
+    def _prepare(self) -> None:
         _find_parsl_scripts()
+
+    def _start(self) -> None:
         self._kernel = parsl.DataFlowKernel(self._config())
         self._app = parsl.python_app(perform, data_flow_kernel=self._kernel, executors=["workers"], cache=False)
 
