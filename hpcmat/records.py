@@ -194,6 +194,7 @@ class Execution:
     worker: str = ""
     """Name of the worker slot, for the timeline."""
     cpu_s: float = 0.0
+    """Of all its processes; 0 where they ran under a launcher, and nobody here could tell."""
     peak_memory_mib: float = 0.0
     nodes: int = 1
     cores: int = 1
