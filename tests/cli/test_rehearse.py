@@ -72,3 +72,33 @@ def test_what_is_not_known_is_refused(path, capsys, arguments, message):
 def test_a_file_is_replayed_with_frames_that_judge(path, capsys):
     assert run(["replay", str(path)]) != 0
     assert "--test" in capsys.readouterr().err
+
+
+def labelled(path, number, seed):
+    """Frames of rattled silicon with the labels of a classical potential."""
+    from ase.build import bulk
+    from ase.io import write
+
+    from hpcmat.engines.stillinger_weber import StillingerWeber
+
+    images = []
+    for index in range(number):
+        atoms = bulk("Si", a=5.431, cubic=True)
+        atoms.rattle(0.05 + 0.02 * index, seed=seed + index)
+        atoms.calc = StillingerWeber()
+        atoms.get_potential_energy()
+        images.append(atoms)
+    write(path, images)
+    return str(path)
+
+
+def test_policies_are_replayed_on_frames_of_a_file(tmp_path, capsys):
+    train, test = labelled(tmp_path / "train.xyz", 9, 1), labelled(tmp_path / "test.xyz", 3, 50)
+    asked = ["replay", train, "--test", test, "--labels", "9", "--batch", "3", "--seeds", "1", "--json"]
+    assert run([*asked, "--policy", "random", "--policy", "d-optimal"]) == 0
+    random, optimal = json.loads(capsys.readouterr().out)
+    assert (random["policy"], optimal["policy"]) == ("random", "d-optimal")
+    assert random["labels"] == optimal["labels"] == [3, 6, 9]
+    assert random["force_rmse_ev_per_ang"][0] == optimal["force_rmse_ev_per_ang"][0]
+    assert random["target_ev_per_ang"] == random["force_rmse_ev_per_ang"][-1]
+    assert 3 <= random["labels_to_target"] <= 9
