@@ -49,6 +49,7 @@ class FailureKind(StrEnum):
     NOT_FINITE = "not finite"
     DIAGONALIZATION = "diagonalization"
     SYMMETRY = "symmetry"
+    TOO_FEW_BANDS = "too few bands"
     UNPHYSICAL = "unphysical"
     BAD_SETTINGS = "bad settings"
 

@@ -195,7 +195,8 @@ def _body(errand: Errand, site: Site, python: str) -> str:
         "--store",
         str(errand.store.absolute()),
     ]
-    return f"{python or shlex.quote(sys.executable)} -m hpcmat {shlex.join(words)}"
+    # In the place of the shell: what the scheduler sends to the job reaches the driver, and the kill does not miss it.
+    return f"exec {python or shlex.quote(sys.executable)} -m hpcmat {shlex.join(words)}"
 
 
 def _name_of(site: Site) -> str:

@@ -28,7 +28,7 @@ from hpcmat.errors import StorageError
 from hpcmat.records import Execution, Failure, FailureKind, Record, Task, decode, encode
 from hpcmat.store.claims import Process
 from hpcmat.store.journal import Journal
-from hpcmat.store.results import Attempt, AttemptState, ResultStore
+from hpcmat.store.results import Attempt, AttemptState, ResultStore, accepted_of
 
 Observer = Callable[[Event, CampaignState], None]
 
@@ -70,6 +70,7 @@ class Driver:
         self._identity = state.created.identity
         self._store_root = state.created.store
         self._store = ResultStore(state.created.store)
+        self._process = Process.current()
         self._kind = kind_of(state, folder, self._store, dispatcher.workers)
         self._futures: dict[str, Future[str]] = {}
         """Of the tasks that are out, by task."""
@@ -122,11 +123,16 @@ class Driver:
     def _settle(self, task: TaskState, *, earlier: bool = False, error: BaseException | None = None) -> None:
         """Bring the state of a submitted task in line with what the result store holds, whatever its worker said."""
         self._foreign.discard(task.id)
+        record = self._store.record_of(task.key, task.attempts_before + 1) if error is None else None
+        if record is not None and record.accepted:
+            # The usual case is settled by one file.
+            self._finish(task, record, earlier)
+            return
         attempts = self._store.attempts(task.key)
-        accepted = next((a.record for a in attempts if a.record is not None and a.record.accepted), None)
+        accepted = accepted_of(attempts)
         new = [attempt for attempt in attempts if attempt.number > task.attempts_before]
-        if accepted is not None:
-            self._finish(task, accepted, earlier)
+        if accepted is not None and accepted.record is not None:
+            self._finish(task, accepted.record, earlier)
         elif any(attempt.state is AttemptState.RUNNING for attempt in attempts):
             self._foreign.add(task.id)
         elif isinstance(error, StorageError):
@@ -167,8 +173,12 @@ class Driver:
             self._append(Stopping("asked", "stop requested; what runs may end"))
         if self.state.stopping is None and self._dispatcher.draining:
             self._append(Stopping("allocation", "the allocation is about to end; what runs may end"))
-        if self.state.stopping is None and (reason := self._kind.stopping(self.state, time.time())):
+        if self.state.stopping is None and (reason := self._kind.stopping(self.state, self._now())):
             self._append(reason)
+
+    def _now(self) -> float:
+        """Seconds since the epoch of the journal's times."""
+        return time.time()
 
     def _fill(self) -> None:
         """Give every free worker the best task that exists now."""
@@ -193,20 +203,21 @@ class Driver:
         return self.state.tasks[decision.task.id]
 
     def _start(self, task: TaskState) -> None:
-        record = self._store.read(task.key)
-        if record is not None:
-            self._finish(task, record, earlier=True)
+        attempts = self._store.attempts(task.key)
+        accepted = accepted_of(attempts)
+        if accepted is not None and accepted.record is not None:
+            self._finish(task, accepted.record, earlier=True)
             return
         equipped = self._with_remedies(task)
         equipped = replace(equipped, resources=self._dispatcher.resources(equipped))
         nodes = nodes_occupied(equipped.resources, self._cores_per_node)
-        self._append(Submitted(task.id, task.remedies, len(self._store.attempts(task.key)), nodes))
+        self._append(Submitted(task.id, task.remedies, len(attempts), nodes))
         self._outbox.append(self._order(equipped, task.decision.predicted_s))
         if time.monotonic() - self._group_began > _GROUP_S:
             self._hand_over()
 
     def _order(self, task: Task, predicted_s: float | None) -> Order:
-        return Order(task, self._store_root, Process.current(), self._cores_per_node, predicted_s=predicted_s)
+        return Order(task, self._store_root, self._process, self._cores_per_node, predicted_s=predicted_s)
 
     def _with_remedies(self, task: TaskState) -> Task:
         decided = task.decision.task
@@ -216,7 +227,8 @@ class Driver:
         return replace(decided, request=encode(request))
 
     def _wait(self) -> None:
-        self._kind.foresee(self.state)
+        if self._ended.empty():
+            self._kind.foresee(self.state)
         try:
             # Put back for the collection, which comes next.
             self._ended.put(self._ended.get(timeout=_POLL_S))

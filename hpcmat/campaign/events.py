@@ -39,6 +39,15 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """Where a campaign explores."""
+
+    temperature_k: float
+    seed: int
+    """Number of the seed structure."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What was chosen, from what, by which rule, and what was passed over."""
 
@@ -62,6 +71,8 @@ class Decision:
     """For a fit: keys of the labels trained on."""
     validation: tuple[str, ...] = ()
     """For a fit: keys of the labels it is judged by."""
+    condition: Condition | None = None
+    """For an exploration: where."""
     crystal: int | None = None
     """For a screening: number of the candidate that the label belongs to."""
 
@@ -108,6 +119,8 @@ class RunStarted:
     cores_per_node: int
     software: tuple[tuple[str, str], ...]
     nodes: int = 1
+    cores: int = 0
+    """Cores on all nodes that tasks share out among them; 0 where an older version did not tell."""
     kind: Literal["run-started"] = "run-started"
 
 

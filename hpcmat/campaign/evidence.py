@@ -18,6 +18,7 @@ from hpcmat.records import Structure, decode
 from hpcmat.steering.acquisition import condition
 from hpcmat.steering.posterior import Observations
 from hpcmat.store.results import ResultStore
+from hpcmat.surrogates.label_noise import Epistemic, constant_noise
 from hpcmat.surrogates.potential import Potential
 
 Floats = NDArray[np.float64]
@@ -36,8 +37,8 @@ class _Rows(NamedTuple):
     @property
     def parts(self) -> tuple[Floats, Floats, Floats]:
         """Rows of the energy per atom (1, F), forces and stress."""
-        forces = self.forces.astype(np.float64)
-        return self.energy[None] * (3.0 / len(forces)), forces, self.stress.astype(np.float64)
+        energy, forces, stress = (rows.astype(np.float64) for rows in self)
+        return energy[None] * (3.0 / len(forces)), forces, stress
 
 
 class Evidence:
@@ -47,10 +48,13 @@ class Evidence:
         self._store = store
         self._explored = lru_cache(maxsize=64)(self._read_exploration)
         self._potential = lru_cache(maxsize=2)(self._read_potential)
-        self._references: dict[bool, tuple[Floats, int]] = {}
-        """Sum of x xᵀ over the force rows of ended explorations, and their number, by whether they had a potential."""
+        self._references: dict[object, tuple[Floats, int]] = {}
+        """Sum of x xᵀ over the force rows of ended explorations, and their number, by condition."""
+        self._average: Floats = np.zeros((0, 0))
         self._seen = 0
         """How many ended explorations these hold."""
+        self._share = ("", 0, 0.0)
+        """Model, `_seen` and what `misfit_share` was then."""
         self._in_flight = Observations(np.zeros((0, 0)))
         self._counted: dict[str, Candidate | None] = {}
         """What `_in_flight` holds, by task."""
@@ -88,17 +92,52 @@ class Evidence:
         parts, noise = self._rows(candidate).parts, self._potential(model.key).noise
         return np.concatenate([rows / sigma for rows, sigma in zip(parts, noise, strict=True)])
 
+    def parts(self, candidate: Candidate) -> tuple[Floats, Floats, Floats]:
+        """Design rows of a candidate: energy per atom (1, F), forces (3n, F), stress."""
+        return self._rows(candidate).parts
+
+    def excess(self, candidate: Candidate, model: TaskState) -> Floats:
+        """By how much the misfit of each of its rows exceeds the constant noise, in units of it (3n + 7,).
+
+        The noise that was graded by left-out labels says it for forces; those of energy and stress, seven rows in all,
+        are taken to be as usual.
+        """
+        potential = self._potential(model.key)
+        energy, forces, stress = self._rows(candidate).parts
+        graded = potential.label_noise or constant_noise(potential.noise)
+        variances = ((forces @ potential.covariance_factor) ** 2).sum(axis=1).reshape(-1, 3).mean(axis=1)
+        noise = graded.force_variance(Epistemic(0.0, variances, 0.0)) / potential.noise_forces**2
+        return np.concatenate([np.zeros(len(energy)), np.repeat(noise - 1.0, 3), np.zeros(len(stress))])
+
+    def misfit_share(self, state: CampaignState, model: TaskState) -> float:
+        """Share of the misfit in the mean force variance on what is explored, the rest being not yet known."""
+        reference, potential = self.reference(state), self._potential(model.key)
+        if self._share[:2] != (model.key, self._seen):
+            factor, misfit = potential.covariance_factor, potential.noise_forces**2
+            unknown = float(((reference @ factor) * factor).sum())
+            self._share = model.key, self._seen, misfit / (misfit + unknown)
+        return self._share[2]
+
     def reference(self, state: CampaignState) -> Floats:
-        """Mean of x xᵀ over the force rows of everything explored with a potential (F, F); of all without one."""
+        """Mean of x xᵀ over the force rows of what is explored with a potential, each condition alike (F, F).
+
+        Of everything explored where there was no potential yet. Trajectories that end early would otherwise hide that
+        their condition is as much asked for as the others.
+        """
         ended = state.index.ended.get("explore", [])
+        if len(ended) == self._seen:
+            return self._average
         for task in islice(ended, self._seen, None):
             if task.status == "done" and isinstance(task.summary, ExploreSummary) and task.summary.candidates:
                 _, forces, _ = _stacked(self._explored(task.key)[1])
-                total, rows = self._references.get(task.decision.model is not None, (0.0, 0))
-                self._references[task.decision.model is not None] = total + forces.T @ forces, rows + len(forces)
+                condition = task.decision.condition if task.decision.model is not None else "cold start"
+                total, rows = self._references.get(condition, (0.0, 0))
+                self._references[condition] = total + forces.T @ forces, rows + len(forces)
         self._seen = len(ended)
-        total, rows = self._references.get(True) or self._references[False]
-        return total / rows
+        means = {condition: total / rows for condition, (total, rows) in self._references.items()}
+        with_potential = [mean for condition, mean in means.items() if condition != "cold start"]
+        self._average = np.mean(with_potential or list(means.values()), axis=0)
+        return self._average
 
     def _recount(self, now: dict[str, Candidate | None], factor: Floats) -> None:
         """Bring what is in flight to these tasks: by what has come and gone where that is less than all of them."""
@@ -127,10 +166,8 @@ class Evidence:
         assert attempt is not None and attempt.record is not None, "a finished exploration has an accepted record"
         structures = tuple(frame.structure for frame in decode(ExploreResult, attempt.record.outcome).frames)
         with np.load(attempt.folder / "rows.npz") as archive:
-            rows = tuple(
-                _Rows(*(archive[f"{kind}_{number}"] for kind in _Rows._fields)) for number in range(len(structures))
-            )
-        return structures, rows
+            kinds = [archive[kind] for kind in _Rows._fields]
+        return structures, tuple(_Rows(*rows) for rows in zip(*kinds, strict=True))
 
     def _read_potential(self, key: str) -> Potential:
         return Potential.load(self._store.folder(key) / "potential.npz")

@@ -103,6 +103,7 @@ def _drive(start: Start, journal: Journal, state: CampaignState, observer: Obser
             site=start.site.name,
             workers=dispatcher.workers,
             nodes=dispatcher.nodes,
+            cores=dispatcher.cores,
             cores_per_node=machine.cores_per_node,
             software=_software(),
         )

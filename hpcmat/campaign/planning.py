@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 
-from hpcmat.campaign.events import Candidate, Created, Decision, ExploreSummary, Purpose
+from hpcmat.campaign.choosing import Chooser
+from hpcmat.campaign.conditions import Conditions
+from hpcmat.campaign.costs import CostBook, size_of
+from hpcmat.campaign.events import Candidate, Created, Decision, ExploreSummary
 from hpcmat.campaign.evidence import Evidence
 from hpcmat.campaign.spec import Campaign
-from hpcmat.campaign.state import OPEN, CampaignState, last_ended
+from hpcmat.campaign.state import CampaignState
 from hpcmat.engines.exploration import ExploreConditions, ExploreRequest, explore_key
 from hpcmat.engines.labelling import LabelRequest, label_key
 from hpcmat.records import Provenance, Resources, Structure, Task, encode
-from hpcmat.steering.chance import seed_for, uniform_for
-from hpcmat.steering.ranking import TOLERANCE, Ranking
+from hpcmat.steering.chance import seed_for
 from hpcmat.steering.schedule import Action
 from hpcmat.surrogates.ace import AceSettings
 from hpcmat.surrogates.training import FitRequest, fit_key
@@ -24,24 +26,6 @@ RUNNERS = {
     "fit": "hpcmat.surrogates.training:run_fit",
 }
 _BARREN_LIMIT = 3
-_LISTED = 3
-_IN_A_ROW = 8
-"""So many choices between two ends of tasks are made by judging all candidates anew."""
-
-
-@dataclass(slots=True)
-class _Ranked:
-    """A ranking, and what it rests on."""
-
-    basis: tuple[object, ...]
-    pool: list[Candidate]
-    ranking: Ranking
-    decided: int
-    """How many of the training tasks beyond the newest fit it accounts for."""
-    places: dict[Candidate, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.places = {candidate: place for place, candidate in enumerate(self.pool)}
 
 
 class Planner:
@@ -54,7 +38,9 @@ class Planner:
         self._seeds = created.seeds
         self._evidence = evidence
         self._store = created.store
-        self._ranked: _Ranked | None = None
+        self._book = CostBook()
+        self._conditions = Conditions(campaign, len(created.seeds))
+        self._chooser = Chooser(campaign, evidence, self._book)
         self._settings = AceSettings(
             elements=campaign.system.elements,
             cutoff_ang=campaign.surrogate.cutoff_ang,
@@ -65,6 +51,7 @@ class Planner:
 
     def decide(self, action: Action, state: CampaignState) -> Decision:
         """The decision for an action that the schedule found possible."""
+        self._book.catch_up(state)
         match action:
             case Action.REFERENCE:
                 return self._reference(state)
@@ -79,12 +66,9 @@ class Planner:
 
     def foresee(self, state: CampaignState) -> None:
         """Compute what the next choice among candidates will rest on, if nothing changes: for idle moments."""
-        number, budget = state.index.number(("train",)), self.campaign.budget.labels
-        pool = self._pool(state)
-        labels_left = number + state.index.number(("validation",)) < budget
-        if state.model and pool and labels_left and state.stopping is None and not self._at_random(number):
-            # The next choice comes after another task has ended.
-            self._ranking(state, pool, in_a_row=0)
+        self._book.catch_up(state)
+        if state.stopping is None and state.index.number(("train", "validation")) < self.campaign.budget.labels:
+            self._chooser.foresee(state, self._pool(state))
 
     def _reference(self, state: CampaignState) -> Decision:
         number = state.index.number(("reference",))
@@ -95,7 +79,7 @@ class Planner:
         return self._label(state, draft, structure, label_key(structure, self.campaign.engine))
 
     def _validation(self, state: CampaignState) -> Decision:
-        candidate = next(state.pool.reserved())
+        candidate = self._conditions.to_judge(state)
         reason = "drawn at random from the explored frames to measure the error; never trained on"
         draft = Decision(
             "",
@@ -109,75 +93,25 @@ class Planner:
         return self._label(state, draft, self._evidence.structure(candidate), candidate.key)
 
     def _train(self, state: CampaignState) -> Decision:
-        draft = self._choose(state, self._pool(state))
-        assert draft.candidate is not None, "every rule names a candidate"
-        return self._label(state, draft, self._evidence.structure(draft.candidate), draft.candidate.key)
-
-    def _choose(self, state: CampaignState, pool: list[Candidate]) -> Decision:
-        model = state.model
-        number = state.index.number(("train",))
-        draft = Decision("", "train", "cold-start", "", _NO_TASK, candidate=pool[0], pool_size=len(pool))
-        if model is None:
-            return replace(draft, reason="rattled and strained seed: there is no potential yet")
-        if self._at_random(number):
-            # The pool is in the order of exploration; within one exploration the draw depends on names alone.
-            first = [c for c in pool if c.exploration == pool[0].exploration]
-            chosen = min(first, key=lambda c: self._chance("train", c.exploration, c.frame))
-            reason = "drawn at random from the explored frames, so that nothing the potential visits is left out"
-            return replace(draft, rule="random", reason=reason, candidate=chosen, model=model.key)
-        return self._most_informative(state, pool, replace(draft, rule="i-optimal", model=model.key))
-
-    def _most_informative(self, state: CampaignState, pool: list[Candidate], draft: Decision) -> Decision:
-        ranked = self._ranking(state, pool, state.index.train_since_end)
-        (best, gain), *others = ranked.ranking.best(1 + _LISTED)
-        before = ranked.ranking.variance
-        in_flight = state.index.number(("train",), *OPEN)
-        reason = (
-            f"lowers the mean force variance on what is explored by {100 * gain / before:.1f} %, "
-            f"the most of {len(pool)} candidates, with {in_flight} labels in flight accounted for"
+        pool = self._pool(state)
+        choice = self._chooser.choose(state, pool)
+        draft = Decision(
+            "",
+            "train",
+            choice.rule,
+            choice.reason,
+            _NO_TASK,
+            candidate=choice.candidate,
+            model=state.model.key if state.model else None,
+            score=choice.score,
+            pool_size=len(pool),
+            passed_over=choice.passed_over,
         )
-        passed = tuple((ranked.pool[index].id, score / before) for index, score in others)
-        return replace(draft, candidate=ranked.pool[best], reason=reason, score=gain / before, passed_over=passed)
-
-    def _ranking(self, state: CampaignState, pool: list[Candidate], in_a_row: int) -> _Ranked:
-        """The candidates by informativeness, with all that was decided taken in.
-
-        Parameters
-        ----------
-        in_a_row : how many training tasks were decided since a task ended.
-        """
-        model = state.model
-        assert model is not None, "informativeness is judged on a posterior"
-        basis = (model.key, state.index.number(("explore",), "done"), state.index.beyond_fit_losses, len(state.runs))
-        if self._ranked is None or self._ranked.basis != basis or self._outdated(self._ranked, state, in_a_row):
-            covariance, reference = self._evidence.covariance(state, model), self._evidence.reference(state)
-            ranking = Ranking(covariance, [self._evidence.rows(c, model) for c in pool], reference)
-            self._ranked = _Ranked(basis, pool, ranking, len(state.index.beyond_fit))
-        return self._ranked
-
-    def _outdated(self, ranked: _Ranked, state: CampaignState, in_a_row: int) -> bool:
-        """Take in what was decided since; whether all candidates have to be judged anew because of it.
-
-        The first choices after a task has ended are made by judging all. More in a row mean that many workers wait: the
-        ranking is kept up for these, as long as half of it lasts.
-        """
-        assert state.model is not None, "a ranking rests on a model"
-        for task in state.index.beyond_fit_since(ranked.decided):
-            assert task.decision.candidate is not None, "every rule names a candidate"
-            candidate = task.decision.candidate
-            ranked.ranking.take_in(self._evidence.rows(candidate, state.model), ranked.places.get(candidate))
-            ranked.decided += 1
-        change, used = ranked.ranking.change, 2 * len(ranked.ranking.taken) > len(ranked.pool)
-        return used or (change > TOLERANCE and in_a_row < _IN_A_ROW)
+        return self._label(state, draft, self._evidence.structure(choice.candidate), choice.candidate.key)
 
     def _pool(self, state: CampaignState) -> list[Candidate]:
         """The newest candidates for training."""
         return state.pool.newest(self.campaign.steering.pool_max)
-
-    def _at_random(self, number: int) -> bool:
-        """Whether this training label is drawn, not chosen."""
-        steering = self.campaign.steering
-        return steering.acquisition == "random" or self._chance("rule", number) < steering.random_fraction
 
     def _label(self, state: CampaignState, draft: Decision, structure: Structure, key: str) -> Decision:
         return self._with_task(state, draft, key, encode(LabelRequest(structure, self.campaign.engine)))
@@ -186,9 +120,9 @@ class Planner:
         number = state.index.number(("explore",))
         explore = self.campaign.explore
         model = state.model if explore.method == "md" and not self._barren(state) else None
-        temperatures = explore.temperatures_k
+        condition = self._conditions.to_explore(state)
         conditions = ExploreConditions(
-            temperature_k=temperatures[(number // len(self._seeds)) % len(temperatures)],
+            temperature_k=condition.temperature_k,
             strain=explore.strain,
             rattle_ang=explore.rattle_ang,
             steps=explore.steps,
@@ -200,7 +134,7 @@ class Planner:
         request = ExploreRequest(
             store=self._store,
             model=model.key if model else None,
-            seed_structure=self._seeds[number % len(self._seeds)],
+            seed_structure=self._seeds[condition.seed],
             conditions=conditions,
             settings=self._settings,
             seed=seed_for(self.campaign.seed, "explore", number) % 2**31,
@@ -212,7 +146,7 @@ class Planner:
             if model
             else f"{explore.cold_start} rattled and strained seeds"
         )
-        draft = Decision("", "explore", rule, reason, _NO_TASK, model=model.key if model else None)
+        draft = Decision("", "explore", rule, reason, _NO_TASK, model=model.key if model else None, condition=condition)
         return self._with_task(state, draft, explore_key(request), encode(request))
 
     def _barren(self, state: CampaignState) -> bool:
@@ -254,7 +188,12 @@ class Planner:
             provenance=self._provenance(identity, draft),
             governance=self.campaign.governance.record(),
         )
-        return replace(draft, id=identity, task=task, predicted_s=_predicted(state, draft.purpose))
+        size = size_of(kind, request)
+        if kind == "label":
+            self._book.expect(identity, size)
+        known = self._book.model(kind).number > 0
+        predicted = self._book.expected(kind, size).expected_s if known else None
+        return replace(draft, id=identity, task=task, predicted_s=predicted)
 
     def _provenance(self, identity: str, draft: Decision) -> Provenance:
         origins = (draft.candidate.exploration,) if draft.candidate else ()
@@ -268,17 +207,6 @@ class Planner:
             pool_size=draft.pool_size or None,
             seed=self.campaign.seed,
         )
-
-    def _chance(self, *names: object) -> float:
-        return uniform_for(self.campaign.seed, *names)
-
-
-def _predicted(state: CampaignState, purpose: Purpose) -> float | None:
-    """Mean duration of the last tasks for this purpose, s."""
-    labels: tuple[Purpose, ...] = ("train", "validation", "reference")
-    purposes = labels if purpose in labels else (purpose,)
-    walls = [task.execution.wall_s for task in last_ended(state, 20, *purposes) if task.execution]
-    return sum(walls) / len(walls) if walls else None
 
 
 _NO_TASK = Task("", "label", "", "", "", Resources(), Provenance("", "", ""))

@@ -55,9 +55,9 @@ class Pool:
         """Those reserved for validation, oldest first."""
         return chain.from_iterable(frames.values() for frames in self._frames[True].values())
 
-    def newest(self, count: int) -> list[Candidate]:
-        """The last so many of those to train on, oldest of them first."""
-        explorations = self._frames[False]
+    def newest(self, count: int, *, reserved: bool = False) -> list[Candidate]:
+        """The last so many, oldest of them first."""
+        explorations = self._frames[reserved]
         backwards = chain.from_iterable(reversed(explorations[key].values()) for key in reversed(explorations))
         return list(islice(backwards, count))[::-1]
 

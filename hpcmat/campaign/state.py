@@ -60,6 +60,8 @@ class TaskState:
     finished: float | None = None
     remedies: tuple[str, ...] = ()
     attempts_before: int = 0
+    nodes: float = 0.0
+    """Nodes that its last submission asked for, a fraction for a part of one."""
     failures: list[FailedAttempt] = field(default_factory=list)
     execution: Execution | None = None
     adopted: str = ""
@@ -151,6 +153,7 @@ class CampaignState:
             case Submitted():
                 task.status, task.submitted = "running", time
                 task.remedies, task.attempts_before = event.remedies, event.attempts_before
+                task.nodes = event.nodes
             case Finished():
                 task.status, task.finished, task.summary = "done", time, event.summary
                 task.execution, task.adopted = event.execution, event.adopted

@@ -49,13 +49,29 @@ def _target(state: CampaignState) -> Stopping | None:
     target, fit = state.campaign.target, fits[-1]
     if fit.validation.n_frames < target.min_validation or fit.force_rmse_bound is None:
         return None
-    if fit.force_rmse_bound > target.force_rmse_ev_per_ang:
+    if fit.force_rmse_bound > target.force_rmse_ev_per_ang or _unjudged_temperatures(state):
         return None
     return Stopping(
         "target",
         f"force RMSE below {fit.force_rmse_bound:.4f} eV/Å with {100 * target.confidence:g} % confidence "
         f"on {fit.validation.n_frames} validation frames; the target is {target.force_rmse_ev_per_ang:g} eV/Å",
     )
+
+
+def _unjudged_temperatures(state: CampaignState) -> set[float]:
+    """Temperatures that are explored by dynamics and have no frame in the validation stream of the newest fit.
+
+    A bound on the error at some of the conditions says nothing of the others. Journals of versions that did not write
+    down conditions have none here.
+    """
+    fit = state.model
+    assert fit is not None, "there is a fit to be judged"
+    conditions = {t.key: t.decision.condition for t in state.of_purpose("explore") if t.decision.model is not None}
+    explored = {condition.temperature_k for condition in conditions.values() if condition is not None}
+    keys = set(fit.decision.validation)
+    frames = [t.decision.candidate for t in state.done("validation") if t.key in keys]
+    judged = [conditions.get(frame.exploration) for frame in frames if frame is not None]
+    return explored - {condition.temperature_k for condition in judged if condition is not None}
 
 
 def _budget(state: CampaignState, now: float) -> Stopping | None:

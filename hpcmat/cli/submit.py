@@ -18,6 +18,7 @@ from hpcmat.cli.common import (
     Nodes,
     OutFolder,
     QueueName,
+    SiteName,
     StoreFolder,
     WalltimeHours,
     print_json,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def submit(  # noqa: PLR0913 - one parameter for each option of the command line
     campaign: CampaignFile,
-    site: Annotated[str, typer.Option("--site", metavar="NAME", help="Site: a name, or the path of its file.")],
+    site: SiteName,
     out: OutFolder = DEFAULT_OUT,
     store: StoreFolder = DEFAULT_STORE,
     nodes: Nodes = None,

@@ -61,8 +61,10 @@ class Dispatcher(ABC):
         self._stopped = StoppedWatch(campaign, self._unmarked)
 
     def __enter__(self) -> Self:
-        os.environ[EPOCH_VARIABLE] = self.epoch
+        self._before = {name: os.environ.get(name) for name in (EPOCH_VARIABLE, CAMPAIGN_VARIABLE)}
         os.environ[CAMPAIGN_VARIABLE] = self._campaign
+        self._prepare()
+        os.environ[EPOCH_VARIABLE] = self.epoch
         end_orphans(campaign=self._campaign, spare=self.epoch)
         self._warden = start_warden(self.epoch)
         self._stopped.start()
@@ -75,7 +77,11 @@ class Dispatcher(ABC):
         self._stop()
         self._stopped.close()
         end_warden(self._warden)
-        del os.environ[EPOCH_VARIABLE], os.environ[CAMPAIGN_VARIABLE]
+        for name, value in self._before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
     @property
     @abstractmethod
@@ -97,6 +103,11 @@ class Dispatcher(ABC):
         """Nodes of the allocation."""
         return 1
 
+    @property
+    def cores(self) -> int:
+        """Cores that tasks share out among them."""
+        return self.workers
+
     def resources(self, task: Task) -> Resources:
         """What this task will occupy here; part of no content key."""
         return task.resources
@@ -113,6 +124,9 @@ class Dispatcher(ABC):
     def _unmarked(self) -> tuple[int, ...]:
         """Processes of this driver that do not bear its marks."""
         return ()
+
+    def _prepare(self) -> None:  # noqa: B027 - most have nothing of the kind
+        """Start what has a way of its own to end with the driver, before processes are marked to be ended with it."""
 
     @abstractmethod
     def _start(self) -> None:

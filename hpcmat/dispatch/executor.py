@@ -55,6 +55,11 @@ class ParslDispatcher(Dispatcher):
         self._app: Callable[[str], Future[str]] | None = None
         self._unbegun = Unbegun()
 
+    @property
+    def cores(self) -> int:
+        """Those of all workers."""
+        return self.workers * self._threads
+
     def resources(self, task: Task) -> Resources:
         """One process with the threads of a worker."""
         return replace(task.resources, threads=self._threads)

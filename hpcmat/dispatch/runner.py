@@ -7,6 +7,7 @@ leaves the outcome there.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import traceback
@@ -14,9 +15,10 @@ from importlib import import_module
 from pathlib import Path
 
 from hpcmat.dispatch.launchers.place import Place, aides, settle_in
+from hpcmat.errors import StorageError
 from hpcmat.mpi_environment import outside_mpi
 from hpcmat.records import Failure, FailureKind, encode
-from hpcmat.store.atomic import is_disk_full, write_text
+from hpcmat.store.atomic import is_disk_full, require_room, write_text
 
 _REQUEST, _OUTCOME = "request.json", "outcome.json"
 _TRACE = 2000
@@ -50,7 +52,20 @@ def call_at(place: Place, runner: str, request: str, folder: Path, number: int) 
     try:
         return (aides(folder) / _OUTCOME).read_text()
     except FileNotFoundError:
-        return encode(Failure(FailureKind.CRASH, f"its process left with exit code {code}", exit_code=code))
+        return encode(_without_outcome(code, folder))
+
+
+def _without_outcome(code: int, folder: Path) -> Failure:
+    """Why a process left nothing behind."""
+    if code in {-signal.SIGKILL, -signal.SIGTERM}:
+        message = f"what started its process died by {signal.Signals(-code).name}"
+        return Failure(FailureKind.KILLED, message, exit_code=code)
+    try:
+        # On a full disk it cannot say so in a file.
+        require_room(folder)
+    except StorageError as error:
+        return Failure(FailureKind.DISK_FULL if is_disk_full(error) else FailureKind.CRASH, str(error), exit_code=code)
+    return Failure(FailureKind.CRASH, f"its process left with exit code {code}", exit_code=code)
 
 
 def main(runner: str, folder: Path, number: int) -> None:

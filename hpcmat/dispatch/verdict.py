@@ -14,7 +14,7 @@ from hpcmat.records import Failure, FailureKind, decode, encode
 
 def amended(outcome: str, ends: Sequence[LaunchEnd]) -> str:
     """The outcome of a task, its failure charged to the machine where a launch of it ended by the machine's fault."""
-    if not ends or ends[-1].code == 0 or json.loads(outcome)["kind"] != "failure":
+    if not ends or json.loads(outcome)["kind"] != "failure":
         return outcome
     failure = decode(Failure, outcome)
     found = _of_machine(ends[-1])

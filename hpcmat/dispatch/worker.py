@@ -215,7 +215,7 @@ def _record(order: Order, attempt: Attempt, outcome: str, run: _Run) -> Record:
         pid=run.pid,
         started=run.started,
         finished=time.time(),
-        worker=_worker_name(),
+        worker=order.place.shares[0].node.name if order.place else _worker_name(),
         cpu_s=run.usage.ru_utime + run.usage.ru_stime,
         peak_memory_mib=run.usage.ru_maxrss / 1024.0,
         nodes=task.resources.nodes,

@@ -146,7 +146,7 @@ def mpi_backend() -> str:
 
 
 def _shared_out(ranks: int) -> dict[str, int]:
-    """What the ranks share out: k-points alone where GPAW was compiled without MPI and ScaLAPACK, else what it likes."""
+    """What the ranks share out: without ScaLAPACK k-points alone, else what GPAW likes."""
     from gpaw.utilities import compiled_with_sl
 
     return {} if ranks == 1 or compiled_with_sl() else {"kpt": ranks, "domain": 1, "band": 1}
@@ -192,6 +192,9 @@ def _classify(error: Exception, tail: str) -> EngineFailure | None:
         return EngineFailure(FailureKind.NOT_CONVERGED, message, tail)
     if isinstance(error, MemoryError):
         return EngineFailure(FailureKind.OUT_OF_MEMORY, "GPAW ran out of memory; give the task more memory", tail)
+    if "Too few spins" in str(error):
+        message = f"{error}; GPAW without ScaLAPACK shares out k-points alone: use fewer ranks, or a GPAW built with it"
+        return EngineFailure(FailureKind.BAD_SETTINGS, message, tail)
     if isinstance(error, AtomsTooClose):
         return EngineFailure(FailureKind.UNPHYSICAL, f"{error}; leave this structure out", tail)
     if isinstance(error, np.linalg.LinAlgError) or "NaN" in str(error):

@@ -41,16 +41,21 @@ def grid_has_lattice_symmetry(
     """Whether the rotations of the lattice map a grid onto itself.
 
     Codes that reduce a grid by symmetry assume it; where it fails (a shifted grid of a face-centred primitive cell),
-    some refuse, and some average over the rotated grids, which is another calculation. A rotation W of the lattice
-    (integer, with Wᵀ G W = G for the metric G) turns reduced k-points by R = W⁻ᵀ. With N = diag(grid) the points
-    N⁻¹ (i + s / 2), i integer, stay points of the grid if M = N R N⁻¹ is integer and M s - s is even.
+    some refuse, and some average over the rotated grids, which is another calculation. A rotation of the lattice takes
+    the rows of the cell to W times them (integer, with W G Wᵀ = G for the metric G), and reduced k-points κ to W κ.
+    With N = diag(grid), the points κ = N⁻¹ (i + s / 2), i integer, stay points of the grid if M = N W N⁻¹ is integer
+    and M s - s is even.
     """
-    metric = np.asarray(cell) @ np.asarray(cell).T
-    entries = np.indices((3,) * 9, dtype=np.int8).reshape(9, -1).T.reshape(-1, 3, 3) - 1
-    turned = np.einsum("nia,ij,njb->nab", entries, metric, entries, optimize=True)
+    from ase.geometry.minkowski_reduction import minkowski_reduce
+
+    # In a reduced cell no entry of W is beyond 1.
+    reduced, change = minkowski_reduce(np.asarray(cell))
+    metric = reduced @ reduced.T
+    entries = np.indices((3,) * 9, dtype=float).reshape(9, -1).T.reshape(-1, 3, 3) - 1.0
+    turned = np.einsum("nai,ij,nbj->nab", entries, metric, entries, optimize=True)
     # Loose, so that what a code may take for a symmetry counts as one.
-    rotations = entries[np.abs(turned - metric).max(axis=(1, 2)) < 1e-3 * np.abs(metric).max()].astype(float)
+    rotations = entries[np.abs(turned - metric).max(axis=(1, 2)) < 1e-3 * np.abs(metric).max()]
     counts = np.array(grid, dtype=float)
-    mapped = np.linalg.inv(rotations).transpose(0, 2, 1) * counts[:, None] / counts
+    mapped = (np.linalg.inv(change) @ rotations @ change) * counts[:, None] / counts
     moved = (mapped @ np.array(shift) - np.array(shift)) / 2.0
     return bool(np.allclose(mapped, np.rint(mapped)) and np.allclose(moved, np.rint(moved)))

@@ -7,6 +7,7 @@ size asked for, and says in `HPCMAT_RANK` which one this is.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import traceback
@@ -20,10 +21,12 @@ from hpcmat.engines.parallel import Parallel
 from hpcmat.engines.settings import EngineSettings
 from hpcmat.errors import DispatchError
 from hpcmat.records import Failure, FailureKind, Label, Structure, decode, encode
-from hpcmat.store.atomic import create_exclusively, write_text
+from hpcmat.store.atomic import create_exclusively, require_room, write_text
 
 REQUEST_NAME, OUTCOME_NAME, OUTPUT_NAME = "ranks.json", "ranks-outcome.json", "ranks.txt"
 RANK_VARIABLE = "HPCMAT_RANK"
+ENDED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
+"""Exit codes of a launcher, which itself reports how its ranks ended by positive ones."""
 
 
 class RankedEngine(Protocol):
@@ -81,9 +84,13 @@ def _read_outcome(folder: Path, code: int) -> Label:
     if '"kind":"failure"' in text:
         failure = decode(Failure, text)
         raise EngineFailure(failure.failure, failure.message, failure.log_tail or tail)
-    if code or not text:
-        raise EngineFailure(FailureKind.CRASH, f"its ranks left with exit code {code} and no whole result", tail)
-    return decode(Label, text)
+    if code == 0 and text:
+        return decode(Label, text)
+    if code in ENDED_FROM_OUTSIDE:
+        raise EngineFailure(FailureKind.KILLED, f"what started its ranks died by {signal.Signals(-code).name}", tail)
+    # Ranks that meet a full disk cannot say so in a file: it is full for this one too.
+    require_room(folder)
+    raise EngineFailure(FailureKind.CRASH, f"its ranks left with exit code {code} and no whole result", tail)
 
 
 def main(folder: Path) -> None:

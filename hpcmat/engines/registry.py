@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from hpcmat.engines.base import Engine
 from hpcmat.engines.external.abinit import AbinitEngine
 from hpcmat.engines.external.code import Code
+from hpcmat.engines.external.cp2k import Cp2kEngine
 from hpcmat.engines.external.espresso import EspressoEngine
+from hpcmat.engines.external.siesta import SiestaEngine
+from hpcmat.engines.external.vasp import VaspEngine
 from hpcmat.engines.gpaw import GpawEngine
 from hpcmat.engines.ranks import RankedEngine
-from hpcmat.engines.settings import AbinitSettings, EngineSettings, EspressoSettings, GpawSettings
+from hpcmat.engines.settings import (
+    AbinitSettings,
+    Cp2kSettings,
+    EngineSettings,
+    EspressoSettings,
+    GpawSettings,
+    SiestaSettings,
+    TbliteSettings,
+    TeacherSettings,
+    VaspSettings,
+)
+from hpcmat.engines.tblite import TbliteEngine
 from hpcmat.engines.teacher import TeacherEngine
 from hpcmat.errors import InputError
 
-EXTERNAL_CODES: tuple[Code, ...] = (EspressoEngine.code, AbinitEngine.code)
+EXTERNAL_CODES: tuple[Code, ...] = (
+    EspressoEngine.code,
+    AbinitEngine.code,
+    Cp2kEngine.code,
+    VaspEngine.code,
+    SiestaEngine.code,
+)
 """Programs that campaigns may use and that this package does not bring."""
+
+
+_ENGINES: dict[type, Callable[..., Engine]] = {
+    GpawSettings: GpawEngine,
+    EspressoSettings: EspressoEngine,
+    AbinitSettings: AbinitEngine,
+    Cp2kSettings: Cp2kEngine,
+    VaspSettings: VaspEngine,
+    SiestaSettings: SiestaEngine,
+    TbliteSettings: TbliteEngine,
+    TeacherSettings: TeacherEngine,
+}
 
 
 def engine_for(settings: EngineSettings) -> Engine:
     """The engine that these settings belong to; imports no simulation code yet."""
-    if isinstance(settings, GpawSettings):
-        return GpawEngine(settings)
-    if isinstance(settings, EspressoSettings):
-        return EspressoEngine(settings)
-    if isinstance(settings, AbinitSettings):
-        return AbinitEngine(settings)
-    return TeacherEngine(settings)
+    return _ENGINES[type(settings)](settings)
 
 
 def ranked_engine_for(settings: EngineSettings) -> RankedEngine:

@@ -32,7 +32,6 @@ from hpcmat.records import FailureKind, Label, Method, Structure
 OUTPUT_NAME = "teacher.out"
 FAULTS = ("crash", "hang", "not_finite", "not_converged", "truncated")
 """In the order in which they are drawn; at most one happens in one execution."""
-_DEADLY = {"crash", "hang"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,37 +69,26 @@ class TeacherEngine:
         """
         key = key_of(structure, self.method(structure.symbols))
         number = self._note("start", key, job)
-        seconds = self._duration_s(key, number)
+        # Ranks see neither the ledger nor the number of this execution in it.
+        fixed = DurationSettings(median_s=self._duration_s(key, number))
+        asked = self.settings.model_copy(update={"duration": fixed, "ledger": None})
+        lost = False
         try:
             if job.parallel.ranks > 1:
-                # Ranks see neither the ledger nor the number of this execution in it.
-                fixed = DurationSettings(median_s=seconds)
-                asked = self.settings.model_copy(update={"duration": fixed, "ledger": None})
-                label = calculate_on_ranks(asked, structure, job)
-            else:
-                time.sleep(seconds)
-                label = self._label(
-                    structure, self._execute(structure, key, job, drawn_fault(self.settings, key, job.attempt))
-                )
+                return calculate_on_ranks(asked, structure, job)
+            return self._label(structure, _read_back(TeacherEngine(asked)._execute(structure, job), structure))
         except EngineFailure as failure:
-            if failure.kind is not FailureKind.CRASH:
-                self._note("end", key, job)
+            # Ranks that were lost on their way did not come to their end.
+            lost = failure.kind is FailureKind.CRASH
             raise
-        self._note("end", key, job)
-        return label
+        finally:
+            if not lost:
+                self._note("end", key, job)
 
     def calculate_on_rank(self, structure: Structure, job: Job, rank: int) -> Label | None:
         """Rank 0 does the work while the others take as long; crashes and hangs befall the last one."""
-        key = key_of(structure, self.method(structure.symbols))
-        time.sleep(self._duration_s(key, 0))
-        last = rank == job.parallel.ranks - 1
-        fault = drawn_fault(self.settings, key, job.attempt)
-        if fault in _DEADLY and not last:
-            fault = None
-        if rank and fault not in _DEADLY:
-            return None
-        output = self._execute(structure, key, job, fault)
-        return self._label(structure, output)
+        output = self._execute(structure, job, writes=rank == 0, dies=rank == job.parallel.ranks - 1)
+        return self._label(structure, _read_back(output, structure)) if rank == 0 else None
 
     def _label(self, structure: Structure, output: Output) -> Label:
         return Label(
@@ -113,21 +101,18 @@ class TeacherEngine:
             scf_steps=output.scf_steps,
         )
 
-    def _execute(self, structure: Structure, key: str, job: Job, fault: str | None) -> Output:
-        path = job.folder / OUTPUT_NAME
-        if fault == "crash":
+    def _execute(self, structure: Structure, job: Job, *, writes: bool = True, dies: bool = True) -> Path:
+        """Take the time, meet the fault and write the output file; one of several ranks may do a part of it."""
+        path, key = job.folder / OUTPUT_NAME, key_of(structure, self.method(structure.symbols))
+        time.sleep(self._duration_s(key, 0))
+        fault = drawn_fault(self.settings, key, job.attempt)
+        if dies and fault == "crash":
             _crash(path)
-        if fault == "hang":
+        if dies and fault == "hang":
             _hang(path)
-        write_output(path, self._compute(structure, key), fault)
-        try:
-            output = read_output(path, len(structure))
-        except ValueError as error:
-            raise EngineFailure(FailureKind.CORRUPT_OUTPUT, f"{error}; run it again", log_tail(path)) from error
-        if not output.converged:
-            message = "the output says that it did not converge; use gentler mixing"
-            raise EngineFailure(FailureKind.NOT_CONVERGED, message, log_tail(path))
-        return output
+        if writes:
+            write_output(path, self._compute(structure, key), fault)
+        return path
 
     def _compute(self, structure: Structure, key: str) -> Output:
         atoms = to_atoms(structure)
@@ -159,6 +144,17 @@ class TeacherEngine:
             ledger.seek(0)
             before = ledger.read(end - len(line))
         return sum(entry.startswith(f"{event} ".encode()) for entry in before.splitlines())
+
+
+def _read_back(path: Path, structure: Structure) -> Output:
+    try:
+        output = read_output(path, len(structure))
+    except ValueError as error:
+        raise EngineFailure(FailureKind.CORRUPT_OUTPUT, f"{error}; run it again", log_tail(path)) from error
+    if not output.converged:
+        message = "the output says that it did not converge; use gentler mixing"
+        raise EngineFailure(FailureKind.NOT_CONVERGED, message, log_tail(path))
+    return output
 
 
 def duration_s(settings: TeacherSettings, key: str) -> float:

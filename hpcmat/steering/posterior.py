@@ -56,5 +56,4 @@ class Observations:
 
 
 def _fitted(factor: Floats) -> NDArray[np.bool_]:
-    fitted: NDArray[np.bool_] = factor.any(axis=1)
-    return fitted
+    return np.asarray(factor.any(axis=1))

@@ -3,13 +3,13 @@
 To judge all candidates anew after every label would cost more than all else that a decision needs. A gain is judged
 again only where it could matter: when its candidate comes out first and the posterior has changed since. If that
 candidate still comes out first, it is taken (Minoux, Optimization Techniques, LNCIS 7, 234, 1978). The choice is that
-of judging all anew wherever gains only fall, as they do for submodular gains; those of I-optimality may rise, but seldom
-do, and by little.
+of judging all anew wherever gains only fall, as they do for submodular gains; those of I-optimality may rise, but
+seldom do, and by little.
 
 How much the posterior has changed is bounded by the leverage of what it took in. For rows X of one label the largest
-eigenvalue of X S Xᵀ is at most l = tr(X S Xᵀ), so that Xᵀ X <= l S⁻¹ in the order of positive matrices, and after labels
-with leverages that sum to L the posterior S' obeys S / (1 + L) <= S' <= S. While L is small, gains stand as they are: among
-many labels one more changes nothing.
+eigenvalue of X S Xᵀ is at most l = tr(X S Xᵀ), so that Xᵀ X <= l S⁻¹ in the order of positive matrices, and after
+labels with leverages that sum to L the posterior S' obeys S / (1 + L) <= S' <= S. While L is small, gains stand as they
+are: among many labels one more changes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpcmat.steering.acquisition import Array, condition, judge
+from hpcmat.steering.acquisition import Array, judge
 
 TOLERANCE = 0.05
 """Sum of leverages up to which a gain is not judged again."""
@@ -33,9 +33,18 @@ class Ranking:
     covariance : (F, F), posterior that accounts for all labels decided so far.
     candidates : one (R, F) array of rows each, divided by their noise; R may differ.
     reference : (F, F), mean of x xᵀ over the force rows of the reference distribution, (eV/Å)².
+    excess : one (R,) array each, see `judge`; zero where absent.
+    worth : (C,), what a gain is multiplied by, for its chance and its cost; 1 where absent.
     """
 
-    def __init__(self, covariance: Array, candidates: Sequence[Array], reference: Array) -> None:
+    def __init__(
+        self,
+        covariance: Array,
+        candidates: Sequence[Array],
+        reference: Array,
+        excess: Sequence[Array] | None = None,
+        worth: Array | None = None,
+    ) -> None:
         self.variance = float((covariance * reference).sum())
         """Mean force variance on what is explored, before anything was taken in, (eV/Å)²."""
         self.change = 0.0
@@ -43,11 +52,17 @@ class Ranking:
         self.taken: set[int] = set()
         """Candidates that no longer wait."""
         self._covariance, self._candidates, self._reference = covariance, candidates, reference
-        self._pending: list[Array] = []
-        gains, self._leverages = judge(covariance, candidates, reference)
-        self._heap = [(-float(gain), index, 0.0) for index, gain in enumerate(gains)]
-        """Negative gain, candidate, and `change` when it was judged; equal gains in the order given."""
+        self._excess, self._worth = excess, np.ones(len(candidates)) if worth is None else worth
+        self._renewed = 0.0
+        """`change` when the covariance was the newest."""
+        gains, self._leverages = judge(covariance, candidates, reference, excess)
+        self._heap = [(-float(gain), index, 0.0) for index, gain in enumerate(gains * self._worth)]
+        """Negative gain times worth, candidate, and `change` when it was judged; equal ones in the order given."""
         heapq.heapify(self._heap)
+
+    def worth(self, candidate: int) -> float:
+        """What the gain of a candidate is multiplied by."""
+        return float(self._worth[candidate])
 
     def take_in(self, rows: Array, candidate: int | None = None) -> None:
         """A label was decided: of one of the candidates, or of another structure."""
@@ -57,24 +72,30 @@ class Ranking:
             # Since it was computed it can only have fallen.
             self.change += float(self._leverages[candidate])
             self.taken.add(candidate)
-        self._pending.append(rows)
+
+    @property
+    def lags(self) -> bool:
+        """Whether `renew` has to come before `best`."""
+        return self.change - self._renewed > TOLERANCE
+
+    def renew(self, covariance: Array) -> None:
+        """Judge from now on by the posterior that accounts for all that was taken in."""
+        self._covariance, self._renewed = covariance, self.change
 
     def best(self, count: int) -> tuple[tuple[int, float], ...]:
-        """(candidate, gain) of the first so many that wait; of the first one the gain is up to date."""
-        while self._heap:
-            gain, index, judged = self._heap[0]
+        """(candidate, gain × worth) of the first so many that wait; of the first one it is up to date."""
+        while True:
+            _, index, judged = self._heap[0]
             if index in self.taken:
                 heapq.heappop(self._heap)
-            elif self.change - judged > TOLERANCE:
-                heapq.heapreplace(self._heap, (-self._judged_anew(index), index, self.change))
+            elif judged < self._renewed and self.change - judged > TOLERANCE:
+                heapq.heapreplace(self._heap, (-self._judged_anew(index), index, self._renewed))
             else:
                 break
-        first = (entry for entry in heapq.nsmallest(count + len(self.taken), self._heap))
-        waiting = [(index, -gain) for gain, index, _ in first if index not in self.taken]
-        return tuple(waiting[:count])
+        waiting = ((gain, index) for gain, index, _ in self._heap if index not in self.taken)
+        return tuple((index, -gain) for gain, index in heapq.nsmallest(count, waiting))
 
     def _judged_anew(self, index: int) -> float:
-        if self._pending:
-            self._covariance = condition(self._covariance, np.concatenate(self._pending))
-            self._pending = []
-        return float(judge(self._covariance, [self._candidates[index]], self._reference)[0][0])
+        excess = None if self._excess is None else [self._excess[index]]
+        gains, _ = judge(self._covariance, [self._candidates[index]], self._reference, excess)
+        return float(gains[0] * self._worth[index])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -70,7 +71,7 @@ class ResultStore:
 
     def accepted(self, key: str) -> Attempt | None:
         """The attempt whose record was accepted, or None."""
-        return next((a for a in self.attempts(key) if a.record is not None and a.record.accepted), None)
+        return accepted_of(self.attempts(key))
 
     def folder(self, key: str) -> Path:
         """Work folder of the accepted result.
@@ -142,6 +143,11 @@ class ResultStore:
 
     def _parent(self, key: str) -> Path:
         return self.root / key[:2] / key
+
+
+def accepted_of(attempts: Iterable[Attempt]) -> Attempt | None:
+    """The one whose record was accepted, or None."""
+    return next((a for a in attempts if a.record is not None and a.record.accepted), None)
 
 
 def _read_record(path: Path) -> Record | None:

@@ -14,10 +14,13 @@ import numpy as np
 from ase import Atoms
 from harness import Trial
 
+from chaos.processes import left
 from hpcmat.campaign.events import Created, Decided, Event, Failed, Finished, Submitted, read_event
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.state import CampaignState
+from hpcmat.engines.settings import TeacherSettings
 from hpcmat.engines.stillinger_weber import StillingerWeber
+from hpcmat.engines.teacher import drawn_fault
 from hpcmat.records import Label, decode
 from hpcmat.report.html import write_report
 from hpcmat.store.results import ResultStore
@@ -68,7 +71,7 @@ def gather(trial: Trial) -> Evidence:
         journal.close()
     assert trial.ledger is not None
     text = trial.ledger.read_text() if trial.ledger.exists() else ""
-    living = tuple(f"{process.pid} {process.name()}" for process in trial.processes())
+    living = tuple(f"{process.pid} {process.name()}" for process in left(trial))
     return Evidence(events, tuple(read_line(line) for line in text.splitlines()), trial.results(), trial.folder, living)
 
 
@@ -118,6 +121,10 @@ def executed_once(evidence: Evidence) -> Iterable[str]:
     executions: dict[str, list[Line]] = defaultdict(list)
     for line in evidence.ledger:
         executions[line.key].append(line)
+    labels = {task.key for task in evidence.state.done(*LABELS)}
+    yield from (
+        f"label {key[:8]} has a result and no execution in the ledger" for key in sorted(labels - set(executions))
+    )
     for key, lines in executions.items():
         yield from _repeated(key, lines, accepted_numbers(evidence.store, key))
         yield from _overlapping(key, lines)
@@ -150,6 +157,20 @@ def attempts_follow_one_another(evidence: Evidence) -> Iterable[str]:
         for before, after in pairwise(records):
             if after.started < before.finished:
                 yield f"attempt {after.attempt} at {key[:8]} began before attempt {before.attempt} had ended"
+
+
+def charged_for_its_own_failures(evidence: Evidence) -> Iterable[str]:
+    """What a fault has cost is charged to no task: a failure that counts is one that the teacher has drawn."""
+    state = evidence.state
+    engine = state.campaign.engine
+    assert isinstance(engine, TeacherSettings)
+    if state.stopping is not None and state.stopping.reason != "budget":
+        yield f"the campaign was stopped by something else than its budget: {state.stopping.sentence}"
+    for task in state.of_purpose(*LABELS):
+        for attempt in task.failures:
+            failure, number = attempt.failure, attempt.execution.attempt if attempt.execution else 0
+            if not failure.failure.free and drawn_fault(engine, task.key, number) is None:
+                yield f"label {task.key[:8]} was charged for {failure.failure} at attempt {number}: {failure.message}"
 
 
 def learns_from_results_only(evidence: Evidence) -> Iterable[str]:
@@ -218,6 +239,7 @@ CHECKS: tuple[Callable[[Evidence], Iterable[str]], ...] = (
     store_agrees,
     executed_once,
     attempts_follow_one_another,
+    charged_for_its_own_failures,
     learns_from_results_only,
     labels_are_right,
     nothing_lives,

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from harness import Trial
+from slurm import Slurm
 
 from chaos.plan import Site
 
@@ -31,32 +32,38 @@ launcher_options = ["--mpi=pmi2"]
 [tasks.label]
 nodes = 2
 """
-_AGAIN_S = 2.0
-"""Between two calls of the command line, so that an allocation has the time to begin."""
+_AGAIN_S = 1.0
+"""Between two looks whether somebody drives it."""
 
 
 class Keeper:
     """Calls `hpcmat run` or `hpcmat submit` as a user would; never waits for either."""
 
-    def __init__(self, trial: Trial, site: Site, environment: dict[str, str]) -> None:
-        self._trial, self._environment = trial, environment
+    def __init__(self, trial: Trial, site: Site, slurm: Slurm) -> None:
+        self._trial, self._slurm, self._local = trial, slurm, site == "local"
         self._command = _run(trial) if site == "local" else _submit(trial, 4 if site == "nodes" else 1)
         self._process: subprocess.Popen[bytes] | None = None
         self._not_before = 0.0
         self.calls = 0
 
     def keep(self) -> None:
-        """Start it unless it is driven, or was started just now."""
-        if self._process is not None and self._process.poll() is not None:
-            self._process, self._not_before = None, time.monotonic() + _AGAIN_S
-        if self._process is not None or time.monotonic() < self._not_before or self._trial.folder.driven:
+        """Start it unless it is driven, or will be."""
+        if (self._process is not None and self._process.poll() is None) or time.monotonic() < self._not_before:
+            return
+        self._not_before = time.monotonic() + _AGAIN_S
+        if self._trial.folder.driven or self._waits:
             return
         self.calls += 1
         # Not on the disk that fills up.
         with (self._trial.root / "keeper.log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, stdout=log, stderr=log, env=self._environment, start_new_session=True
+                self._command, stdout=log, stderr=log, env=self._slurm.environment, start_new_session=True
             )
+
+    @property
+    def _waits(self) -> bool:
+        """Whether an allocation waits or begins; where the scheduler does not answer, the command line is to say so."""
+        return not self._local and self._slurm.answers and bool(self._slurm.queued())
 
     def close(self) -> None:
         """End what was started by this keeper itself; an allocation is left alone."""
@@ -64,11 +71,6 @@ class Keeper:
             self._process.send_signal(signal.SIGCONT)
             self._process.kill()
             self._process.wait()
-
-    @property
-    def done(self) -> bool:
-        """Whether the last call has ended, its report written."""
-        return self._process is None or self._process.poll() is not None
 
 
 def _run(trial: Trial) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import shutil
+import signal
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from chaos.injectors import INJECTORS
 from chaos.injectors.scene import Injury, Scene
 from chaos.keeper import Keeper
 from chaos.plan import CampaignPlan, Fault, Kind
-from chaos.processes import drivers
+from chaos.processes import drivers, left, send
 from chaos.watch import Watch
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.errors import HpcmatError
@@ -33,7 +34,21 @@ _HANG_S = 240.0
 _LEAVE_S = 30.0
 """The processes of a campaign that is complete are given so long to go."""
 
-Teller = Callable[[str], None]
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Says what happens, and keeps what is left where something was found."""
+
+    keep: Path | None = None
+
+    def tell(self, text: str) -> None:
+        """To whoever looks on."""
+        print(text, flush=True)
+
+    def found(self, name: str, trial: Trial) -> None:
+        """Copy a campaign before its small disk goes."""
+        if self.keep is not None:
+            shutil.copytree(trial.root, self.keep / name, dirs_exist_ok=True)
 
 
 @dataclass(slots=True)
@@ -48,6 +63,13 @@ class Blow:
     healed: bool = False
     recovered_s: float | None = None
     """Until the next result was in the journal."""
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to heal it."""
+        injury = self.injury
+        late = time.monotonic() - self.struck >= injury.heals_after_s
+        return late or (injury.heals_when is not None and injury.heals_when())
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +92,7 @@ class Ordeal:
     plan: CampaignPlan
     scene: Scene
     keeper: Keeper
-    tell: Teller
+    teller: Teller
     blows: list[Blow] = field(default_factory=list)
 
     def run(self) -> Outcome:
@@ -79,13 +101,15 @@ class Ordeal:
         hung = self._until_complete()
         findings = [hung] if hung else []
         self._heal(all_of_them=True)
-        psutil.wait_procs(self._all(), timeout=0.0 if hung else _LEAVE_S)
+        psutil.wait_procs(left(self.scene.trial), timeout=0.0 if hung else _LEAVE_S)
         trial = self.scene.trial
         try:
             findings += audit(gather(trial))
             labels = len(trial.label_keys())
         except HpcmatError as error:
             findings, labels = [*findings, f"{type(error).__name__}: {error}"], 0
+        if findings:
+            self.teller.found(self.plan.name, trial)
         executions = trial.executions("start").total()
         wall = time.monotonic() - begun
         return Outcome(self.plan, tuple(self.blows), labels, executions, self.keeper.calls, wall, tuple(findings))
@@ -126,27 +150,23 @@ class Ordeal:
         if injury is None:
             return False
         self.blows.append(Blow(fault, injury, time.monotonic(), finished))
-        self.tell(f"{self.plan.name}: {fault.kind} ({injury.victim}) after {fault.number} {fault.event}")
+        self.teller.tell(f"{self.plan.name}: {fault.kind} ({injury.victim}) after {fault.number} {fault.event}")
         return True
 
     def _heal(self, *, all_of_them: bool = False) -> None:
-        for blow in self.blows:
-            injury = blow.injury
-            due = time.monotonic() - blow.struck >= injury.heals_after_s
-            if not blow.healed and (all_of_them or due or (injury.heals_when is not None and injury.heals_when())):
+        # The last first: a scheduler that was stopped is woken before it is asked for anything.
+        for blow in reversed(self.blows):
+            if not blow.healed and (all_of_them or blow.due) and blow.injury.healable():
                 blow.healed = True
-                injury.heal()
+                blow.injury.heal()
 
     def _recover(self, finished: int) -> None:
         for blow in self.blows:
             if blow.recovered_s is None and finished > blow.finished:
                 blow.recovered_s = time.monotonic() - blow.struck
 
-    def _all(self) -> list[psutil.Process]:
-        return [*self.scene.trial.processes(), *drivers(self.scene.trial)]
-
     def _about(self) -> str:
-        found = [f"{p.pid} {p.name()} ({p.status()})" for p in self._all() if p.is_running()]
+        found = [f"{p.pid} {p.name()} ({p.status()})" for p in left(self.scene.trial)]
         return "alive: " + (", ".join(found) or "nothing")
 
 
@@ -162,9 +182,8 @@ def scene_of(plan: CampaignPlan, root: Path, slurm: Slurm) -> Iterator[Scene]:
             median_s=0.7,
             sigma=0.4,
             faults=TEACHER_FAULTS,
-            method="md",
             labels=plan.labels,
-            walltime_s=15.0,
+            walltime_s=90.0,
             store=disk / "store",
             ledger=root / "ledger",
         )
@@ -172,18 +191,18 @@ def scene_of(plan: CampaignPlan, root: Path, slurm: Slurm) -> Iterator[Scene]:
         try:
             yield Scene(trial, disk, slurm)
         finally:
+            send(signal.SIGCONT, [slurm.daemon("slurmctld")])
             slurm.cancel_all()
-            for process in (*drivers(trial), *trial.processes()):
+            for process in left(trial):
                 kill(process)
 
 
-def undergo(plan: CampaignPlan, root: Path, slurm: Slurm, tell: Teller) -> Outcome:
+def undergo(plan: CampaignPlan, root: Path, slurm: Slurm, teller: Teller) -> Outcome:
     """One campaign under its faults."""
-    environment = {**os.environ, "SLURM_CONF": str(slurm.conf)}
     with scene_of(plan, root, slurm) as scene:
-        keeper = Keeper(scene.trial, plan.site, environment)
+        keeper = Keeper(scene.trial, plan.site, slurm)
         try:
-            return Ordeal(plan, scene, keeper, tell).run()
+            return Ordeal(plan, scene, keeper, teller).run()
         finally:
             keeper.close()
 

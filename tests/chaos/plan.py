@@ -9,7 +9,7 @@ from typing import Literal
 
 Site = Literal["local", "node", "nodes"]
 """Without a scheduler; in allocations of one node; in allocations of four, each label under MPI on two of them."""
-SITES: tuple[Site, ...] = ("nodes", "node", "nodes", "local")
+SITES: tuple[Site, ...] = ("node", "nodes", "local", "node")
 """Of the campaigns in turn."""
 
 
@@ -28,18 +28,18 @@ class Kind(StrEnum):
 OF_SLURM = (Kind.NODE, Kind.SCHEDULER)
 """Kinds that strike what a local campaign does not have."""
 _SHARES = {
-    Kind.WORKER: 6,
+    Kind.WORKER: 8,
     Kind.DRIVER: 3,
-    Kind.LAUNCHER: 4,
-    Kind.STOP: 5,
+    Kind.LAUNCHER: 5,
+    Kind.STOP: 8,
     Kind.DISK: 2,
     Kind.NODE: 2,
-    Kind.SCHEDULER: 3,
+    Kind.SCHEDULER: 5,
 }
 """How often each kind is drawn, relative to the others: those that cost a start of the driver less often."""
 _FOR_GOOD = 0.25
 """Share of the stopped processes that nobody wakes, and of the like."""
-_LABELS_PER_FAULT = 3
+_LABELS_PER_FAULT = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 from harness import Trial
@@ -57,6 +58,11 @@ def wardens(trial: Trial) -> list[psutil.Process]:
     return [p for p in trial.processes() if "hpcmat.dispatch.orphans" in command(p)]
 
 
+def servers(trial: Trial) -> list[psutil.Process]:
+    """Those from which the processes that watch over tasks are forked."""
+    return [p for p in trial.processes() if "multiprocessing.forkserver" in " ".join(command(p)) and not _is_ours(p)]
+
+
 def guards(trial: Trial) -> list[psutil.Process]:
     """Those between a task and the launcher of its ranks."""
     return [p for p in trial.processes() if "hpcmat.dispatch.launchers.guard" in command(p)]
@@ -65,6 +71,19 @@ def guards(trial: Trial) -> list[psutil.Process]:
 def launchers(trial: Trial) -> list[psutil.Process]:
     """Programs that started the ranks of a task."""
     return [p for p in trial.processes() if _name(p) in LAUNCHERS]
+
+
+def left(trial: Trial) -> list[psutil.Process]:
+    """Everything of a campaign that lives: what bears its mark, drives it, or holds one of its files open."""
+    found = {*trial.processes(), *drivers(trial), *(p for p in psutil.process_iter() if _holds(p, trial.folder.root))}
+    return [process for process in found if is_alive(process)]
+
+
+def _holds(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return any(Path(file.path).is_relative_to(folder) for file in process.open_files())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
 
 
 ROLES: dict[str, Callable[[Trial], list[psutil.Process]]] = {
@@ -76,6 +95,7 @@ ROLES: dict[str, Callable[[Trial], list[psutil.Process]]] = {
     "driver": drivers,
     "launcher": launchers,
     "guard": guards,
+    "server": servers,
 }
 
 
@@ -92,6 +112,11 @@ def is_alive(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    """Whether it was forked from a server and has a name of its own."""
+    return _name(process).startswith("hpcmat-")
 
 
 def _name(process: psutil.Process) -> str:

@@ -1,4 +1,4 @@
-"""One campaign on a Slurm of four nodes meets one fault of each kind; and the auditor notices what could go wrong.
+"""One campaign on a Slurm of four nodes meets a fault of each kind; and the auditor notices what could go wrong.
 
 `make chaos` does the same with two hundred random faults.
 """
@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import pytest
@@ -16,17 +17,18 @@ from slurm import Slurm, missing
 
 from chaos import audit
 from chaos.keeper import Keeper
-from chaos.ordeal import Ordeal, Outcome, scene_of
+from chaos.ordeal import Ordeal, Outcome, Teller, scene_of
 from chaos.plan import Kind, campaign_of
-from hpcmat.campaign.events import Decided, Ended, Finished
+from hpcmat.campaign.events import Decided, Ended, Failed, Finished
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.dispatch.marks import CAMPAIGN_VARIABLE
 from hpcmat.errors import StorageError
-from hpcmat.records import Label, decode, encode
+from hpcmat.records import Failure, FailureKind, Label, decode, encode
 from hpcmat.store.results import ResultStore
 
 SEED = 11
-KINDS = (Kind.STOP, Kind.WORKER, Kind.SCHEDULER, Kind.NODE, Kind.LAUNCHER, Kind.DISK, Kind.DRIVER)
+KINDS = (Kind.STOP, Kind.WORKER, Kind.SCHEDULER, Kind.NODE, Kind.LAUNCHER, Kind.DRIVER)
+"""A disk that fills up has a test of its own."""
 
 
 def absent(reason):
@@ -54,15 +56,15 @@ def survivor(tmp_path_factory):
     try:
         slurm.start()
         with scene_of(plan, root / "campaign", slurm) as scene:
-            keeper = Keeper(scene.trial, plan.site, slurm.environment)
-            outcome = Ordeal(plan, scene, keeper, print).run()
+            keeper = Keeper(scene.trial, plan.site, slurm)
+            outcome = Ordeal(plan, scene, keeper, Teller()).run()
             keeper.close()
             yield Survivor(scene.trial, outcome, audit.gather(scene.trial))
     finally:
         slurm.stop()
 
 
-def test_campaign_survives_one_fault_of_each_kind(survivor):
+def test_campaign_survives_its_faults(survivor):
     assert survivor.outcome.findings == ()
     assert [blow.fault.kind for blow in survivor.outcome.blows] == list(KINDS)
     assert all(blow.recovered_s is not None for blow in survivor.outcome.blows)
@@ -153,44 +155,63 @@ def learnt_from_a_failure(evidence, _folder):
     return replace(evidence, events=tuple(spoilt if event is fit else event for event in evidence.events))
 
 
+def charged_for_a_kill(evidence, _folder):
+    task = evidence.state.done(*audit.LABELS)[0]
+    failed = Failed(task.id, Failure(FailureKind.CRASH, "its node went"), replace(task.execution, attempt=99), ())
+    place = next(i for i, event in enumerate(evidence.events) if getattr(event, "task_id", "") == task.id)
+    return replace(evidence, events=(*evidence.events[: place + 1], failed, *evidence.events[place + 1 :]))
+
+
 def without_report(evidence, folder):
     shutil.copy(evidence.folder.potential, folder)
     return replace(evidence, folder=CampaignFolder(folder))
 
 
 DOCTORED = {
-    executed_again: "executed again after it had finished",
-    executed_twice_at_once: "executed twice at once",
-    never_executed: "no end in the ledger",
-    result_without_event: "not in the journal, or was published twice",
-    finished_twice: "was finished after it had finished",
-    without_end: "has not come to its end",
-    lost_result: "the journal has it, the store does not",
-    published_twice: "not in the journal, or was published twice",
-    overlapping_attempts: "began before attempt",
-    wrong_label: "is not what its structure has",
-    learnt_from_a_failure: "was learnt and had not finished",
-    without_report: "has no report",
+    executed_again: (audit.executed_once, "executed again after it had finished"),
+    executed_twice_at_once: (audit.executed_once, "executed twice at once"),
+    never_executed: (audit.executed_once, "no execution in the ledger"),
+    result_without_event: (audit.store_agrees, "not in the journal, or was published twice"),
+    finished_twice: (audit.journal_in_order, "was finished after it had finished"),
+    without_end: (audit.complete, "has not come to its end"),
+    lost_result: (audit.store_agrees, "the journal has it, the store does not"),
+    published_twice: (audit.store_agrees, "not in the journal, or was published twice"),
+    overlapping_attempts: (audit.attempts_follow_one_another, "began before attempt"),
+    charged_for_a_kill: (audit.charged_for_its_own_failures, "was charged for engine crash at attempt 99"),
+    wrong_label: (audit.labels_are_right, "is not what its structure has"),
+    learnt_from_a_failure: (audit.learns_from_results_only, "was learnt and had not finished"),
+    without_report: (audit.report_builds, "has no report"),
 }
 
 
 @pytest.mark.parametrize("doctor", DOCTORED, ids=lambda doctor: doctor.__name__)
 def test_auditor_finds_what_is_wrong(survivor, tmp_path, doctor):
     """Negative controls: the same evidence, untouched, gave no finding."""
-    findings = audit.audit(doctor(survivor.evidence, tmp_path))
-    assert any(DOCTORED[doctor] in finding for finding in findings), findings
+    check, expected = DOCTORED[doctor]
+    assert check in audit.CHECKS
+    findings = list(check(doctor(survivor.evidence, tmp_path)))
+    assert any(expected in finding for finding in findings), findings
 
 
-def test_auditor_finds_who_is_left(survivor):
-    identity = str(survivor.trial.folder.root.resolve())
-    with subprocess.Popen(
-        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={**os.environ, CAMPAIGN_VARIABLE: identity}
-    ) as left:
+@pytest.mark.parametrize("tie", ["mark", "open file"])
+def test_auditor_finds_who_is_left(survivor, tie):
+    root = survivor.trial.folder.root.resolve()
+    marks = {CAMPAIGN_VARIABLE: str(root)} if tie == "mark" else {}
+    with (
+        (root / "driver.lock").open() if tie == "open file" else nullcontext() as file,
+        subprocess.Popen(
+            [sys.executable, "-c", "input()"],
+            stdin=subprocess.PIPE,
+            stdout=file,
+            env={**os.environ, **marks},
+        ) as somebody,
+    ):
         try:
-            findings = audit.audit(audit.gather(survivor.trial))
+            living = audit.gather(survivor.trial).processes
         finally:
-            left.kill()
-    assert [finding for finding in findings if "outlived" in finding] == findings != []
+            somebody.kill()
+    assert any(words.startswith(f"{somebody.pid} ") for words in living)
+    assert len(list(audit.nothing_lives(replace(survivor.evidence, processes=living)))) == len(living)
 
 
 def test_auditor_notices_a_journal_that_was_changed(survivor, tmp_path):

@@ -4,10 +4,11 @@ import os
 import shutil
 import socket
 import subprocess
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 PROGRAMS = ("munged", "slurmctld", "slurmd")
 
@@ -49,6 +50,26 @@ def missing():
     return [program for program in PROGRAMS if shutil.which(program) is None]
 
 
+def absent(reason):
+    """Skip on a machine of one's own; where everything was to be installed, its absence is a failure."""
+    (pytest.fail if "HPCMAT_CI" in os.environ else pytest.skip)(reason)
+
+
+@contextmanager
+def running_slurm(root, nodes):
+    """Daemons of so many nodes, ended with the block."""
+    if lacking := missing():
+        absent(f"no {', '.join(lacking)}: apt-get install slurm-wlm munge")
+    if os.geteuid() != 0:
+        absent("slurmctld and munged are started for this test, which needs root")
+    daemons = Slurm(root, nodes)
+    try:
+        daemons.start()
+        yield daemons
+    finally:
+        daemons.stop()
+
+
 class Slurm:
     """Nodes sim1, sim2, ... of two cores each; `conf` is for SLURM_CONF."""
 
@@ -81,6 +102,11 @@ class Slurm:
         file = "slurmctld.pid" if name == "slurmctld" else f"slurmd-{name}.pid"
         return psutil.Process(int((self.root / "run" / file).read_text()))
 
+    @property
+    def answers(self):
+        """Whether the scheduler's daemon is there and not stopped."""
+        return self.daemon("slurmctld").status() != psutil.STATUS_STOPPED
+
     def node_state(self, name):
         """State of a node in one word: idle, allocated, down, ..."""
         return self._call("sinfo", "-h", "-n", name, "-o", "%T").rstrip("*")
@@ -93,7 +119,8 @@ class Slurm:
         """Start the daemon of a node where it is gone, and give the node back."""
         if not psutil.pid_exists(int((self.root / "run" / f"slurmd-{name}.pid").read_text())):
             self._start_node(name)
-        self._call("scontrol", "update", f"nodename={name}", "state=resume")
+        # Refused where the node came back by itself.
+        self._call("scontrol", "update", f"nodename={name}", "state=resume", check=False)
         # Slurm lets a job that lost its node wait for two minutes.
         for job in self._call("squeue", "-h", "-t", "pending", "-o", "%i").split():
             self._call("scontrol", "update", f"jobid={job}", "starttime=now", check=False)
@@ -107,6 +134,22 @@ class Slurm:
         if ids := self.queued():
             self._call("scancel", *ids)
             self.await_jobs()
+
+    def steps(self, job):
+        """Nodes on which steps of a job run, its script left out."""
+        names = self._call("squeue", "-h", "-s", f"--jobs={job}", "-o", "%i %N").splitlines()
+        busy = [line.split()[1] for line in names if not line.startswith(f"{job}.batch")]
+        return [name for listed in busy for name in self._call("scontrol", "show", "hostnames", listed).split()]
+
+    def cancel(self, job):
+        """End a job as its owner would."""
+        self._call("scancel", job)
+
+    def await_idle(self):
+        """Return when all nodes can be used, those that were set down included."""
+        while set(self._call("sinfo", "-h", "-o", "%T").split()) != {"idle"}:
+            for name in self.names:
+                self._call("scontrol", "update", f"nodename={name}", "state=resume", check=False)
 
     def states(self):
         """State of each job by its id."""

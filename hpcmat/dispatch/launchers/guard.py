@@ -8,6 +8,7 @@ too, those on other nodes included. What the launcher says of nodes that failed 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -114,13 +115,18 @@ class Guard:
 
     def _judged(self, code: int) -> LaunchEnd:
         text = self._errors.decode(errors="replace")
-        if code == 0:
-            return LaunchEnd(0)
         names = [share.node.name for share in self._place.shares]
+        # Some launchers leave with 0 when a node has failed under them.
         found = blame(self._place.launcher, text, names)
+        if code == 0:
+            return LaunchEnd(0, found.certain, found.suspected)
         if not found and self._dialect.lost_nodes is not None:
             found = Blame(self._dialect.lost_nodes(names))
+        reasons = set(re.findall(self._dialect.rank_end, text)) if self._dialect.rank_end else set()
         cancelled = self._stopped or any(words in text for words in self._dialect.cancel_texts)
+        if reasons and reasons <= {"Terminated", "Killed"}:
+            # The code is the highest of all ranks, and those that are ended with the first one have a high one.
+            code, cancelled = (128 + signal.SIGKILL, cancelled) if "Killed" in reasons else (code, True)
         return LaunchEnd(code, found.certain, found.suspected, cancelled)
 
 

@@ -130,6 +130,8 @@ class Dialect:
     """What it writes to standard error where a node, not the program, failed; `{node}` stands for the name."""
     cancel_texts: tuple[str, ...] = ()
     """What it writes there where somebody outside ended the launch."""
+    rank_end: str = ""
+    """Pattern of what it writes there of each rank that ended badly; the group is the reason in its words."""
     lost_nodes: Callable[[Sequence[str]], tuple[str, ...]] | None = None
     """Asks the scheduler which of these nodes the job has lost, where failed launches do not tell."""
 

@@ -38,8 +38,9 @@ def compose(launcher: Launcher, request: LaunchRequest) -> Launch:
 
 
 def lost_nodes(names: Sequence[str]) -> tuple[str, ...]:
-    """Nodes that are no longer the job's: a step on a node that went down is refused without its name."""
-    question = ["squeue", "--noheader", f"--jobs={os.environ.get('SLURM_JOB_ID', '')}", "--format=%N"]
+    """Nodes that a running job has lost: a step on a node that went down is refused without its name."""
+    job = os.environ.get("SLURM_JOB_ID", "")
+    question = ["squeue", "--noheader", f"--jobs={job}", "--states=RUNNING", "--format=%N"]
     try:
         answer = subprocess.run(question, capture_output=True, text=True, timeout=_ANSWER_S, check=True).stdout
         kept = expand_hostlist(answer)
@@ -58,5 +59,6 @@ DIALECT = Dialect(
         "Node failure on {node}",
     ),
     cancel_texts=("CANCELLED AT ",),
+    rank_end=r"srun: error: \S+: tasks? [\d,-]+: (.+)",
     lost_nodes=lost_nodes,
 )

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import itertools
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Self
 
 from hpcmat.dispatch.dispatcher import Dispatcher
 from hpcmat.dispatch.launchers.dialects import dialect_of
 from hpcmat.dispatch.launchers.place import Place
 from hpcmat.dispatch.launchers.request import Launcher
-from hpcmat.dispatch.orphans import end_orphans
 from hpcmat.dispatch.placement.decision import never
 from hpcmat.dispatch.placement.fitting import fit_at_once
 from hpcmat.dispatch.placement.nodes import Node, Share
 from hpcmat.dispatch.placement.outcome import TaskFailed
 from hpcmat.dispatch.placement.placer import Job, Placer
-from hpcmat.dispatch.placement.shepherds import Shepherd, prepare_shepherds
+from hpcmat.dispatch.placement.shepherds import Shepherd, start_server
 from hpcmat.dispatch.placement.state import Demand, Policy, Request, State
 from hpcmat.dispatch.worker import Order
 from hpcmat.errors import DispatchError
 from hpcmat.records import Failure, FailureKind, Resources, Task
 
+_PRELOADED = ("hpcmat.engines.labelling", "hpcmat.engines.exploration", "hpcmat.surrogates.training")
 _LIMIT_S = 60.0
 """So long after the walltime a shepherd is given up."""
 
@@ -71,11 +71,6 @@ class PlacementDispatcher(Dispatcher):
         self._placer: Placer | None = None
         self._too_small = False
 
-    def __enter__(self) -> Self:
-        # Started under the mark of this driver, the tracker would be ended with the server of the shepherds.
-        resource_tracker.ensure_running()
-        return super().__enter__()
-
     @property
     def healthy(self) -> bool:
         """Whether tasks are still placed."""
@@ -90,6 +85,11 @@ class PlacementDispatcher(Dispatcher):
     def nodes(self) -> int:
         """Nodes of the allocation, those that have failed included."""
         return len(self._allocation.nodes)
+
+    @property
+    def cores(self) -> int:
+        """Those of all nodes."""
+        return sum(node.cores for node in self._allocation.nodes)
 
     @property
     def room(self) -> int:
@@ -129,10 +129,14 @@ class PlacementDispatcher(Dispatcher):
     def _shepherd(self, order: Order, shares: tuple[Share, ...]) -> Shepherd:
         resources = order.task.resources
         place = Place(self._allocation.launcher, shares, resources.ranks // resources.nodes, resources.threads)
-        return Shepherd(order, place, dict(self._allocation.environment))
+        # What is launched finds what the driver finds.
+        paths = os.pathsep.join(path for path in sys.path if path)
+        return Shepherd(order, place, {**self._allocation.environment, "PYTHONPATH": paths})
+
+    def _prepare(self) -> None:
+        start_server(_PRELOADED)
 
     def _start(self) -> None:
-        prepare_shepherds(["hpcmat.engines.labelling", "hpcmat.engines.exploration", "hpcmat.surrogates.training"])
         self._placer = Placer(self._allocation.nodes, self._policy, {})
 
     def _stop(self) -> None:
@@ -140,5 +144,3 @@ class PlacementDispatcher(Dispatcher):
             return
         self._placer.close()
         self._placer = None
-        # The server of the shepherds; they themselves and their tasks are spared.
-        end_orphans(epoch=self.epoch)

@@ -11,8 +11,10 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,9 +31,10 @@ _SERVER = multiprocessing.get_context("forkserver")
 _POLL_S = 0.5
 
 
-def prepare_shepherds(modules: list[str]) -> None:
-    """Name the modules that the server imports before the first shepherd is forked."""
+def start_server(modules: Sequence[str]) -> None:
+    """Start the server, which imports these modules once; it ends with this process, however that ends."""
     _SERVER.set_forkserver_preload([__name__, *modules])
+    forkserver.ensure_running()
 
 
 class Shepherd:
@@ -46,8 +49,12 @@ class Shepherd:
         reader, writer = _SERVER.Pipe(duplex=False)
         with reader:
             starter = _SERVER.Process(target=_begin, args=(encode(self._order), self._variables, writer), daemon=True)
-            starter.start()
-            writer.close()
+            try:
+                starter.start()
+            except (OSError, EOFError) as error:
+                return Ended(error=LostWorker(f"the server of shepherds was lost: {type(error).__name__}: {error}"))
+            finally:
+                writer.close()
             starter.join()
             return self._heard(reader)
 
@@ -88,7 +95,10 @@ def _watch_over(text: str, variables: dict[str, str], writer: Connection) -> NoR
         Path("/proc/self/comm").write_text(SHEPHERD_NAME)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.environ.update(variables)
-        writer.send(_carried_out(text))
+        answer = _carried_out(text)
+        with suppress(OSError):
+            # The driver may have left.
+            writer.send(answer)
     except BaseException:  # noqa: BLE001 - a forked child must never return into its parent's stack
         traceback.print_exc()
     finally:

@@ -11,8 +11,8 @@ from hpcmat.engines.base import Job
 from hpcmat.engines.external.abinit_output import read_label
 from hpcmat.engines.external.calculation import SCRATCH_NAME, Calculation
 from hpcmat.engines.external.code import Code, Sources
-from hpcmat.engines.external.engine import ExternalEngine
-from hpcmat.engines.external.pseudopotentials import Pseudopotential, Search, find, link
+from hpcmat.engines.external.engine import ExternalEngine, bands, check_occupations
+from hpcmat.engines.external.pseudopotentials import Pseudopotential, Search, find, link, valence_electrons
 from hpcmat.engines.external.run import Ending, Invocation
 from hpcmat.engines.kpoints import grid_has_lattice_symmetry, grid_shift, kpoint_grid
 from hpcmat.engines.settings.abinit import AbinitSettings
@@ -69,6 +69,7 @@ class AbinitEngine(ExternalEngine):
 
         structure = calculation.structure
         files = self._files(structure.symbols)
+        check_occupations(valence_electrons(structure.symbols, files), self.settings.smearing_ev)
         link(files, job.folder / SCRATCH_NAME)
         atoms = to_atoms(structure)
         if self.settings.spin_polarized:
@@ -91,6 +92,7 @@ class AbinitEngine(ExternalEngine):
     def variables(self, structure: Structure, files: dict[str, Pseudopotential], job: Job) -> dict[str, Any]:
         """Input variables; energies in eV where ASE's writer adds the unit, else in Hartree."""
         settings = self.settings
+        electrons = valence_electrons(structure.symbols, files)
         grid = kpoint_grid(structure.cell, settings.kpoint_spacing_per_ang)
         shift = grid_shift(grid, settings.kpoint_grid)
         variables: dict[str, Any] = {
@@ -113,10 +115,14 @@ class AbinitEngine(ExternalEngine):
         }
         if settings.smearing_ev:
             variables["tsmear"] = settings.smearing_ev
+            variables["nband"] = bands(electrons, many=False)
         if "no-symmetry" in job.remedies or not grid_has_lattice_symmetry(structure.cell, grid, shift):
             # It refuses grids that lack the symmetry of the crystal.
             variables["nsym"] = 1
-        return variables | {name: list(v) if isinstance(v, tuple) else v for name, v in settings.extra.items()}
+        variables |= {name: list(v) if isinstance(v, tuple) else v for name, v in settings.extra.items()}
+        if "more-bands" in job.remedies:
+            variables["nband"] = bands(electrons, many=True)
+        return variables
 
     def _road(self, n_atoms: int, job: Job) -> dict[str, Any]:
         road: dict[str, Any] = {

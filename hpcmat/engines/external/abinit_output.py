@@ -1,8 +1,8 @@
 """What ABINIT wrote: a label where its main output is complete and agrees with itself, else the failure and its kind.
 
 The output states every result several times, with different digits and in different units. Each number of a label is
-the one of the closing summary (`etotal`, `fcart`, `strten`), and is confirmed by those of the body: a damaged digit is
-a contradiction, not another label.
+taken from the closing summary (`etotal`, `fcart`, `strten`) and from the body, with those digits that both have: a
+damaged one is a contradiction, not another label.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from hpcmat.units import ANG_PER, EV_PER
 Array = NDArray[np.float64]
 
 OUTPUT_NAME = "run.abo"
-_GEOMETRY_TOLERANCE_BOHR = 1e-6
+_GEOMETRY_TOLERANCE = 1e-6
+"""Å."""
 _ROUNDING = 0.5 * (1 + 1e-6)
 _SUMMARY = "-outvars: echo values of variables after computation"
 
@@ -54,7 +55,7 @@ def read_label(calculation: Calculation, folder: Path, ending: Ending) -> Label:
 def _label(calculation: Calculation, text: str) -> Label:
     body, _, summary = text.partition(_SUMMARY)
     structure = calculation.structure
-    _check_geometry(calculation, summary)
+    _check_geometry(calculation, body, summary)
     energy, forces = _energy(body, summary), _forces(body, summary, len(structure))
     wanted = calculation.engine.stress  # type: ignore[union-attr]
     build = _only(r"^\.\((.*?computer)\)", text)
@@ -74,19 +75,14 @@ def _energy(body: str, summary: str) -> float:
     """Hartree; total energy minus temperature times entropy where occupations are smeared."""
     stated = _only(r"^\s+etotal\s+(\S+)$", summary)
     again = _only(r"^total_energy\s+:\s+(\S+)$", body)
-    _confirm("energy", [stated], [again])
-    return float(stated)
+    return float(_agreed("energy", [stated], [again])[0])
 
 
 def _forces(body: str, summary: str, n_atoms: int) -> Array:
     """(n, 3) Hartree/bohr."""
     stated = _values(summary, "fcart", 3 * n_atoms)
-    block = body[body.index("cartesian forces (hartree/bohr) at end:") :].splitlines()[1 : n_atoms + 1]
-    rows = [line.split() for line in block]
-    if [row[0] for row in rows] != [str(number + 1) for number in range(n_atoms)]:
-        raise ValueError("forces of some atoms are missing")
-    _confirm("forces", stated, [word for row in rows for word in row[1:]])
-    return np.array([float(word) for word in stated]).reshape(n_atoms, 3)
+    rows = _rows(body, "cartesian forces (hartree/bohr) at end:", n_atoms)
+    return _agreed("forces", stated, [word for row in rows for word in row]).reshape(n_atoms, 3)
 
 
 def _stress(body: str, summary: str) -> Array:
@@ -95,9 +91,7 @@ def _stress(body: str, summary: str) -> Array:
     block = body[body.rindex("Cartesian components of stress tensor (hartree/bohr^3)") :].splitlines()[1:4]
     rows = [re.findall(r"sigma\(\d \d\)=\s*(\S+)", line) for line in block]
     again = [row[0] for row in rows] + [row[1] for row in rows]
-    # The summary has one digit more than the body; that one is confirmed by nothing else, and is left out.
-    _confirm("stress", again, stated)
-    return np.array([float(word) for word in again])
+    return _agreed("stress", stated, again)
 
 
 def _steps(body: str) -> int:
@@ -108,7 +102,7 @@ def _steps(body: str) -> int:
     return last
 
 
-def _check_geometry(calculation: Calculation, summary: str) -> None:
+def _check_geometry(calculation: Calculation, body: str, summary: str) -> None:
     """The calculation must be of the structure asked for: an output of another one is whole, too."""
     structure, bohr = calculation.structure, ANG_PER["bohr"]
     n_atoms = len(structure)
@@ -117,16 +111,25 @@ def _check_geometry(calculation: Calculation, summary: str) -> None:
     kinds = sorted({atomic_numbers[symbol] for symbol in structure.symbols})
     charges = [int(float(word)) for word in _values(summary, "znucl", len(kinds))]
     types = [int(word) for word in _values(summary, "typat", n_atoms)]
-    positions = np.array(_values(summary, "xcart", 3 * n_atoms), dtype=float)
+    # The summary leaves out positions that are all zero.
+    positions = np.array(_rows(body, "cartesian coordinates (angstrom) at end:", n_atoms), dtype=float)
     lengths = np.array(_values(summary, "acell", 3), dtype=float)
     cell = lengths[:, None] * np.array(_values(summary, "rprim", 9), dtype=float).reshape(3, 3)
     same = (
         [charges[kind - 1] for kind in types] == [atomic_numbers[symbol] for symbol in structure.symbols]
-        and np.allclose(positions, structure.positions.ravel() / bohr, rtol=0, atol=_GEOMETRY_TOLERANCE_BOHR)
-        and np.allclose(cell, structure.cell / bohr, rtol=0, atol=_GEOMETRY_TOLERANCE_BOHR)
+        and np.allclose(positions, structure.positions, rtol=0, atol=_GEOMETRY_TOLERANCE)
+        and np.allclose(cell * bohr, structure.cell, rtol=0, atol=_GEOMETRY_TOLERANCE)
     )
     if not same:
         raise ValueError("the output is of another structure")
+
+
+def _rows(body: str, title: str, n_atoms: int) -> list[list[str]]:
+    """Words of the numbered rows below a title, one row for each atom."""
+    rows = [line.split() for line in body[body.index(title) :].splitlines()[1 : n_atoms + 1]]
+    if [row[0] for row in rows] != [str(number + 1) for number in range(n_atoms)] or {len(row) for row in rows} != {4}:
+        raise ValueError(f"rows of some atoms are missing after {title}")
+    return [row[1:] for row in rows]
 
 
 def _values(text: str, name: str, count: int) -> list[str]:
@@ -140,16 +143,23 @@ def _values(text: str, name: str, count: int) -> list[str]:
     return list(words)
 
 
-def _confirm(name: str, coarse: Sequence[str], fine: Sequence[str]) -> None:
-    """Refuse numbers that are not the roundings of those they are compared with."""
-    if len(coarse) != len(fine) or not all(map(_rounds_to, fine, coarse)):
-        raise ValueError(f"it contradicts itself in the {name}")
+def _agreed(name: str, once: Sequence[str], again: Sequence[str]) -> Array:
+    """Numbers printed twice: of each the one with fewer decimals, which must be the rounding of the other."""
+    if len(once) != len(again):
+        raise ValueError(f"{len(once)} and {len(again)} numbers for the {name}")
+    numbers = []
+    for words in zip(once, again, strict=True):
+        fine, coarse = sorted(words, key=_last_digit)
+        if abs(float(fine) - float(coarse)) > _ROUNDING * (_last_digit(coarse) + _last_digit(fine)):
+            raise ValueError(f"it contradicts itself in the {name}")
+        numbers.append(float(coarse))
+    return np.array(numbers)
 
 
-def _rounds_to(fine: str, coarse: str) -> bool:
-    mantissa, _, exponent = coarse.upper().partition("E")
-    unit = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
-    return abs(float(fine) - float(coarse)) <= _ROUNDING * unit
+def _last_digit(word: str) -> float:
+    """Value of a one in the last place of a number."""
+    mantissa, _, exponent = word.upper().partition("E")
+    return float(10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2])))
 
 
 def _only(pattern: str, text: str) -> str:

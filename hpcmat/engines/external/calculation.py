@@ -91,6 +91,11 @@ def read_output(path: Path) -> str:
     return text
 
 
+def text_of(path: Path) -> str:
+    """What there is of a file; nothing if it is missing, as after a crash at the start."""
+    return path.read_text(errors="replace") if path.is_file() else ""
+
+
 def corrupt(reason: str, tail: str = "") -> EngineFailure:
     """Failure of an output that cannot be trusted."""
     return EngineFailure(FailureKind.CORRUPT_OUTPUT, f"{reason}; run it again", tail)

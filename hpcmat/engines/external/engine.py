@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -158,12 +159,36 @@ def check_ending(ending: Ending, folder: Path, output: str) -> None:
     Raises
     ------
     EngineFailure
-        `OUT_OF_MEMORY` for SIGKILL, which is what the kernel sends then; `CRASH` for any other signal or exit code.
+        `KILLED` for SIGTERM, by which schedulers end jobs; `OUT_OF_MEMORY` for SIGKILL, which the kernel sends then;
+        `CRASH` for any other signal or exit code.
     """
     if ending.code in {0, None}:
         return
     tail = log_tail(folder / STDERR_NAME) or log_tail(folder / output)
+    if ending.code in {-15, 143}:
+        raise EngineFailure(FailureKind.KILLED, "the program was ended from outside (SIGTERM)", tail)
     if ending.code in {-9, 137}:
         message = "the program was killed (SIGKILL), as the kernel does when memory runs out; give it more memory"
         raise EngineFailure(FailureKind.OUT_OF_MEMORY, message, tail)
     raise EngineFailure(FailureKind.CRASH, f"the program ended with exit code {ending.code}; run it again", tail)
+
+
+def check_occupations(electrons: float, smearing_ev: float) -> None:
+    """Refuse fixed occupations for an odd number of electrons: some codes compute half a band then, silently.
+
+    Raises
+    ------
+    EngineFailure
+        `BAD_SETTINGS`.
+    """
+    if smearing_ev == 0.0 and round(electrons) % 2:
+        message = f"fixed occupations cannot hold {electrons:g} electrons; set engine.smearing_ev, for example to 0.1"
+        raise EngineFailure(FailureKind.BAD_SETTINGS, message)
+
+
+def bands(electrons: float, many: bool) -> int:
+    """Bands of a calculation with smearing: 20 % more than are full in an insulator, at least 4; or twice as many.
+
+    The smaller number is the default of pw.x; that of ABINIT is too small for four atoms of aluminium.
+    """
+    return int(electrons) + 8 if many else max(math.ceil(0.6 * electrons), math.ceil(electrons / 2.0) + 4)

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from hpcmat.engines.base import Job
 from hpcmat.engines.external.calculation import SCRATCH_NAME, Calculation
 from hpcmat.engines.external.code import Code, Sources
-from hpcmat.engines.external.engine import ExternalEngine
+from hpcmat.engines.external.engine import ExternalEngine, bands, check_occupations
 from hpcmat.engines.external.espresso_failures import OUTPUT_NAME
 from hpcmat.engines.external.espresso_output import XML_NAME, read_label
-from hpcmat.engines.external.pseudopotentials import Pseudopotential, Search, find, link
+from hpcmat.engines.external.pseudopotentials import Pseudopotential, Search, find, link, valence_electrons
 from hpcmat.engines.external.run import Ending, Invocation
 from hpcmat.engines.kpoints import grid_has_lattice_symmetry, grid_shift, kpoint_grid
 from hpcmat.engines.settings.espresso import EspressoSettings
@@ -68,6 +68,7 @@ class EspressoEngine(ExternalEngine):
 
         structure = calculation.structure
         files = self._files(structure.symbols)
+        check_occupations(valence_electrons(structure.symbols, files), self.settings.smearing_ev)
         link(files, job.folder / SCRATCH_NAME)
         grid = kpoint_grid(structure.cell, self.settings.kpoint_spacing_per_ang)
         atoms = to_atoms(structure)
@@ -97,6 +98,8 @@ class EspressoEngine(ExternalEngine):
         }
         for table, keys in self.settings.extra.items():
             namelists[table] |= {key: list(v) if isinstance(v, tuple) else v for key, v in keys.items()}
+        if "more-bands" in job.remedies:
+            namelists["system"]["nbnd"] = bands(valence_electrons(structure.symbols, files), many=True)
         return namelists
 
     def _control(self, job: Job) -> dict[str, Any]:

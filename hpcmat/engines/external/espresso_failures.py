@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from hpcmat.engines.base import EngineFailure, log_tail
-from hpcmat.engines.external.calculation import corrupt
+from hpcmat.engines.external.calculation import corrupt, text_of
 from hpcmat.engines.external.engine import check_ending
 from hpcmat.engines.external.errors import ErrorTable, classify, runtime_error, unconverged
 from hpcmat.engines.external.run import STDERR_NAME, Ending
@@ -16,8 +16,13 @@ CODE_NAME, OUTPUT_NAME = "pw.x", "pw.out"
 _END = "JOB DONE.\n=" + 78 * "-" + "="
 
 _ERRORS: ErrorTable = (
-    (r"charge is wrong|too few bands|not enough bands|odd number of electrons|insulating|smearing is needed",
-     FailureKind.BAD_SETTINGS, "the bands do not hold the electrons; set engine.smearing_ev"),
+    (r"more bands than PWs", FailureKind.BAD_SETTINGS,
+     "the cutoff is below what the bands need; raise engine.cutoff_ev"),
+    (r"too few bands|not enough bands", FailureKind.TOO_FEW_BANDS, "use more bands"),
+    (r"charge is wrong|odd number of electrons|smearing is needed", FailureKind.BAD_SETTINGS,
+     "fixed occupations do not fit a metal; set engine.smearing_ev"),
+    (r"runtime error: end of file", FailureKind.BAD_SETTINGS,
+     "an input or pseudopotential file is cut short; put a whole one in its place"),
     (r"cholesky|cdiaghg|rdiaghg|diagonaliz|c_bands|regterg|cegterg|bands are not converged",
      FailureKind.DIAGONALIZATION, "the eigensolver failed; use another one"),
     (r"sym|rotation|kpoint_grid|divide_class", FailureKind.SYMMETRY,
@@ -31,14 +36,14 @@ _ERRORS: ErrorTable = (
 )  # fmt: skip
 
 
-def check_failures(text: str, folder: Path, ending: Ending) -> None:
+def check_failures(folder: Path, ending: Ending) -> None:
     """Raise `EngineFailure` for an output that is not that of a finished and converged calculation.
 
     `NOT_CONVERGED`, `DIVERGED` (sloshing, NaN), `WALLTIME` (it stopped by itself, and can be gone on with),
     `DIAGONALIZATION`, `SYMMETRY`, `BAD_SETTINGS`, `OUT_OF_MEMORY`, `DISK_FULL`, `CRASH`, or `CORRUPT_OUTPUT` for an
     output that breaks off although the program ended well.
     """
-    tail = log_tail(folder / OUTPUT_NAME)
+    text, tail = text_of(folder / OUTPUT_NAME), log_tail(folder / OUTPUT_NAME)
     whole = text.rstrip().endswith(_END)
     stated = _stated(text) or ("" if whole else runtime_error(log_tail(folder / STDERR_NAME)))
     if stated:

@@ -21,7 +21,7 @@ from hpcmat.engines.external.engine import check_version
 from hpcmat.engines.external.espresso_failures import OUTPUT_NAME, check_failures
 from hpcmat.engines.external.espresso_stress import distrust
 from hpcmat.engines.external.run import Ending
-from hpcmat.records import Label
+from hpcmat.records import FailureKind, Label
 from hpcmat.units import ANG_PER, EV_PER
 
 Array = NDArray[np.float64]
@@ -30,6 +30,8 @@ XML_NAME = "pw.xml"
 _TEXT_ROUNDING = 0.5e-8 * (1 + 1e-6)
 """Half of the last digit that the text prints of energies (Ry), forces (Ry/bohr) and stresses (Ry/bohr³)."""
 _GEOMETRY_TOLERANCE_BOHR = 1e-6
+HIGHEST_OCCUPATION = 0.01
+"""Of the highest band at any k-point, relative to a full one; ABINIT warns from the same number on."""
 _NUMBER = r"\s+(-?\d+\.\d+)"
 
 
@@ -52,8 +54,8 @@ def read_label(calculation: Calculation, folder: Path, ending: Ending) -> Label:
     EngineFailure
         See `check_failures`; `CORRUPT_OUTPUT` too where the two files are not complete or contradict each other.
     """
+    check_failures(folder, ending)
     text = read_output(folder / OUTPUT_NAME)
-    check_failures(text, folder, ending)
     tail = log_tail(folder / OUTPUT_NAME)
     try:
         return _label(calculation, text, _output_element(folder / XML_NAME, calculation))
@@ -66,6 +68,7 @@ def read_label(calculation: Calculation, folder: Path, ending: Ending) -> Label:
 def _label(calculation: Calculation, text: str, xml: ElementTree.Element) -> Label:
     check_version(_only(r"Program PWSCF\s+v\.(\S+) starts", text), calculation)
     _check_geometry(calculation, xml)
+    _check_bands(xml)
     result = _from_text(text, calculation)
     _confirm(result, xml)
     stress = _tension(result.stress)
@@ -129,6 +132,20 @@ def _output_element(path: Path, calculation: Calculation) -> ElementTree.Element
     if _text(output, "convergence_info/scf_conv/convergence_achieved") != "true":
         raise ValueError(f"{path.name} says that the cycle did not converge")
     return output
+
+
+def _check_bands(xml: ElementTree.Element) -> None:
+    """With smearing, the highest band of each spin must be empty: pw.x computes without the missing ones, silently."""
+    bands = xml.find("band_structure")
+    if bands is None or bands.find("smearing") is None:
+        return
+    spins = 2 if _text(bands, "lsda") == "true" else 1
+    for kpoint in bands.findall("ks_energies"):
+        highest = _numbers(kpoint, "occupations").reshape(spins, -1)[:, -1].max()
+        if highest > HIGHEST_OCCUPATION:
+            raise EngineFailure(
+                FailureKind.TOO_FEW_BANDS, f"the highest band is occupied ({highest:.2g}); use more bands"
+            )
 
 
 def _check_geometry(calculation: Calculation, xml: ElementTree.Element) -> None:

@@ -71,6 +71,11 @@ def find(symbols: Iterable[str], xc: str, family: str, search: Search) -> dict[s
     return {symbol: _choose(symbol, xc, folders, search) for symbol in sorted(set(symbols))}
 
 
+def valence_electrons(symbols: Iterable[str], files: Mapping[str, Pseudopotential]) -> float:
+    """Electrons in the calculation."""
+    return sum(files[symbol].valence for symbol in symbols)
+
+
 def link(files: Mapping[str, Pseudopotential], folder: Path) -> None:
     """Links to the files under their own names in one folder: codes want them in one place, and short paths."""
     for file in files.values():

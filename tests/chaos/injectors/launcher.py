@@ -1,4 +1,4 @@
-"""What starts tasks dies of SIGKILL: the launcher of ranks or its guard, or Parsl's manager or interchange where there are none."""
+"""What starts tasks dies of SIGKILL: the launcher of ranks or its guard; without ranks, manager or interchange."""
 
 from __future__ import annotations
 

@@ -14,6 +14,8 @@ from chaos.processes import send
 def inject(fault: Fault, scene: Scene) -> Injury | None:
     """Drop one of the nodes on which jobs run, and give it back later."""
     slurm = scene.slurm
+    if not slurm.answers:
+        return None
     busy = [name for name in slurm.names if slurm.node_state(name) in {"allocated", "mixed"}]
     if not busy:
         return None
@@ -22,7 +24,13 @@ def inject(fault: Fault, scene: Scene) -> Injury | None:
     if power_lost:
         send(signal.SIGKILL, [slurm.daemon(node), *on_node(node, str(slurm.conf))])
     slurm.set_down(node)
-    return Injury("power of a node" if power_lost else "node set down", lambda: slurm.resume(node), fault.seconds)
+    return Injury(
+        "power of a node" if power_lost else "node set down",
+        lambda: slurm.resume(node),
+        fault.seconds,
+        None,
+        lambda: slurm.answers,
+    )
 
 
 def on_node(node: str, conf: str) -> list[psutil.Process]:

@@ -26,6 +26,10 @@ def _nothing() -> None:
     return
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Injury:
     """What was done, and how it is undone."""
@@ -34,7 +38,8 @@ class Injury:
     heal: Callable[[], None] = _nothing
     heals_after_s: float = 0.0
     heals_when: Callable[[], bool] | None = None
-    """Where no time, but an event ends it."""
+    """Whether an event ends it before that time."""
+    healable: Callable[[], bool] = _always
 
 
 Injector = Callable[[Fault, Scene], Injury | None]

@@ -11,6 +11,8 @@ from chaos.processes import send
 
 def inject(fault: Fault, scene: Scene) -> Injury | None:
     """Stop slurmctld, and wake it later."""
+    if not scene.slurm.answers:
+        return None
     daemon = scene.slurm.daemon("slurmctld")
     send(signal.SIGSTOP, [daemon])
     return Injury("slurmctld", lambda: send(signal.SIGCONT, [daemon]), fault.seconds)
