@@ -106,7 +106,9 @@ def check_external_codes() -> Iterator[Finding]:
         try:
             path, version = code.command()[0], code.version()
         except InputError as error:
-            yield Finding(code.title, "warn", str(error).partition("; ")[0].removeprefix(f"{code.title}: "), str(code.sources))
+            yield Finding(
+                code.title, "warn", str(error).partition("; ")[0].removeprefix(f"{code.title}: "), str(code.sources)
+            )
         else:
             yield Finding(code.title, "ok", f"{version} ({path})")
 

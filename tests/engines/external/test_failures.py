@@ -137,7 +137,7 @@ def test_signals_are_told_apart(engine, tmp_path, monkeypatch, name, number, kin
     version = engine(name).method({"Si"}).version
     script = tmp_path / "struck"
     script.write_text(
-        f"#!/bin/sh\nout={'pw.out' if name == 'espresso' else 'log.txt'}\n{PROGRAMS[name]} \"$@\" &\n"
+        f'#!/bin/sh\nout={"pw.out" if name == "espresso" else "log.txt"}\n{PROGRAMS[name]} "$@" &\n'
         "while kill -0 $! && ! grep -qs -e 'iteration #  1' -e 'ETOT  1' $out; do sleep 0.02; done 2>/dev/null\n"
         f"kill -{int(number)} $!\nwait $!\n"
     )
