@@ -164,6 +164,11 @@ def test_raw_keywords_that_contradict_are_refused(extra, message):
         Cp2kSettings(extra=extra)
 
 
+def test_the_cutoff_of_a_plane_wave_code_is_refused():
+    with pytest.raises(ValidationError, match="about ten times the cutoff of a plane-wave code"):
+        Cp2kSettings(cutoff_ev=400.0)
+
+
 def test_remedies_change_the_road_and_never_the_physics(settings, tmp_path):
     road = {"MAX_SCF", "ALPHA", "PREFERRED_DIAG_LIBRARY", "WALLTIME"}
     everything = Job(tmp_path, remedies=("mixing", "more-steps", "eigensolver"), walltime_s=100.0)
