@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from hpcmat.engines.base import LimitedEngine, Engine
+from hpcmat.engines.base import Engine, LimitedEngine
 from hpcmat.engines.external.abinit import AbinitEngine
 from hpcmat.engines.external.code import Code
 from hpcmat.engines.external.cp2k import Cp2kEngine
