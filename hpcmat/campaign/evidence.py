@@ -93,7 +93,7 @@ class Evidence:
         return np.concatenate([rows / sigma for rows, sigma in zip(parts, noise, strict=True)])
 
     def _noise(self, model: TaskState) -> Floats:
-        """Noise of energies, forces and stresses; infinite where no label had any: none will come with others either."""
+        """Noise of energies, forces and stresses; infinite where no label had any, and none will come with others."""
         noise = self._potential(model.key).noise
         return np.where(noise > 0.0, noise, np.inf)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from hpcmat.engines.base import Engine
+from hpcmat.engines.base import Engine, LimitedEngine
 from hpcmat.engines.external.abinit import AbinitEngine
 from hpcmat.engines.external.code import Code
 from hpcmat.engines.external.cp2k import Cp2kEngine
@@ -27,6 +27,7 @@ from hpcmat.engines.settings import (
 from hpcmat.engines.tblite import TbliteEngine
 from hpcmat.engines.teacher import TeacherEngine
 from hpcmat.errors import InputError
+from hpcmat.records import Structure
 
 EXTERNAL_CODES: tuple[Code, ...] = (
     EspressoEngine.code,
@@ -69,12 +70,17 @@ def ranked_engine_for(settings: EngineSettings) -> RankedEngine:
     raise InputError(f"{engine.name} starts its own ranks; use its command")
 
 
-def check_engine(settings: EngineSettings, symbols: Iterable[str]) -> None:
+def check_engine(settings: EngineSettings, symbols: Iterable[str], structures: Iterable[Structure] = ()) -> None:
     """Refuse before anything runs what cannot run.
 
     Raises
     ------
     InputError
-        The package is not installed, or an element has no data set for these settings.
+        The package is not installed, an element has no data set for these settings, or a structure is one that the
+        engine cannot compute.
     """
-    engine_for(settings).check(symbols)
+    engine = engine_for(settings)
+    engine.check(symbols)
+    if isinstance(engine, LimitedEngine):
+        for structure in structures:
+            engine.check_cell(structure)

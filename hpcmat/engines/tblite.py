@@ -66,6 +66,31 @@ class TbliteEngine:
                 f"{self.settings.parameters} ends at radon and has no {', '.join(unknown)}; use another engine"
             )
 
+    def check_cell(self, structure: Structure) -> None:
+        """Refuse cells that the one k-point does not sample.
+
+        Raises
+        ------
+        InputError
+            Says how often the cell must be repeated, or that it is periodic along some axes only, which tblite would
+            compute as if it were along all.
+        """
+        if not any(structure.pbc):
+            return
+        if not all(structure.pbc):
+            raise InputError(
+                "tblite treats a cell periodic along some axes as periodic along all; add vacuum and set pbc to true"
+            )
+        spacing = self.settings.kpoint_spacing_per_ang
+        grid = kpoint_grid(structure.cell, spacing)
+        if grid != (1, 1, 1):
+            heights = 1.0 / np.linalg.norm(np.linalg.inv(structure.cell), axis=0)
+            raise InputError(
+                f"tblite has the Γ point alone, and the cell of heights {', '.join(f'{h:.1f}' for h in heights)} Å "
+                f"needs {' x '.join(map(str, grid))} k-points at {spacing} 1/Å; repeat it that often (each height at "
+                f"least {2.0 * np.pi / spacing:.1f} Å), or widen engine.kpoint_spacing_per_ang"
+            )
+
     def method(self, symbols: Iterable[str]) -> Method:
         """Version as the library states it, which includes the parameters."""
         _require_package()
@@ -88,7 +113,10 @@ class TbliteEngine:
         EngineFailure
             `BAD_SETTINGS` too for a cell too small for the Γ point, or periodic along some axes only.
         """
-        refuse_cell(structure, self.settings.kpoint_spacing_per_ang)
+        try:
+            self.check_cell(structure)
+        except InputError as error:
+            raise EngineFailure(FailureKind.BAD_SETTINGS, str(error)) from error
         lines: list[str] = []
         try:
             result = self._calculator(structure, job, lines).singlepoint()
@@ -139,34 +167,6 @@ class TbliteEngine:
         if "eigensolver" in job.remedies:
             calculator.set("guess", OTHER_GUESS)
         return calculator
-
-
-def refuse_cell(structure: Structure, spacing_per_ang: float) -> None:
-    """Refuse cells that the one k-point does not sample.
-
-    Raises
-    ------
-    EngineFailure
-        `BAD_SETTINGS`: says how often the cell must be repeated, or that it is periodic along some axes only, which
-        tblite would compute as if it were along all.
-    """
-    if not any(structure.pbc):
-        return
-    if not all(structure.pbc):
-        raise EngineFailure(
-            FailureKind.BAD_SETTINGS,
-            "tblite treats cells that are periodic along some axes as periodic along all; add vacuum, set pbc to true",
-        )
-    grid = kpoint_grid(structure.cell, spacing_per_ang)
-    if grid == (1, 1, 1):
-        return
-    heights = abs(1.0 / np.linalg.norm(np.linalg.inv(structure.cell), axis=0))
-    raise EngineFailure(
-        FailureKind.BAD_SETTINGS,
-        f"tblite has the Γ point alone, and this cell of heights {', '.join(f'{height:.1f}' for height in heights)} Å "
-        f"needs {grid[0]} x {grid[1]} x {grid[2]} k-points at {spacing_per_ang} 1/Å; repeat it that often (each height "
-        f"at least {2.0 * np.pi / spacing_per_ang:.1f} Å), or widen engine.kpoint_spacing_per_ang",
-    )
 
 
 def _count_steps(lines: list[str]) -> int:

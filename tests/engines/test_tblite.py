@@ -1,6 +1,9 @@
 """Extended tight binding: units and signs by finite differences, cells for the Γ point, and how it fails."""
 
+import importlib.metadata
 import importlib.util
+import os
+import platform
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +14,20 @@ from ase.collections import s22
 from hpcmat.engines.acceptance import accept
 from hpcmat.engines.base import EngineFailure, Job
 from hpcmat.engines.labelling import LabelRequest, label_key, run_label
+from hpcmat.engines.registry import check_engine
 from hpcmat.engines.settings import TbliteSettings
 from hpcmat.engines.structures import from_atoms
 from hpcmat.engines.tblite import LOG_NAME, TbliteEngine
 from hpcmat.errors import InputError
 from hpcmat.records import Failure, FailureKind, Label, Structure, decode, encode
 
-pytest.importorskip("tblite", reason="tblite has wheels for x86_64 only")
+
+@pytest.fixture(autouse=True)
+def _tblite_is_here():
+    if importlib.util.find_spec("tblite") is None:
+        expected = "HPCMAT_CI" in os.environ and platform.machine() == "x86_64"
+        (pytest.fail if expected else pytest.skip)("no tblite: pip install tblite, which has wheels for x86_64")
+
 
 TIGHT = TbliteSettings(accuracy=0.01)
 WATER = from_atoms(molecule("H2O"))
@@ -105,6 +115,9 @@ def test_a_cell_too_small_for_one_k_point_is_refused(tmp_path):
     assert failure.kind is FailureKind.BAD_SETTINGS
     assert "needs 2 x 2 x 2 k-points" in failure.message
     assert "at least 10.5 Å" in failure.message
+    with pytest.raises(InputError, match="needs 4 x 4 x 4 k-points"):
+        check_engine(TIGHT, {"Si"}, [from_atoms(bulk("Si"))])
+    check_engine(TIGHT, {"Si"}, [from_atoms(bulk("Si", cubic=True) * (2, 2, 2)), WATER])
     # What is refused would have been wrong: 0.9 eV per atom.
     wide = TbliteSettings(kpoint_spacing_per_ang=2.0)
     small, large = (compute(from_atoms(bulk("Si", cubic=True) * (n, 1, 1)), tmp_path, wide) for n in (1, 2))

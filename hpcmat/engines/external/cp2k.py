@@ -17,6 +17,7 @@ from hpcmat.engines.external.cp2k_output import SCINE_NAME, read_label
 from hpcmat.engines.external.engine import ExternalEngine
 from hpcmat.engines.external.run import Ending, Invocation
 from hpcmat.engines.settings.cp2k import Cp2kSettings
+from hpcmat.errors import InputError
 from hpcmat.records import FailureKind, Label, Structure
 
 INPUT_NAME = "cp2k.inp"
@@ -50,6 +51,13 @@ class Cp2kEngine(ExternalEngine):
     settings: Cp2kSettings
     scf_steps: int = SCF_STEPS
 
+    def check_cell(self, structure: Structure) -> None:
+        """Raise `InputError` for a structure that is periodic along some axes only."""
+        if any(structure.pbc) and not all(structure.pbc):
+            raise InputError(
+                "CP2K is given cells that are periodic along all axes or none; add vacuum and set pbc to true"
+            )
+
     def data_files(self, symbols: Iterable[str]) -> dict[str, Path]:
         """The file of basis sets and that of potentials."""
         data = self._data(symbols)
@@ -58,7 +66,10 @@ class Cp2kEngine(ExternalEngine):
     def write(self, calculation: Calculation, job: Job) -> Invocation:
         """Write `cp2k.inp`; wave functions go to the scratch folder."""
         structure = calculation.structure
-        _refuse_cell(structure)
+        try:
+            self.check_cell(structure)
+        except InputError as error:
+            raise EngineFailure(FailureKind.BAD_SETTINGS, str(error)) from error
         data = self._data(structure.symbols)
         scratch = job.folder / SCRATCH_NAME
         for file in (data.basis, data.potentials):
@@ -86,11 +97,3 @@ class Cp2kEngine(ExternalEngine):
         settings = self.settings
         executable = CODE.command()[0] if not settings.data_folder else ""
         return find_data(symbols, settings.xc, settings.basis, settings.data_folder, executable)
-
-
-def _refuse_cell(structure: Structure) -> None:
-    if any(structure.pbc) and not all(structure.pbc):
-        raise EngineFailure(
-            FailureKind.BAD_SETTINGS,
-            "CP2K is given cells that are periodic along all axes or none; add vacuum and set pbc to true",
-        )

@@ -17,6 +17,7 @@ STEP = r"^\s+(\d+) \S+\s+\S+(?:\s+\d\.\d+E[+-]\d+)?\s+[\d.]+\s+(\S+)\s+(-?\d+\.\
 """A row of the self-consistency cycle: number, convergence, energy."""
 
 _ERRORS: ErrorTable = (
+    (r"received signal", FailureKind.CRASH, "run it again"),
     (r"not converged", FailureKind.NOT_CONVERGED, "use gentler mixing or more steps"),
     (r"basis set|potential|unknown keyword|unknown (?:sub)?section|already present|invalid|expected|incompatible|"
      r"could not be found|not implemented|not available|nonperiodic|poisson|wavelet|spin|multiplicity|electrons|added",

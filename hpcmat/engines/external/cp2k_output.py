@@ -42,9 +42,7 @@ class _Copy:
     energy: float
     forces: Array
     symbols: tuple[str, ...]
-    positions: Array
-    cell: Array
-    """Without rows where it is not periodic."""
+    geometry: Geometry
 
 
 def read_label(calculation: Calculation, folder: Path, ending: Ending) -> Label:
@@ -142,12 +140,12 @@ def _check_grid(text: str, grid: tuple[int, int, int]) -> None:
 
 def _check_geometry(calculation: Calculation, geometry: Geometry, copy: _Copy) -> None:
     """The calculation must be of the structure asked for: an output of another one is whole, too."""
-    cell = geometry.cell if geometry.periodic else np.zeros((0, 3))
+    found = copy.geometry
     same = (
         copy.symbols == calculation.structure.symbols
-        and copy.cell.shape == cell.shape
-        and np.allclose(copy.positions, geometry.positions, rtol=0, atol=1e-8)
-        and np.allclose(copy.cell, cell, rtol=0, atol=1e-8)
+        and found.periodic == geometry.periodic
+        and np.allclose(found.positions, geometry.positions, rtol=0, atol=1e-8)
+        and np.allclose(found.cell, geometry.cell, rtol=0, atol=1e-8)
     )
     if not same:
         raise ValueError("the output is of another structure")
@@ -156,15 +154,15 @@ def _check_geometry(calculation: Calculation, geometry: Geometry, copy: _Copy) -
 def _copy(text: str) -> _Copy:
     energy = float(_only(r"^energy: \[\s*" + _NUMBER + r", 'hartree' \]$", text))
     head, _, gradient = text.partition("\ngradient:\n unit: 'hartree/bohr'\n values: \n")
-    row = r"^   - ([A-Z][a-z]?|[ABC]:)\s+\[" + ",".join(3 * [r"\s*" + _NUMBER]) + r" \]$"
-    cell = [found for found in re.findall(row, head, re.MULTILINE) if found[0].endswith(":")]
-    atoms = [found for found in re.findall(row, head, re.MULTILINE) if not found[0].endswith(":")]
-    forces = re.findall(row, gradient, re.MULTILINE)
-    if [atom[0] for atom in atoms] != [force[0] for force in forces]:
-        raise ValueError("atoms are missing")
-    return _Copy(
-        energy, _vectors(forces), tuple(atom[0] for atom in atoms), _vectors(atoms), _vectors(cell).reshape(-1, 3)
-    )
+    lattice, _, coordinates = head.partition("\n coordinates: \n")
+    # Symbols of one letter have a colon, those of two have none; so that B and C may be atoms or lattice vectors.
+    row = r"^   - ([A-Z][a-z]?):?\s+\[" + ",".join(3 * [r"\s*" + _NUMBER]) + r" \]$"
+    cell, atoms, forces = (re.findall(row, part, re.MULTILINE) for part in (lattice, coordinates, gradient))
+    if [vector[0] for vector in cell] != list("ABC") or [atom[0] for atom in atoms] != [force[0] for force in forces]:
+        raise ValueError("lattice vectors or atoms are missing")
+    periodic = _only(r"^ periodicity:  \[ ([TF], [TF], [TF]) \]$", lattice) == "T, T, T"
+    symbols = tuple(atom[0] for atom in atoms)
+    return _Copy(energy, _vectors(forces), symbols, Geometry(_vectors(cell), _vectors(atoms), periodic))
 
 
 def _vectors(rows: list[tuple[str, ...]]) -> Array:

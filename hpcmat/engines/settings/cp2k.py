@@ -85,6 +85,16 @@ class Cp2kSettings(ExternalSettings):
         return self
 
     @model_validator(mode="after")
+    def _grid_holds_a_gaussian(self) -> Cp2kSettings:
+        if self.cutoff_ev < self.relative_cutoff_ev:
+            raise ValueError(
+                f"cutoff_ev = {self.cutoff_ev} is below relative_cutoff_ev = {self.relative_cutoff_ev}, so that the "
+                "finest grid of the density cannot hold a Gaussian of unit exponent; it is about ten times the cutoff "
+                "of a plane-wave code: write 5500.0, and converge it"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _raw_keys_contradict_nothing(self) -> Cp2kSettings:
         ours = {path: {key.lower(): setting for key, setting in keys.items()} for path, keys in _OURS.items()}
         for path, keys in self.extra.items():

@@ -13,6 +13,7 @@ from hpcmat.engines.external.calculation import SCRATCH_NAME, Calculation
 from hpcmat.engines.external.cp2k import Cp2kEngine
 from hpcmat.engines.external.cp2k_data import find_data
 from hpcmat.engines.external.cp2k_input import MARGIN_ANG, geometry_of
+from hpcmat.engines.external.cp2k_output import _copy
 from hpcmat.engines.labelling import label_key
 from hpcmat.engines.registry import check_engine
 from hpcmat.engines.settings import Cp2kSettings
@@ -164,6 +165,11 @@ def test_raw_keywords_that_contradict_are_refused(extra, message):
         Cp2kSettings(extra=extra)
 
 
+def test_the_cutoff_of_a_plane_wave_code_is_refused():
+    with pytest.raises(ValidationError, match="about ten times the cutoff of a plane-wave code"):
+        Cp2kSettings(cutoff_ev=400.0)
+
+
 def test_remedies_change_the_road_and_never_the_physics(settings, tmp_path):
     road = {"MAX_SCF", "ALPHA", "PREFERRED_DIAG_LIBRARY", "WALLTIME"}
     everything = Job(tmp_path, remedies=("mixing", "more-steps", "eigensolver"), walltime_s=100.0)
@@ -193,3 +199,21 @@ def test_a_molecule_stands_in_the_middle_of_a_cube(settings, tmp_path):
 def test_a_slab_is_refused(settings, tmp_path):
     with pytest.raises(EngineFailure, match="all axes or none"):
         written(replace(SILICON, pbc=(True, True, False)), settings, tmp_path)
+
+
+def test_atoms_of_one_letter_are_no_lattice_vectors():
+    """As CP2K writes them: `- Si`, but `- B:`."""
+    rows = {"A": 4.0, "B": 5.0, "C": 6.0}
+    row = "   - {}  [ {:20.12f}, {:20.12f}, {:20.12f} ]"
+    cell = [row.format(f"{name}:", *(length * np.eye(3)[n])) for n, (name, length) in enumerate(rows.items())]
+    atoms = [row.format(name, n, 0.5, -0.5) for n, name in enumerate(("B:", "Si", "C:"))]
+    head = ["title: 'SCINE Interface File'", "energy: [   -7.842529803011, 'hartree' ]", "system:", " unit: 'angstrom'"]
+    periodic = [" periodicity:  [ T, T, T ]", " coordinates: "]
+    middle = ["gradient:", " unit: 'hartree/bohr'", " values: "]
+    text = "\n".join([*head, " cell: ", *cell, *periodic, *atoms, *middle, *atoms]) + "\n"
+    found = _copy(text)
+    assert found.symbols == ("B", "Si", "C")
+    np.testing.assert_array_equal(found.geometry.cell, np.diag([4.0, 5.0, 6.0]))
+    np.testing.assert_array_equal(found.forces[:, 0], [0.0, 1.0, 2.0])
+    with pytest.raises(ValueError, match="missing"):
+        _copy(text.replace("   - C:", "   - D:"))
