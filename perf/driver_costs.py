@@ -54,6 +54,7 @@ TIMED: dict[str, tuple[Any, str]] = {
     "stopping": (Driver, "_consider_stopping"),
     "foresight": (Planner, "foresee"),
     "ranking": (Planner, "_rank"),
+    "reading": (Evidence, "_read_exploration"),
     "upkeep": (Planner, "_outdated"),
     "judging": (Ranking, "best"),
     "start": (Driver, "_start"),
@@ -149,7 +150,8 @@ def costs_of(watch: Stopwatch, campaign: Campaign, features: int, sizes: tuple[i
         commit=mean["commit"],
         pass_=mean["stopping"] + mean["foresight"],
         pass_per_task=max(0.0, per_pass),
-        counting=counting_s(features),
+        # Each label beyond has to be read again, with the frames found beside it.
+        counting=counting_s(features) + mean["reading"] / campaign.explore.cold_start,
         fit=max(0.0, per_label),
     )
 

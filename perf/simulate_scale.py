@@ -61,7 +61,6 @@ class Campaign:
     launch_s: float
     """From the moment a task is handed over until it begins."""
     return_s: float
-    """From its end until the driver could know."""
     features: float
     """Coefficients of the potential, to which all leverages sum; more where the chosen labels have more than others."""
     pool_max: int
@@ -78,7 +77,6 @@ class Outcome:
     steady: float
     """The same between the first moment at which all had work and the last decision."""
     driver_busy: float
-    """Share of the time in which the driver was at work."""
     tasks: int
 
 
@@ -320,7 +318,7 @@ def at_scale(nodes: int, small: Campaign, options: Namespace) -> Campaign:
 
 
 def print_costs(costs: dict[str, Costs], small: Campaign, options: Namespace) -> None:
-    """Print what the simulation rests on."""
+    """What the simulation rests on."""
     for where, found in costs.items():
         for name, seconds in asdict(found).items():
             print(f"measured in a {where}: {name.strip('_')} {1e3 * seconds:.4g} ms")
@@ -331,10 +329,11 @@ def print_costs(costs: dict[str, Costs], small: Campaign, options: Namespace) ->
         f"fits of {options.fit_s:g} s, one at a time",
         f"{options.latency_s:g} s between driver and worker each way",
         f"{options.rounds} labels per node, and a cold start of two frames per node",
+        f"costs of a driver with {options.absent} workers and a potential of {options.known} labels, of whose tasks "
+        f"{options.ends} end in each pass",
         "no failures; the driver's threads take turns",
     ]
-    for assumption in assumptions:
-        print(f"assumed at scale: {assumption}")
+    print("\n".join(f"assumed at scale: {assumption}" for assumption in assumptions))
 
 
 def scaled(options: Namespace, small: Campaign, costs: Costs) -> list[Row]:
@@ -376,8 +375,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="hpcmat-simulate-") as root:
         state, costs, rules = measured(given, Path(root))
         busy, leverage = measured_busy(state, given, Path(root))
+        busy = replace(busy, counting=costs.counting)
     small = repeated(state, rules)
     print_costs({"small campaign": costs, "busy driver": busy}, small, given)
+    print(f"measured in a busy driver: leverage of up to {leverage:.3g} times the mean, features / labels")
     use, makespan = utilisation(state, given.workers)
     again = Simulation(small, costs).run()
     if abs(again.utilisation / use - 1) > TOLERANCE:

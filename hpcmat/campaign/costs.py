@@ -23,7 +23,7 @@ from hpcmat.campaign.plan import (
 from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.engines.base import physics_of
 from hpcmat.engines.exploration import ExploreRequest
-from hpcmat.engines.gpaw import kpoint_grid
+from hpcmat.engines.kpoints import kpoint_grid
 from hpcmat.engines.labelling import LabelRequest
 from hpcmat.engines.settings import EngineSettings, GpawSettings
 from hpcmat.records import Structure, decode

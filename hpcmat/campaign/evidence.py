@@ -83,14 +83,19 @@ class Evidence:
         else:
             self._recount(_candidates(state.index.beyond_fit.values()), self._potential(model.key).covariance_factor)
             self._basis = basis
-        potential = self._potential(model.key)
-        self._covariance = self._in_flight.posterior(potential.covariance_factor, potential.noise)
+        factor = self._potential(model.key).covariance_factor
+        self._covariance = self._in_flight.posterior(factor, self._noise(model))
         return self._covariance
 
     def rows(self, candidate: Candidate, model: TaskState) -> Floats:
         """Design rows of a candidate divided by the model's noise (3n + 7, F)."""
-        parts, noise = self._rows(candidate).parts, self._potential(model.key).noise
+        parts, noise = self._rows(candidate).parts, self._noise(model)
         return np.concatenate([rows / sigma for rows, sigma in zip(parts, noise, strict=True)])
+
+    def _noise(self, model: TaskState) -> Floats:
+        """Noise of energies, forces and stresses; infinite where no label had any, and none will come with others."""
+        noise = self._potential(model.key).noise
+        return np.where(noise > 0.0, noise, np.inf)
 
     def parts(self, candidate: Candidate) -> tuple[Floats, Floats, Floats]:
         """Design rows of a candidate: energy per atom (1, F), forces (3n, F), stress."""

@@ -34,13 +34,14 @@ def summarise(record: Record, decision: Decision, state: CampaignState, referenc
     references : content keys of the reference cells, which no candidate may repeat.
     """
     if record.task_kind == "label":
-        return _of_label(decode(Label, record.outcome))
+        return label_summary(decode(Label, record.outcome))
     if record.task_kind == "fit":
         return _of_fit(decode(FitResult, record.outcome), state)
     return _of_exploration(decode(ExploreResult, record.outcome), decision, state, references)
 
 
-def _of_label(label: Label) -> LabelSummary:
+def label_summary(label: Label) -> LabelSummary:
+    """Summary of a label."""
     return LabelSummary(
         energy_per_atom=label.energy / len(label.structure),
         max_force=float(np.linalg.norm(label.forces, axis=1).max()),

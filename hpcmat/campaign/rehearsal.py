@@ -24,6 +24,7 @@ from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.spec import Campaign, canonical_spec_json
 from hpcmat.campaign.state import CampaignState
 from hpcmat.campaign.structures import reference_structures, seed_structures
+from hpcmat.dispatch.dispatcher import Dispatcher
 from hpcmat.dispatch.worker import Ending, Order
 from hpcmat.engines.calculators import ELEMENTS
 from hpcmat.engines.labelling import LabelRequest
@@ -96,21 +97,24 @@ class _Running:
     future: Future[str] = field(compare=False)
 
 
-class VirtualDispatcher:
-    """Workers that exist on the virtual clock alone."""
+class VirtualDispatcher(Dispatcher):
+    """Workers that exist on the virtual clock alone; it is never entered, since it starts nothing."""
 
-    draining = False
     healthy = True
+    draining = False
 
     def __init__(self, workers: int, clock: VirtualClock, machine: Machine) -> None:
-        self.workers = workers
+        super().__init__(Path(), "rehearsal", workers)
         self._clock = clock
         self._machine = machine
         self._running: list[_Running] = []
         self._submitted = 0
 
-    def restart(self) -> None:
-        """Nothing breaks."""
+    def _start(self) -> None:
+        """Nothing to start."""
+
+    def _stop(self) -> None:
+        """Nothing to end."""
 
     def submit(self, order: Order) -> Future[str]:
         """Carry an order out; its future is done once `advance` reaches its end."""
@@ -145,7 +149,7 @@ class VirtualDispatcher:
         return text
 
     def _record(self, order: Order, attempt: int, outcome: str, finished: float) -> Record:
-        task, resources = order.task, order.task.resources
+        task, resources = order.task, self.resources(order.task)
         execution = Execution(
             attempt=attempt,
             host="virtual",

@@ -335,14 +335,12 @@ def load_campaign(path: Path | str) -> Campaign:
 def parse_campaign(data: dict[str, Any], source: Path) -> Campaign:
     """Campaign from the tables of its file, without looking at structures or engines."""
     if data.get("kind") == "screen":
-        raise InputError(
-            f"{source}: kind: campaigns of kind 'screen' are not available in this version; write kind = \"potential\""
-        )
+        raise InputError(f"{source}: kind: this is a screening campaign; here a campaign of kind 'potential' is needed")
     campaign = parse_model(Campaign, data, source)
     campaign._folder = source.parent
     return campaign
 
 
-def canonical_spec_json(campaign: Campaign) -> str:
+def canonical_spec_json(campaign: StrictModel) -> str:
     """All values, given and default, as JSON with sorted keys: equal specifications give equal text."""
     return canonical_json(campaign.model_dump_json())

@@ -15,6 +15,17 @@ HOPELESS_FITS = 2
 """Fits given up in a row."""
 
 
+def spent_reason(state: CampaignState, now: float) -> Stopping | None:
+    """Why a campaign of any kind stops: its engine gives nothing, or its node-hours or its time are spent.
+
+    Parameters
+    ----------
+    now : float
+        Seconds since the epoch.
+    """
+    return _labels_hopeless(state) or _spent(state, now)
+
+
 def stopping_reason(state: CampaignState, now: float) -> Stopping | None:
     """The first reason to start no further label, or None.
 
@@ -68,6 +79,11 @@ def _budget(state: CampaignState, now: float) -> Stopping | None:
     done = labels_done(state)
     if done >= budget.labels and not state.index.number(("train", "validation", "reference"), *OPEN):
         return Stopping("budget", f"{done} labels, all that the budget allows")
+    return _spent(state, now)
+
+
+def _spent(state: CampaignState, now: float) -> Stopping | None:
+    budget = state.specification.budget
     if budget.node_hours is not None and state.node_hours >= budget.node_hours:
         return Stopping("budget", f"{state.node_hours:.3g} node-hours of {budget.node_hours:g} spent")
     hours = (now - state.walltime_origin) / SECONDS_PER_HOUR
@@ -98,7 +114,7 @@ def _hopeless(state: CampaignState) -> Stopping | None:
 
 
 def _labels_hopeless(state: CampaignState) -> Stopping | None:
-    last = last_ended(state, HOPELESS_LABELS, "train", "validation", "reference")
+    last = last_ended(state, HOPELESS_LABELS, "train", "validation", "reference", "screen")
     if len(last) < HOPELESS_LABELS or any(task.status == "done" for task in last):
         return None
     return Stopping(

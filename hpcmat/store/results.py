@@ -117,11 +117,19 @@ class ResultStore:
             raise
         return Attempt(number, folder, AttemptState.RUNNING)
 
-    def publish(self, record: Record, folder: Path) -> None:
-        """Write the record of a finished attempt; from then on it counts."""
+    def publish(self, record: Record, folder: Path) -> bool:
+        """Write the record of a finished attempt; from then on it counts.
+
+        False, and nothing written, where another attempt has given the result: on another host this one had been
+        stopped for so long that it was taken for dead.
+        """
+        if record.accepted and self.read(record.key) is not None:
+            (folder / _DRAFT).unlink(missing_ok=True)
+            return False
         text = encode(record)
         checked = f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}\n"
         write_text(folder / "record.json", checked, reserved=folder / _DRAFT)
+        return True
 
     def _attempt(self, folder: Path, number: int) -> Attempt:
         record = _read_record(folder / "record.json")

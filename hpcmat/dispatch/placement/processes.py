@@ -15,11 +15,8 @@ import psutil
 
 from hpcmat.dispatch.launchers.dialects import collect
 from hpcmat.dispatch.launchers.request import Launch
-
-TASK_VARIABLE = "HPCMAT_LAUNCH"
-"""Marks every process of one task, whatever sessions and groups it makes."""
-_NESTED = ("PMI_", "PMIX_", "OMPI_COMM_WORLD_", "OMPI_UNIVERSE_", "HYDI_", "PLE_RANK")
-"""Variables of a launcher around the driver, which would make ranks believe they belong to its world."""
+from hpcmat.dispatch.marks import LAUNCH_VARIABLE
+from hpcmat.mpi_environment import outside_mpi
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +35,8 @@ class LaunchProcess:
     def __init__(self, launch: Launch, stop_signal: signal.Signals, marks: Mapping[str, str]) -> None:
         self._launch = launch
         self._stop_signal = stop_signal
-        self._mark = marks[TASK_VARIABLE]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NESTED)}
-        self._environment = inherited | dict(launch.environment) | dict(marks)
+        self._mark = marks[LAUNCH_VARIABLE]
+        self._environment = outside_mpi(os.environ) | dict(launch.environment) | dict(marks)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted: signal.Signals | None = None
@@ -115,7 +111,7 @@ def kill_marked(mark: str) -> int:
 
 def _mark_of(process: psutil.Process) -> str | None:
     try:
-        mark: str | None = process.environ().get(TASK_VARIABLE)
+        mark: str | None = process.environ().get(LAUNCH_VARIABLE)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
     return mark
