@@ -47,6 +47,9 @@ class FailureKind(StrEnum):
     CRASH = "engine crash"
     CORRUPT_OUTPUT = "corrupt output"
     NOT_FINITE = "not finite"
+    DIAGONALIZATION = "diagonalization"
+    SYMMETRY = "symmetry"
+    TOO_FEW_BANDS = "too few bands"
     UNPHYSICAL = "unphysical"
     BAD_SETTINGS = "bad settings"
 
@@ -101,6 +104,8 @@ class Label:
     method: Method
     energy_kind: Literal["total", "free"] = "free"
     scf_steps: int = 0
+    notes: tuple[str, ...] = ()
+    """What the engine has to say of this result, such as its build, or why a stress was left out."""
     kind: Literal["label"] = "label"
 
 
@@ -189,6 +194,7 @@ class Execution:
     worker: str = ""
     """Name of the worker slot, for the timeline."""
     cpu_s: float = 0.0
+    """Of all its processes; 0 where they ran under a launcher, and nobody here could tell."""
     peak_memory_mib: float = 0.0
     nodes: int = 1
     cores: int = 1

@@ -22,16 +22,26 @@ from hpcmat.campaign.driver import Driver, Observer
 from hpcmat.campaign.events import Amended, Created, Event, RunStarted, Stopping, event_json
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.resources import dispatcher_of
-from hpcmat.campaign.spec import Campaign, canonical_spec_json
+from hpcmat.campaign.spec import canonical_spec_json
+from hpcmat.campaign.specification import Specification, contents_of
 from hpcmat.campaign.state import CampaignState
-from hpcmat.campaign.structures import reference_structures, seed_structures
 from hpcmat.dispatch.sites import Site, machine_here
 from hpcmat.errors import BusyError, InputError, StorageError
 from hpcmat.records import encode
 from hpcmat.store.atomic import make_folder, require_writable, storage_error, write_text
 from hpcmat.store.journal import Journal
 
-AMENDABLE = ("budget", "target", "failures", "steering", "governance")
+AMENDABLE = (
+    "budget",
+    "target",
+    "failures",
+    "steering",
+    "governance",
+    "objectives",
+    "constraints",
+    "search",
+    "literature",
+)
 """Tables of the campaign file that may change between two runs: no calculation already made depends on them."""
 _LOCK_TRIES, _LOCK_PAUSE_S = 10, 0.05
 _SOFTWARE = ("hpcmat", "numpy", "scipy", "numba", "ase", "parsl", "pydantic", "gpaw")
@@ -48,7 +58,7 @@ class Start:
     """Another database for the journal, as an SQLAlchemy URL; only where the campaign begins."""
 
 
-def run_campaign(campaign: Campaign, start: Start, observer: Observer) -> CampaignState:
+def run_campaign(campaign: Specification, start: Start, observer: Observer) -> CampaignState:
     """Begin a campaign or take it up where it is, and run it to its end or until it is asked to stop.
 
     Raises
@@ -163,7 +173,7 @@ def _taken(lock: IO[str]) -> bool:
 
 
 @contextmanager
-def _opened(campaign: Campaign, start: Start) -> Iterator[tuple[Journal, CampaignState]]:
+def _opened(campaign: Specification, start: Start) -> Iterator[tuple[Journal, CampaignState]]:
     journal = _journal(campaign, start)
     try:
         yield journal, start.folder.fold(journal)
@@ -171,7 +181,7 @@ def _opened(campaign: Campaign, start: Start) -> Iterator[tuple[Journal, Campaig
         journal.close()
 
 
-def _journal(campaign: Campaign, start: Start) -> Journal:
+def _journal(campaign: Specification, start: Start) -> Journal:
     folder = start.folder
     if start.journal_url is None or folder.exists:
         journal = folder.journal()
@@ -185,23 +195,25 @@ def _journal(campaign: Campaign, start: Start) -> Journal:
     return journal
 
 
-def _news(campaign: Campaign, start: Start, state: CampaignState) -> Iterator[Event]:
+def _news(campaign: Specification, start: Start, state: CampaignState) -> Iterator[Event]:
     """Events that make the journal agree with the campaign file."""
+    contents = contents_of(campaign)
     if state.created is None:
         yield Created(
             identity=f"{campaign.name}-{uuid.uuid4().hex[:12]}",
             spec=canonical_spec_json(campaign),
             version=hpcmat.__version__,
             store=str(start.store.resolve()),
-            seeds=seed_structures(campaign),
-            references=reference_structures(campaign),
+            seeds=contents.seeds,
+            references=contents.references,
+            names=contents.names,
         )
         return
-    changes = _changes(json.loads(canonical_spec_json(state.campaign)), json.loads(canonical_spec_json(campaign)))
+    changes = _changes(json.loads(canonical_spec_json(state.specification)), json.loads(canonical_spec_json(campaign)))
     fixed = [key for key in changes if key.split(".")[0] not in AMENDABLE]
-    seeds = [encode(seed) for seed in seed_structures(campaign)]
+    seeds = [encode(seed) for seed in contents.seeds]
     if not fixed and seeds != [encode(seed) for seed in state.created.seeds]:
-        fixed = ["system.structures"]
+        fixed = ["candidates" if contents.names else "system.structures"]
     if fixed:
         raise InputError(
             f"{start.folder.root}: holds a campaign with another {', '.join(fixed)}; give this one a folder of its own "

@@ -16,19 +16,21 @@ COMMANDS = (
     "init",
     "check",
     "plan",
+    "rehearse",
     "run",
     "submit",
     "status",
     "watch",
     "stop",
     "report",
+    "replay",
     "schema",
     "sites",
     "doctor",
 )
 """Each has a module of its name in `hpcmat.cli` with a function of that name, light to import."""
 
-GROUPS = ("potential",)
+GROUPS = ("potential", "engines")
 """Commands of commands: each has a module of its name with a Typer application of that name."""
 
 EXIT_INTERRUPTED = 130

@@ -79,8 +79,10 @@ class ParslDispatcher(Dispatcher):
         self._unbegun.add(order, future)
         return future
 
-    def _start(self) -> None:
+    def _prepare(self) -> None:
         _find_parsl_scripts()
+
+    def _start(self) -> None:
         self._kernel = parsl.DataFlowKernel(self._config())
         self._app = parsl.python_app(perform, data_flow_kernel=self._kernel, executors=["workers"], cache=False)
 

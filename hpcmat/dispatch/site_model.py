@@ -133,7 +133,10 @@ class Site(_Model):
     )
     tasks: Tasks = Field(default=Tasks(), description="Nodes, ranks and threads of tasks.")
     environment: dict[str, str] = Field(default={}, description="Variables set for every task.")
-    setup: tuple[str, ...] = Field(default=(), description="Shell lines run before the workers start.")
+    setup: tuple[str, ...] = Field(
+        default=(),
+        description="Shell lines run before the driver of an allocation starts, or the workers of this machine.",
+    )
     batch: Batch | None = Field(default=None, description="How the scheduler is asked for an allocation.")
 
     _source: Path | None = PrivateAttr(default=None)
@@ -187,6 +190,10 @@ def _check_tasks(site: Site) -> None:
             raise InputError(f"{site.label}: tasks.{kind}: {problem}")
     if site.executor == "placement" and site.launcher == "none":
         raise InputError(f'{site.label}: executor: "placement" starts tasks with a launcher; name it as launcher')
+    if site.kind == "local" and site.setup and (site.executor == "placement" or site.tasks.label.parallel):
+        raise InputError(
+            f"{site.label}: setup: placed tasks have the environment of the driver; type these lines before hpcmat"
+        )
 
 
 def _size_problem(site: Site, kind: str, size: TaskSize) -> str:

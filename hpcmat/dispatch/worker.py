@@ -216,7 +216,7 @@ def _record(order: Order, attempt: Attempt, outcome: str, run: _Run) -> Record:
         started=run.started,
         finished=time.time(),
         worker=order.place.shares[0].node.name if order.place else _worker_name(),
-        cpu_s=run.usage.ru_utime + run.usage.ru_stime,
+        cpu_s=0.0 if order.place else run.usage.ru_utime + run.usage.ru_stime,
         peak_memory_mib=run.usage.ru_maxrss / 1024.0,
         nodes=task.resources.nodes,
         cores=order.place.cores if order.place else task.resources.ranks * task.resources.threads,

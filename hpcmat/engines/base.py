@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hpcmat.engines.parallel import SERIAL, Parallel
 from hpcmat.engines.settings import EngineSettings
@@ -17,7 +17,6 @@ from hpcmat.store.atomic import is_disk_full, sha256_of
 from hpcmat.store.keys import content_key, structure_physics
 
 LOG_TAIL_LINES = 40
-_NOT_PHYSICS = {"duration", "faults", "ledger"}
 
 
 class EngineFailure(HpcmatError):
@@ -43,6 +42,13 @@ class Job:
     attempt: int = 1
     remedies: tuple[str, ...] = ()
     parallel: Parallel = SERIAL
+    walltime_s: float | None = None
+    """Time until it will be killed; None where nobody will."""
+
+    @property
+    def previous(self) -> Path:
+        """Folder of the attempt before this one, which may be missing."""
+        return self.folder.parent / f"attempt-{self.attempt - 1}"
 
 
 class Engine(Protocol):
@@ -65,10 +71,17 @@ class Engine(Protocol):
         """Energy (eV), forces (eV/Å) and stress (eV/Å³) of a converged calculation; raises `EngineFailure`."""
 
 
+@runtime_checkable
+class LimitedEngine(Protocol):
+    """An engine that cannot compute every sound structure."""
+
+    def check_cell(self, structure: Structure) -> None:
+        """Raise `InputError` for a structure that it would compute wrongly or not at all."""
+
+
 def physics_of(settings: EngineSettings) -> str:
-    """Canonical JSON of the settings that determine the result; durations, faults and ledgers do not."""
-    excluded = _NOT_PHYSICS & set(type(settings).model_fields)
-    return canonical_json(settings.model_dump_json(exclude=excluded))
+    """Canonical JSON of the settings that determine the result, without those their model calls `not_physics`."""
+    return canonical_json(settings.model_dump_json(exclude=set(type(settings).not_physics)))
 
 
 def make_method(settings: EngineSettings, version: str, inputs: Mapping[str, Path] | None = None) -> Method:

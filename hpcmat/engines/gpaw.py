@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcmat.engines.base import EngineFailure, Job, log_tail, make_method
+from hpcmat.engines.kpoints import kpoint_grid
 from hpcmat.engines.ranks import calculate_on_ranks
 from hpcmat.engines.settings import GpawSettings
 from hpcmat.engines.structures import to_atoms
@@ -135,22 +135,6 @@ class GpawEngine:
         if "eigensolver" in remedies:
             road["eigensolver"] = dict(_OTHER_EIGENSOLVER)
         return road
-
-
-def kpoint_grid(cell: NDArray[np.float64], spacing_per_ang: float) -> tuple[int, int, int]:
-    """Number of k-points along each reciprocal vector b_i (|b_i| with the factor 2π): ceil(|b_i| / spacing).
-
-    Parameters
-    ----------
-    cell : (3, 3) array
-        Lattice vectors as rows, Å.
-    spacing_per_ang : float
-        Largest distance between neighbouring points, 1/Å.
-    """
-    lengths = 2.0 * np.pi * np.linalg.norm(np.linalg.inv(cell).T, axis=1)
-    # A length that is a whole number of spacings up to rounding must not gain a point.
-    counts = np.maximum(1, np.ceil(lengths / spacing_per_ang - 1e-9).astype(int))
-    return int(counts[0]), int(counts[1]), int(counts[2])
 
 
 def mpi_backend() -> str:

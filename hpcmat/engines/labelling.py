@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -74,7 +75,14 @@ def _label(request: LabelRequest, folder: Path, attempt: int) -> Label:
         engine.check(set(request.structure.symbols))
     except InputError as error:
         raise EngineFailure(FailureKind.BAD_SETTINGS, str(error)) from error
-    return accept(engine.calculate(request.structure, Job(folder, attempt, request.remedies, parallel_here())))
+    job = Job(folder, attempt, request.remedies, parallel_here(), walltime_left_s())
+    return accept(engine.calculate(request.structure, job))
+
+
+def walltime_left_s() -> float | None:
+    """Time until the alarm of this process, by which it is killed; None where none is set."""
+    left, _ = signal.getitimer(signal.ITIMER_REAL)
+    return left or None
 
 
 def _parse(request: str) -> LabelRequest:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from hpcmat.records import Failure, FailureKind
 
 MAX_CHARGED_ATTEMPTS = 3
-REMEDIES = ("mixing", "more-steps", "eigensolver")
-"""Roads to the same answer, in the order in which they are added: gentler density mixing, a higher limit of
-self-consistency steps, another eigensolver. None of them changes the physics or the content key."""
+REMEDIES = ("mixing", "more-steps", "eigensolver", "no-symmetry", "more-bands")
+"""Roads to the same answer, in the order in which they are named: gentler density mixing, a higher limit of
+self-consistency steps, another eigensolver, no use of symmetry, more empty bands. None of them changes the physics or
+the content key."""
 
 _CONVERGENCE = {FailureKind.NOT_CONVERGED, FailureKind.DIVERGED}
 _ACCIDENTS = {FailureKind.CRASH, FailureKind.CORRUPT_OUTPUT, FailureKind.NOT_FINITE}
+_DIRECT = {
+    FailureKind.DIAGONALIZATION: "eigensolver",
+    FailureKind.SYMMETRY: "no-symmetry",
+    FailureKind.TOO_FEW_BANDS: "more-bands",
+}
 _REPEATED_ONCE = {FailureKind.WALLTIME, FailureKind.OUT_OF_MEMORY}
 
 
@@ -33,6 +39,9 @@ def next_remedies(failure: Failure, tried: tuple[tuple[str, ...], ...]) -> tuple
     ===============================  ==========================  ========================================
     not converged, diverged          mixing                      mixing, more steps, other eigensolver
     crash, corrupt, not finite       the same again              other eigensolver
+    diagonalization                  other eigensolver           none
+    symmetry                         no symmetry                 none
+    too few bands                    more bands                  none
     walltime, out of memory          the same again              none
     unphysical, bad settings         none                        none
     node lost, preempted, killed,    the same again, without limit: the machine is to blame
@@ -49,6 +58,8 @@ def next_remedies(failure: Failure, tried: tuple[tuple[str, ...], ...]) -> tuple
     repeated = tried.count(last) > 1
     if failure.failure in _CONVERGENCE:
         return _gentler(last)
+    if failure.failure in _DIRECT:
+        return _with(last, _DIRECT[failure.failure])
     if failure.failure in _ACCIDENTS:
         return _with(last, "eigensolver") if repeated else last
     if failure.failure in _REPEATED_ONCE:
@@ -57,12 +68,10 @@ def next_remedies(failure: Failure, tried: tuple[tuple[str, ...], ...]) -> tuple
 
 
 def _gentler(last: tuple[str, ...]) -> tuple[str, ...] | None:
-    if "mixing" not in last:
-        return _with(last, "mixing")
-    return REMEDIES if last != REMEDIES else None
+    return _with(last, "mixing") if "mixing" not in last else _with(last, "more-steps", "eigensolver")
 
 
-def _with(last: tuple[str, ...], remedy: str) -> tuple[str, ...] | None:
-    if remedy in last:
+def _with(last: tuple[str, ...], *remedies: str) -> tuple[str, ...] | None:
+    if {*remedies} <= {*last}:
         return None
-    return tuple(name for name in REMEDIES if name in {*last, remedy})
+    return tuple(name for name in REMEDIES if name in {*last, *remedies})

@@ -91,8 +91,9 @@ def _times(task: TaskState) -> list[float]:
 
 
 def _cpu_efficiency(ran: Sequence[Execution]) -> float | None:
-    held = sum(execution.cores * execution.wall_s for execution in ran)
-    return sum(execution.cpu_s for execution in ran) / held if held > 0 else None
+    known = [execution for execution in ran if execution.cpu_s > 0]
+    held = sum(execution.cores * execution.wall_s for execution in known)
+    return sum(execution.cpu_s for execution in known) / held if held > 0 else None
 
 
 def _median_wait(state: CampaignState) -> float | None:

@@ -74,6 +74,15 @@ def test_labels_are_sized_by_the_site_and_by_what_can_be_used(site, size, atoms,
     assert found.walltime_s == 77.0
 
 
+def test_shell_lines_that_nobody_would_run_are_refused(tmp_path):
+    file = tmp_path / "mpi.toml"
+    file.write_text('name = "m"\nlauncher = "hydra"\nsetup = ["true"]\n[tasks.label]\nranks_per_node = 1\n')
+    assert load_site(file).setup == ("true",)
+    file.write_text(file.read_text().replace("= 1", "= 2"))
+    with pytest.raises(InputError, match="setup: placed tasks have the environment of the driver"):
+        load_site(file)
+
+
 def test_size_is_part_of_no_content_key(site):
     task = label(16)
     assert task_resources(site("nodes = 2"), task, 4) != task_resources(site("nodes = 3"), task, 4)

@@ -4,10 +4,11 @@ from hpcmat.engines.ladder import MAX_CHARGED_ATTEMPTS, REMEDIES, next_remedies
 from hpcmat.records import Failure, FailureKind
 
 MIXING, EIGENSOLVER = ("mixing",), ("eigensolver",)
+CONVERGENCE = ("mixing", "more-steps", "eigensolver")
 TABLE = [
     (FailureKind.NOT_CONVERGED, ((),), MIXING),
-    (FailureKind.NOT_CONVERGED, ((), MIXING), REMEDIES),
-    (FailureKind.NOT_CONVERGED, ((), MIXING, REMEDIES), None),
+    (FailureKind.NOT_CONVERGED, ((), MIXING), CONVERGENCE),
+    (FailureKind.NOT_CONVERGED, ((), MIXING, CONVERGENCE), None),
     (FailureKind.DIVERGED, ((),), MIXING),
     (FailureKind.CRASH, ((),), ()),
     (FailureKind.CRASH, ((), ()), EIGENSOLVER),
@@ -18,6 +19,12 @@ TABLE = [
     (FailureKind.WALLTIME, ((), ()), None),
     (FailureKind.OUT_OF_MEMORY, ((),), ()),
     (FailureKind.OUT_OF_MEMORY, ((), ()), None),
+    (FailureKind.DIAGONALIZATION, ((),), EIGENSOLVER),
+    (FailureKind.DIAGONALIZATION, ((), EIGENSOLVER), None),
+    (FailureKind.SYMMETRY, ((),), ("no-symmetry",)),
+    (FailureKind.SYMMETRY, ((), ("no-symmetry",)), None),
+    (FailureKind.TOO_FEW_BANDS, ((),), ("more-bands",)),
+    (FailureKind.TOO_FEW_BANDS, ((), MIXING), ("mixing", "more-bands")),
     (FailureKind.UNPHYSICAL, ((),), None),
     (FailureKind.BAD_SETTINGS, ((),), None),
     # What an earlier attempt added is kept when the kind of failure changes.

@@ -1,0 +1,156 @@
+"""Quantum ESPRESSO's pw.x (Giannozzi et al., J. Phys.: Condens. Matter 29, 465901 (2017)): input and execution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hpcmat.engines.base import Job
+from hpcmat.engines.external.calculation import SCRATCH_NAME, Calculation
+from hpcmat.engines.external.code import Code, Sources
+from hpcmat.engines.external.engine import ExternalEngine, bands, check_occupations
+from hpcmat.engines.external.espresso_failures import OUTPUT_NAME
+from hpcmat.engines.external.espresso_output import XML_NAME, read_label
+from hpcmat.engines.external.pseudopotentials import Pseudopotential, Search, find, link, valence_electrons
+from hpcmat.engines.external.run import Ending, Invocation
+from hpcmat.engines.kpoints import grid_has_lattice_symmetry, grid_shift, kpoint_grid
+from hpcmat.engines.settings.espresso import EspressoSettings
+from hpcmat.engines.structures import to_atoms
+from hpcmat.records import Label, Structure
+from hpcmat.units import EV_PER
+
+INPUT_NAME = "pw.in"
+SCF_STEPS, MORE_SCF_STEPS = 100, 400
+GENTLE_BETA = 0.2
+INITIAL_MOMENT_BOHR = 1.0
+TIME_FRACTION = 0.9
+"""Part of the walltime after which the code is to stop by itself and leave what a restart needs."""
+
+CODE = Code(
+    title="Quantum ESPRESSO",
+    executable="pw.x",
+    variable="HPCMAT_ESPRESSO",
+    sources=Sources(
+        debian="apt-get install quantum-espresso quantum-espresso-data openmpi-bin libopenblas0-pthread",
+        spack="spack install quantum-espresso",
+        fugaku=". /vol0004/apps/oss/spack/share/spack/setup-env.sh && spack load quantum-espresso",
+    ),
+    # It stops at the missing namelist, after its header.
+    version_pattern=r"Program PWSCF\s+v\.(\S+)",
+)
+SEARCH = Search(
+    formats=("upf", "gth"),
+    variables=("ESPRESSO_PSEUDO",),
+    folders=(Path("/usr/share/espresso/pseudo"),),
+    get="apt-get install quantum-espresso-data brings some, libraries such as PseudoDojo all elements",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EspressoEngine(ExternalEngine):
+    """pw.x with given settings; `scf_steps` limits the self-consistency cycle."""
+
+    code: ClassVar[Code] = CODE
+    collected: ClassVar[tuple[str, ...]] = (XML_NAME,)
+
+    settings: EspressoSettings
+    scf_steps: int = SCF_STEPS
+
+    def data_files(self, symbols: Iterable[str]) -> dict[str, Path]:
+        """Pseudopotential file of each element."""
+        return {symbol: file.path for symbol, file in self._files(symbols).items()}
+
+    def write(self, calculation: Calculation, job: Job) -> Invocation:
+        """Write `pw.in`; wave functions and density go to the scratch folder."""
+        from ase.io.espresso import write_espresso_in
+
+        structure = calculation.structure
+        files = self._files(structure.symbols)
+        check_occupations(valence_electrons(structure.symbols, files), self.settings.smearing_ev)
+        link(files, job.folder / SCRATCH_NAME)
+        grid = kpoint_grid(structure.cell, self.settings.kpoint_spacing_per_ang)
+        atoms = to_atoms(structure)
+        if self.settings.spin_polarized:
+            atoms.set_initial_magnetic_moments([_polarization(files[symbol]) for symbol in structure.symbols])
+        with (job.folder / INPUT_NAME).open("w") as stream:
+            write_espresso_in(
+                stream,
+                atoms,
+                input_data=self.namelists(structure, files, job),
+                pseudopotentials={symbol: file.path.name for symbol, file in files.items()},
+                kpts=grid,
+                koffset=grid_shift(grid, self.settings.kpoint_grid),
+            )
+        return Invocation(("-in", INPUT_NAME), OUTPUT_NAME)
+
+    def read(self, calculation: Calculation, folder: Path, ending: Ending) -> Label:
+        """The label that `pw.out` and `pw.xml` agree on."""
+        return read_label(calculation, folder, ending)
+
+    def namelists(self, structure: Structure, files: dict[str, Pseudopotential], job: Job) -> dict[str, dict[str, Any]]:
+        """Namelists of the input, in the units of pw.x."""
+        namelists: dict[str, dict[str, Any]] = {
+            "control": self._control(job),
+            "system": self._system(files) | self._symmetry(structure, job),
+            "electrons": self._electrons(len(structure), job.remedies),
+        }
+        for table, keys in self.settings.extra.items():
+            namelists[table] |= {key: list(v) if isinstance(v, tuple) else v for key, v in keys.items()}
+        if "more-bands" in job.remedies:
+            namelists["system"]["nbnd"] = bands(valence_electrons(structure.symbols, files), many=True)
+        return namelists
+
+    def _control(self, job: Job) -> dict[str, Any]:
+        control: dict[str, Any] = {
+            "calculation": "scf",
+            "prefix": "pw",
+            "outdir": SCRATCH_NAME,
+            "pseudo_dir": SCRATCH_NAME,
+            "tprnfor": True,
+            "tstress": self.settings.stress,
+            "disk_io": "low",
+        }
+        if (job.folder / SCRATCH_NAME / "pw.save").is_dir():
+            control["restart_mode"] = "restart"
+        if job.walltime_s is not None:
+            control["max_seconds"] = TIME_FRACTION * job.walltime_s
+        return control
+
+    def _system(self, files: dict[str, Pseudopotential]) -> dict[str, Any]:
+        settings = self.settings
+        soft = all(file.construction == "norm-conserving" for file in files.values())
+        factor = settings.density_cutoff_factor or (4.0 if soft else 8.0)
+        cutoff_ry = settings.cutoff_ev / EV_PER["ry"]
+        system: dict[str, Any] = {
+            "ecutwfc": cutoff_ry,
+            "ecutrho": factor * cutoff_ry,
+            "nspin": 2 if settings.spin_polarized else 1,
+            "occupations": "smearing" if settings.smearing_ev else "fixed",
+        }
+        if settings.smearing_ev:
+            system |= {"smearing": settings.smearing, "degauss": settings.smearing_ev / EV_PER["ry"]}
+        return system
+
+    def _symmetry(self, structure: Structure, job: Job) -> dict[str, Any]:
+        # pw.x averages over the rotations of a grid that lacks the lattice's symmetry: that is another calculation.
+        grid = kpoint_grid(structure.cell, self.settings.kpoint_spacing_per_ang)
+        symmetric = grid_has_lattice_symmetry(structure.cell, grid, grid_shift(grid, self.settings.kpoint_grid))
+        return {} if symmetric and "no-symmetry" not in job.remedies else {"nosym": True}
+
+    def _electrons(self, n_atoms: int, remedies: tuple[str, ...]) -> dict[str, Any]:
+        return {
+            "conv_thr": self.settings.energy_tolerance_ev * n_atoms / EV_PER["ry"],
+            "electron_maxstep": MORE_SCF_STEPS if "more-steps" in remedies else self.scf_steps,
+            "mixing_beta": GENTLE_BETA if "mixing" in remedies else 0.7,
+            "diagonalization": "cg" if "eigensolver" in remedies else "david",
+        }
+
+    def _files(self, symbols: Iterable[str]) -> dict[str, Pseudopotential]:
+        return find(symbols, self.settings.xc, self.settings.pseudopotentials, SEARCH)
+
+
+def _polarization(file: Pseudopotential) -> float:
+    """`starting_magnetization`: the part of the valence electrons that is unpaired."""
+    return min(INITIAL_MOMENT_BOHR / file.valence, 1.0)

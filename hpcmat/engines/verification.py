@@ -1,0 +1,150 @@
+"""Whether an engine's forces and stress are the derivatives of its energy: finite differences along random directions.
+
+A random direction has a part along every component, so that one wrong component shows. Strains keep the volume: with
+a fixed cutoff the basis changes with the volume, and energies then contain what the stress of codes leaves out (Pulay
+stress; Francis and Payne, J. Phys.: Condens. Matter 2, 4395 (1990)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcmat.engines.base import Engine, Job
+from hpcmat.engines.settings import EngineSettings
+from hpcmat.errors import InputError
+from hpcmat.records import Label, Structure
+from hpcmat.units import GPA_PER_EV_PER_ANG3
+
+Array = NDArray[np.float64]
+
+CUTOFF_FACTOR = 2.0
+DISPLACEMENT_ANG = 0.01
+STRAIN = 0.005
+RATTLE_ANG, SHEAR = 0.05, 0.02
+"""Of the structure at which derivatives are compared: without symmetry, no component is zero by itself."""
+FORCE_TOLERANCE, FORCE_FLOOR_EV_PER_ANG = 0.01, 0.005
+STRESS_TOLERANCE, STRESS_FLOOR_GPA = 0.03, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One derivative: what the engine gives and what its energies give, in `unit`."""
+
+    quantity: str
+    stated: float
+    differences: float
+    unit: str
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both are the same within the tolerance."""
+        return abs(self.stated - self.differences) <= self.tolerance
+
+
+def verify(engine: Engine, structure: Structure, folder: Path, seed: int = 0) -> tuple[Comparison, ...]:
+    """Compare forces and, where the engine gives one, stress with finite differences, in five calculations.
+
+    At a low cutoff the two differ because the basis changes with the cell: give an engine of `tight_settings`, since
+    what is in question is the code.
+
+    Parameters
+    ----------
+    structure : any small cell; it is rattled and sheared.
+    folder : where the calculations are made, each in a folder of its own.
+
+    Raises
+    ------
+    EngineFailure
+        One of the calculations failed.
+    InputError
+        The grid of k-points would change with the strain.
+    """
+    rng = np.random.default_rng(seed)
+    base = _without_symmetry(structure, rng)
+    label = _label(engine, base, folder / "base")
+    direction = _unit(rng.normal(size=base.positions.shape), centred=True)
+    ends = [_displaced(base, sign * DISPLACEMENT_ANG * direction) for sign in (1.0, -1.0)]
+    energies = _energies(engine, ends, folder, "displaced")
+    stated = float(np.sum(label.forces * direction))
+    tolerance = FORCE_FLOOR_EV_PER_ANG + FORCE_TOLERANCE * abs(stated)
+    force = -(energies[0] - energies[1]) / (2.0 * DISPLACEMENT_ANG)
+    comparisons = [Comparison("force along a random direction", stated, force, "eV/Å", tolerance)]
+    if label.stress.size:
+        comparisons.append(_stress(engine, label, folder, rng))
+    return tuple(comparisons)
+
+
+def tight_settings(settings: EngineSettings) -> EngineSettings:
+    """The same with twice the cutoff, where there is one."""
+    cutoff = getattr(settings, "cutoff_ev", None)
+    return settings if cutoff is None else settings.model_copy(update={"cutoff_ev": CUTOFF_FACTOR * cutoff})
+
+
+def _stress(engine: Engine, label: Label, folder: Path, rng: np.random.Generator) -> Comparison:
+    base = label.structure
+    strain = rng.normal(size=(3, 3))
+    strain = strain + strain.T
+    strain = _unit(strain - np.trace(strain) / 3.0 * np.eye(3))
+    ends = [strained(base, sign * STRAIN * strain) for sign in (1.0, -1.0)]
+    _check_grids(engine, [base, *ends])
+    energies = _energies(engine, ends, folder, "strained")
+    volume = abs(float(np.linalg.det(base.cell)))
+    differences = (energies[0] - energies[1]) / (2.0 * STRAIN * volume) * GPA_PER_EV_PER_ANG3
+    xx, yy, zz, yz, xz, xy = label.stress * GPA_PER_EV_PER_ANG3
+    stated = float(np.sum(strain * np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])))
+    tolerance = STRESS_FLOOR_GPA + STRESS_TOLERANCE * abs(stated)
+    return Comparison("stress along a random shear", stated, differences, "GPa", tolerance)
+
+
+def strained(structure: Structure, strain: Array) -> Structure:
+    """The structure under a symmetric strain (3, 3): r → (1 + ε) r for cell and positions."""
+    change = np.eye(3) + strain
+    return replace(structure, positions=structure.positions @ change, cell=structure.cell @ change)
+
+
+def _without_symmetry(structure: Structure, rng: np.random.Generator) -> Structure:
+    shear = np.array([[0.0, 1.0, -0.7], [1.0, 0.0, 0.4], [-0.7, 0.4, 0.0]]) * SHEAR
+    sheared = strained(structure, shear)
+    return _displaced(sheared, rng.normal(scale=RATTLE_ANG, size=structure.positions.shape))
+
+
+def _displaced(structure: Structure, displacements: Array) -> Structure:
+    return replace(structure, positions=structure.positions + displacements)
+
+
+def _energies(engine: Engine, structures: list[Structure], folder: Path, name: str) -> list[float]:
+    labels = (_label(engine, structure, folder / f"{name}-{n}") for n, structure in enumerate(structures))
+    return [label.energy for label in labels]
+
+
+def _label(engine: Engine, structure: Structure, folder: Path) -> Label:
+    folder.mkdir(parents=True, exist_ok=True)
+    return engine.calculate(structure, Job(folder))
+
+
+def _unit(direction: Array, centred: bool = False) -> Array:
+    if centred:
+        direction = direction - direction.mean(axis=0)
+    result: Array = direction / np.linalg.norm(direction)
+    return result
+
+
+def _check_grids(engine: Engine, structures: list[Structure]) -> None:
+    spacing = getattr(getattr(engine, "settings", None), "kpoint_spacing_per_ang", None)
+    if spacing is not None and len(set(_grids(structures, spacing))) > 1:
+        raise InputError(
+            "the grid of k-points changes under a strain of 0.5 %, so that energies cannot be compared; "
+            "change engine.kpoint_spacing_per_ang by some percent"
+        )
+
+
+def _grids(structures: list[Structure], spacing: float) -> Iterator[tuple[int, int, int]]:
+    from hpcmat.engines.kpoints import kpoint_grid
+
+    return (kpoint_grid(structure.cell, spacing) for structure in structures)
