@@ -94,11 +94,15 @@ class ParslDispatcher(Dispatcher):
         end_orphans(epoch=self.epoch)
         self._stopped.end_all()
         executor = self._kernel.executors["workers"]
+        if self._unbegun.pending:
+            # Parsl's clean-up leaves their futures undone, and whoever waits for them would wait for ever.
+            executor.interchange_proc.kill()
+            executor.interchange_proc.wait()
         if executor.interchange_proc.poll() is None:
             self._kernel.cleanup()
         else:
             # Parsl's clean-up asks the interchange for its managers and waits for the answer of a dead one for ever.
-            executor.set_bad_state_and_fail_all(DispatchError("Parsl's interchange died; its tasks are taken up anew"))
+            executor.set_bad_state_and_fail_all(DispatchError("Parsl was ended; its tasks are taken up anew"))
             atexit.unregister(self._kernel.atexit_cleanup)
         self._kernel = self._app = None
         self._unbegun.forget()

@@ -40,6 +40,11 @@ class Unbegun:
             self._next = time.monotonic() + self._pause
         self._out[future] = _Out(order)
 
+    @property
+    def pending(self) -> bool:
+        """Whether any order is unanswered."""
+        return any(not future.done() for future in self._out)
+
     def overdue(self) -> bool:
         """Whether an order is in vain; each time that is so, the next one is waited for twice as long."""
         self._out = {future: out for future, out in self._out.items() if not future.done()}

@@ -92,6 +92,18 @@ def test_dead_interchange_is_seen_and_replaced(dispatcher, store, tmp_path):
         NEVER.wait(0.02)
 
 
+def test_new_start_of_what_looks_well_leaves_no_future_undone(dispatcher, store, tmp_path):
+    """Its workers begin nothing though every process is there: whoever waits must hear of it."""
+    out = dispatcher.submit(order(store, 4, "wait_for_permission", json.dumps(str(tmp_path))))
+    while not (tmp_path / "started").exists():
+        NEVER.wait(0.02)
+    assert dispatcher.healthy
+    dispatcher.restart()
+    assert is_lost_worker(out.exception(timeout=60))
+    assert store.running(f"{4:064x}") is not None
+    (tmp_path / "go").touch()
+
+
 def test_stopped_interchange_is_replaced(dispatcher, store, monkeypatch):
     monkeypatch.setattr(stopped, "LOOK_S", 0.05)
     monkeypatch.setattr(stopped, "PATIENCE_LOOKS", 3)
