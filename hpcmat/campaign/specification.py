@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hpcmat.campaign.screen.candidates import candidates_of
 from hpcmat.campaign.screen.checks import check_screen
@@ -38,14 +39,20 @@ def load_specification(path: Path | str) -> Specification:
         With the first problem found and what to do about it; nothing is written.
     """
     source = Path(path)
-    data = read_toml(source)
+    specification = parse_specification(read_toml(source), source)
+    if isinstance(specification, Campaign):
+        check_campaign(specification, source)
+    else:
+        check_screen(specification, source)
+    return specification
+
+
+def parse_specification(data: dict[str, Any], source: Path) -> Specification:
+    """Specification from the tables of its file, without looking at structures or engines."""
     if data.get("kind") != "screen":
-        campaign = parse_campaign(data, source)
-        check_campaign(campaign, source)
-        return campaign
+        return parse_campaign(data, source)
     screen = parse_model(ScreenCampaign, data, source)
     screen._folder = source.parent
-    check_screen(screen, source)
     return screen
 
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcmat.campaign.spec import canonical_spec_json, parse_campaign
+from hpcmat.campaign.spec import canonical_spec_json
+from hpcmat.campaign.specification import parse_specification
 from hpcmat.report.toml_text import campaign_toml
 
 JOBS = sorted((Path(__file__).parents[2] / "jobs" / "campaigns").glob("*.toml"))
@@ -11,8 +12,8 @@ JOBS = sorted((Path(__file__).parents[2] / "jobs" / "campaigns").glob("*.toml"))
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
 def test_campaign_file_in_the_report_means_the_same_campaign(path):
-    campaign = parse_campaign(tomllib.loads(path.read_text()), path)
-    again = parse_campaign(tomllib.loads(campaign_toml(campaign)), path)
+    campaign = parse_specification(tomllib.loads(path.read_text()), path)
+    again = parse_specification(tomllib.loads(campaign_toml(campaign)), path)
     assert canonical_spec_json(again) == canonical_spec_json(campaign)
 
 
