@@ -44,7 +44,7 @@ def yace_text(model: AceModel, coefficients: Coefficients, elements: Sequence[st
     """Content of a .yace file; `elements` are the chemical symbols of the model's species, in their order.
 
     An inner core becomes the file's inner cutoff, which is the same polynomial. A ZBL potential is not part of the
-    file: add `pair_style zbl` by `hybrid/overlay`.
+    file: add `pair_style zbl` by `hybrid/overlay` (`overlay_lines`).
 
     Raises
     ------
