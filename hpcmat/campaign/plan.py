@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.spec_checks import validation_expected
 from hpcmat.campaign.structures import reference_structures, seed_structures
-from hpcmat.engines.settings import EngineSettings, TeacherSettings
+from hpcmat.engines.settings import Cp2kSettings, EngineSettings, SiestaSettings, TbliteSettings, TeacherSettings
 from hpcmat.records import Record, Structure, decode
 from hpcmat.units import SECONDS_PER_HOUR
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 RECORDS_READ = 500
 """The newest records of a store are enough for a median."""
 
+SI64_TIGHT_BINDING_SECONDS = 3.0
+"""tblite, 64 silicon atoms, GFN1 or GFN2."""
+SI8_CP2K_SECONDS = 20.0
+"""CP2K, 8 silicon atoms, double zeta, 300 Ry, 2 × 2 × 2 k-points."""
 SI8_SECONDS = 2.5
 """GPAW, 8 silicon atoms, 250 eV, 2 × 2 × 2 k-points: energy, forces and stress on one core of 2024."""
 TEACHER_SECONDS = 0.1
@@ -75,15 +79,20 @@ def guess_label_seconds(structure: Structure, engine: EngineSettings) -> float:
     """Duration of one label on one core.
 
     For plane waves t = 2.5 s × (atoms / 8)² × (cutoff / 250 eV) × (k-points / 8), from one measured calculation;
-    it errs towards too long for dense k-point grids, whose symmetry is not counted. For a teacher the mean of its
-    log-normal duration, median × exp(sigma² / 2).
+    it errs towards too long for dense k-point grids, whose symmetry is not counted. For CP2K and SIESTA t = 20 s ×
+    (atoms / 8)² × (k-points / 8), for tight binding t = 3 s × (atoms / 64)³. For a teacher the mean of its log-normal
+    duration, median × exp(sigma² / 2).
     """
     if isinstance(engine, TeacherSettings):
         duration = engine.duration
         return TEACHER_SECONDS + duration.median_s * math.exp(duration.sigma**2 / 2)
+    if isinstance(engine, TbliteSettings):
+        return SI64_TIGHT_BINDING_SECONDS * (len(structure) / 64) ** 3
     from hpcmat.engines.kpoints import kpoint_grid
 
     kpoints = math.prod(kpoint_grid(structure.cell, engine.kpoint_spacing_per_ang))
+    if isinstance(engine, Cp2kSettings | SiestaSettings):
+        return SI8_CP2K_SECONDS * (len(structure) / 8) ** 2 * (kpoints / 8)
     return SI8_SECONDS * (len(structure) / 8) ** 2 * (engine.cutoff_ev / 250.0) * (kpoints / 8)
 
 

@@ -107,9 +107,11 @@ def _check_structures(campaign: Campaign) -> None:
 
 
 def _check_engine(campaign: Campaign) -> None:
+    from hpcmat.campaign.structures import reference_structures, seed_structures
     from hpcmat.engines.registry import check_engine
 
+    structures = (*seed_structures(campaign), *reference_structures(campaign))
     try:
-        check_engine(campaign.engine, campaign.system.elements)
+        check_engine(campaign.engine, campaign.system.elements, structures)
     except InputError as error:
         raise InputError(f"engine: {error}") from None

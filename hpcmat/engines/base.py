@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hpcmat.engines.parallel import SERIAL, Parallel
 from hpcmat.engines.settings import EngineSettings
@@ -69,6 +69,14 @@ class Engine(Protocol):
 
     def calculate(self, structure: Structure, job: Job) -> Label:
         """Energy (eV), forces (eV/Å) and stress (eV/Å³) of a converged calculation; raises `EngineFailure`."""
+
+
+@runtime_checkable
+class LimitedEngine(Protocol):
+    """An engine that cannot compute every sound structure."""
+
+    def check_cell(self, structure: Structure) -> None:
+        """Raise `InputError` for a structure that it would compute wrongly or not at all."""
 
 
 def physics_of(settings: EngineSettings) -> str:

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "perf"))
-from lammps_peer import BAR_PER_EV_ANG3, import_lammps
+from lammps_peer import BAR_PER_EV_ANG3
+
+from hpcmat_kernels.lammps.library import import_lammps
 
 lammps = import_lammps()
 

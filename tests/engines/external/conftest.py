@@ -7,7 +7,11 @@ import pytest
 from hpcmat.engines.external.gth import find_potential, write_potential
 
 TABLE = Path(__file__).with_name("gth-pbe.txt")
-PACKAGES = {"pw.x": "quantum-espresso quantum-espresso-data", "abinit": "abinit abinit-data"}
+PACKAGES = {
+    "pw.x": "quantum-espresso quantum-espresso-data",
+    "abinit": "abinit abinit-data",
+    "cp2k.psmp": "cp2k cp2k-data",
+}
 
 
 def require(program):
@@ -28,6 +32,11 @@ def abinit():
 
 
 @pytest.fixture(scope="session")
+def cp2k():
+    require("cp2k.psmp")
+
+
+@pytest.fixture(scope="session")
 def gth(tmp_path_factory):
     """Folder of GTH-PBE files that both codes read."""
     folder = tmp_path_factory.mktemp("gth")
@@ -38,5 +47,13 @@ def gth(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _only_what_packages_bring(monkeypatch):
-    for name in ("HPCMAT_ESPRESSO", "HPCMAT_ABINIT", "HPCMAT_PSEUDOPOTENTIALS", "ESPRESSO_PSEUDO", "ABI_PSPDIR"):
+    for name in (
+        "HPCMAT_ESPRESSO",
+        "HPCMAT_ABINIT",
+        "HPCMAT_CP2K",
+        "CP2K_DATA_DIR",
+        "HPCMAT_PSEUDOPOTENTIALS",
+        "ESPRESSO_PSEUDO",
+        "ABI_PSPDIR",
+    ):
         monkeypatch.delenv(name, raising=False)

@@ -1,0 +1,176 @@
+"""Engines: what the wrapper costs beyond the bare code, the time of a self-consistency step, and the gain of two ranks.
+
+Answers are checked before anything is timed: the label against the bare code, and two ranks against one. The cost of
+the wrapper is the time of the whole labelling task (request decoded, structure checked, input written, output parsed,
+label accepted and encoded) less that of the code itself, in the same run; so the load of the machine cancels, all but
+that of the difference. Codes that are not installed are left out and named.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase.build import bulk, molecule
+from common import start_clean
+from rows import Row, parser, publish, row
+
+from hpcmat.engines.base import Job
+from hpcmat.engines.calculators import make_calculator
+from hpcmat.engines.external.calculation import read_ending
+from hpcmat.engines.external.engine import ExternalEngine
+from hpcmat.engines.labelling import LabelRequest, run_label
+from hpcmat.engines.parallel import Parallel
+from hpcmat.engines.registry import engine_for
+from hpcmat.engines.settings import Cp2kSettings, EngineSettings, EspressoSettings, TbliteSettings, TeacherSettings
+from hpcmat.engines.structures import from_atoms, to_atoms
+from hpcmat.errors import InputError
+from hpcmat.records import Label, Structure, decode, encode
+
+BAR_MS = 50.0
+ROOT = (("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One engine on one structure, and how its bare code is called in this process where it is a library."""
+
+    name: str
+    settings: EngineSettings
+    structure: Structure
+    bare: Callable[[Structure], float] | None = None
+    """Energy, eV; None for programs, whose own time each run tells."""
+    repeats: int = 20
+
+
+def silicon() -> Structure:
+    """Two atoms without symmetry."""
+    atoms = bulk("Si", "diamond", 5.43)
+    atoms.positions[1] += [0.06, -0.04, 0.05]
+    return from_atoms(atoms)
+
+
+def bare_teacher(structure: Structure) -> float:
+    """Stillinger-Weber by ASE's calculator: energy, forces and stress."""
+    atoms = to_atoms(structure)
+    atoms.calc = make_calculator("stillinger-weber")
+    atoms.get_forces(), atoms.get_stress()
+    return float(atoms.get_potential_energy())
+
+
+def bare_tblite(structure: Structure) -> float:
+    """GFN1-xTB by the library's interface."""
+    from ase.units import Bohr, Ha
+    from tblite.interface import Calculator
+
+    atoms = to_atoms(structure)
+    calculator = Calculator("GFN1-xTB", atoms.numbers, atoms.positions / Bohr, logger=lambda line: None)
+    calculator.set("accuracy", 0.1)
+    result = calculator.singlepoint()
+    result.get("gradient")
+    return float(result.get("energy")) * Ha
+
+
+def cases() -> list[Case]:
+    """What is measured, cheap settings throughout."""
+    small = {"kpoint_spacing_per_ang": 1.3}
+    cp2k = Cp2kSettings(basis="SZV-MOLOPT-SR-GTH", cutoff_ev=1500.0, relative_cutoff_ev=400.0, **small)
+    return [
+        Case("teacher, Si8", TeacherSettings(), from_atoms(bulk("Si", cubic=True)), bare_teacher),
+        Case("tblite, H2O", TbliteSettings(), from_atoms(molecule("H2O")), bare_tblite),
+        Case("pw.x, Si2", EspressoSettings(cutoff_ev=200.0, **small), silicon(), repeats=3),
+        Case("cp2k, Si2", cp2k, silicon(), repeats=2),
+    ]
+
+
+def label_of(case: Case, folder: Path) -> tuple[Label, float]:
+    """The label of one whole task, and its time, s."""
+    folder.mkdir(parents=True)
+    request = encode(LabelRequest(case.structure, case.settings))
+    start = time.perf_counter()
+    outcome = run_label(request, folder, 1)
+    return decode(Label, outcome), time.perf_counter() - start
+
+
+def overhead(case: Case, folder: Path) -> list[Row]:
+    """Rows of one case; stops where the label is not the answer of the bare code."""
+    label, _ = label_of(case, folder / "first")
+    if case.bare is not None:
+        assert abs(label.energy - case.bare(case.structure)) < 1e-6, case.name
+    beyond, own, steps, runs = [], [], [], []
+    for number in range(case.repeats):
+        work, cpu = folder / str(number), time.process_time()
+        again, seconds = label_of(case, work)
+        assert abs(again.energy - label.energy) < 1e-6, case.name
+        own.append(time.process_time() - cpu)
+        code = bare_seconds(case, work)
+        beyond.append(seconds - code)
+        runs.append(code)
+        steps.append(code / max(again.scf_steps, 1))
+    unit, bar = "ms", ("bar", BAR_MS)
+    found = [row(case.name, "wrapper beyond the code, lower is better", 1e3 * statistics.median(beyond), unit, bar)]
+    if case.bare is None:
+        found.append(row(case.name, "CPU of the wrapper, lower is better", 1e3 * statistics.median(own), unit, bar))
+        found.append(row(case.name, "time per self-consistency step", min(steps), "s", ("whole run", min(runs))))
+    return found
+
+
+def bare_seconds(case: Case, work: Path) -> float:
+    """Time of the code alone: as its process took it, or the best of three calls of the library."""
+    if case.bare is None:
+        return read_ending(work).wall_s
+    spent = []
+    for _ in range(3):
+        start = time.perf_counter()
+        case.bare(case.structure)
+        spent.append(time.perf_counter() - start)
+    return min(spent)
+
+
+def two_ranks(case: Case, folder: Path) -> list[Row]:
+    """Time of one rank over that of two; stops where their energies differ."""
+    engine = engine_for(case.settings)
+    launcher = shutil.which("mpiexec.openmpi")
+    if not isinstance(engine, ExternalEngine) or launcher is None:
+        return []
+    seconds, energies = [], []
+    for ranks in (1, 2):
+        work = folder / f"ranks-{ranks}"
+        work.mkdir(parents=True)
+        launch = (launcher, "--bind-to", "none", "-n", str(ranks))
+        label = engine.calculate(case.structure, Job(work, parallel=Parallel(ranks, 1, launch, ROOT)))
+        seconds.append(read_ending(work).wall_s)
+        energies.append(label.energy)
+    assert abs(np.ptp(energies)) < 1e-5, (case.name, energies)
+    return [row(case.name, "speed on two ranks", 1.0 / seconds[1], "runs/s", ("one rank", 1.0 / seconds[0]))]
+
+
+def main() -> None:
+    """Measure every engine that is here."""
+    start_clean()
+    chosen = parser(__doc__.splitlines()[0]).parse_args()
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    found: list[Row] = []
+    with tempfile.TemporaryDirectory() as name:
+        for case in cases():
+            engine = engine_for(case.settings)
+            try:
+                engine.check(set(case.structure.symbols))
+            except InputError as error:
+                print(f"{case.name}: left out: {error}")
+                continue
+            engine.warm_up()
+            found += overhead(case, Path(name) / case.name)
+            found += two_ranks(case, Path(name) / case.name)
+    publish(found, chosen.json)
+
+
+if __name__ == "__main__":
+    main()
