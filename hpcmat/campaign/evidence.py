@@ -54,11 +54,13 @@ class Evidence:
         return covariance
 
     def rows(self, candidate: Candidate, model: TaskState) -> Floats:
-        """Design rows of a candidate divided by the model's noise (3n + 7, F)."""
+        """Design rows of a candidate divided by the model's noise (3n + 7, F); 3n + 1 rows if labels have no stress."""
         energy, forces, stress = self._rows(candidate.exploration)[candidate.frame]
         noise = self._potential(model.key).noise
         per_atom = 3.0 / len(forces)
-        return np.concatenate([energy[None] * per_atom / noise[0], forces / noise[1], stress / noise[2]])
+        # The noise is zero where no label had a stress: none will come with this candidate either.
+        stresses = [stress / noise[2]] if noise[2] > 0.0 else []
+        return np.concatenate([energy[None] * per_atom / noise[0], forces / noise[1], *stresses])
 
     def reference(self, state: CampaignState) -> Floats:
         """Mean of x xᵀ over the force rows of everything explored with a potential (F, F); of all without one."""

@@ -45,7 +45,8 @@ class FarmJob:
         self._layout = layout
         self._key = secrets.token_bytes(32)
         program, *options = layout.command
-        path = os.pathsep.join([os.environ.get("PATH", os.defpath), sysconfig.get_path("scripts")])
+        # An MPI library of this environment comes first: that of the system would start ranks that do not meet.
+        path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
         launcher = shutil.which(program, path=path)
         if launcher is None:
             raise DispatchError(
