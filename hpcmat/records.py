@@ -131,6 +131,29 @@ class Resources:
     walltime_s: float = 3600.0
 
 
+PARALLEL_VARIABLE = "HPCMAT_PARALLEL"
+"""Environment variable of a task in which its `Parallel` stands as JSON; absent where a task is one process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """Ranks of one calculation, threads in each, and how they are started on the nodes the task was given."""
+
+    ranks: int = 1
+    threads: int = 1
+    launch: tuple[str, ...] = ()
+    """Words that go before a command, so that its ranks start where they should; empty for one process here."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables that the launched command needs besides those of this process."""
+    python: tuple[str, ...] = ()
+    """The same for a Python program, without the name of the interpreter: `-m MODULE` follows. Ranks started so have
+    checked the size of their world, and find their own number in `HPCMAT_RANK`."""
+
+    def variables(self) -> dict[str, str]:
+        """Environment that hands this on to a task."""
+        return {PARALLEL_VARIABLE: encode(self)}
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Who or what chose a task, and from what."""
@@ -171,6 +194,7 @@ class Execution:
     worker: str = ""
     """Name of the worker slot, for the timeline."""
     cpu_s: float = 0.0
+    """Of all its processes; 0 where they ran under a launcher, and nobody here could tell."""
     peak_memory_mib: float = 0.0
     nodes: int = 1
     cores: int = 1

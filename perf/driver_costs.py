@@ -6,12 +6,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
+from hpcmat.campaign import outcomes
 from hpcmat.campaign.driver import Driver
 from hpcmat.campaign.events import (
     Candidate,
@@ -23,6 +25,7 @@ from hpcmat.campaign.events import (
     LabelSummary,
     RunStarted,
     Submitted,
+    event_json,
 )
 from hpcmat.campaign.evidence import Evidence
 from hpcmat.campaign.planning import Planner
@@ -31,25 +34,39 @@ from hpcmat.campaign.spec import Campaign, canonical_spec_json
 from hpcmat.campaign.state import CampaignState
 from hpcmat.campaign.stopping import stopping_reason
 from hpcmat.campaign.structures import seed_structures
-from hpcmat.dispatch.executor import ParslDispatcher
-from hpcmat.records import Execution, Provenance, Resources, Task
-from hpcmat.steering.acquisition import condition
+from hpcmat.dispatch.executor import ParslDispatcher, Workers
+from hpcmat.dispatch.sites import Site
+from hpcmat.dispatch.worker import Order
+from hpcmat.engines.labelling import LabelRequest
+from hpcmat.records import Execution, Provenance, Resources, Task, encode
+from hpcmat.steering.posterior import Observations
+from hpcmat.steering.ranking import Ranking
 from hpcmat.steering.schedule import Action
+from hpcmat.store.claims import Process
 from hpcmat.store.journal import Journal
 
-TIMED = {
+TIMED: dict[str, tuple[Any, str]] = {
     "absorption": (Driver, "_settle"),
+    "exploration": (outcomes, "_of_exploration"),
     "decision": (Driver, "_next_decided"),
     "submission": (ParslDispatcher, "submit"),
     "commit": (Journal, "commit"),
     "stopping": (Driver, "_consider_stopping"),
     "foresight": (Planner, "foresee"),
+    "ranking": (Planner, "_rank"),
+    "reading": (Evidence, "_read_exploration"),
+    "upkeep": (Planner, "_outdated"),
+    "judging": (Ranking, "best"),
+    "start": (Driver, "_start"),
 }
 """What is timed under which name; time spent in another of them is that one's."""
 
 
 class Stopwatch:
-    """Exclusive wall time of the driver's parts, s, one entry per call."""
+    """Exclusive time of the driver's parts, s, one entry per call.
+
+    Processor time, which does not depend on what else the machine does; wall time of transactions, which wait.
+    """
 
     def __init__(self) -> None:
         self.spent: dict[str, list[float]] = defaultdict(list)
@@ -69,13 +86,14 @@ class Stopwatch:
 
     def _timed(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*given: Any, **named: Any) -> Any:
-            start = time.perf_counter()
+            start, began = time.thread_time(), time.perf_counter()
             self._inner.append(0.0)
             try:
                 return work(*given, **named)
             finally:
-                whole = time.perf_counter() - start
-                self.spent[name].append(whole - self._inner.pop())
+                whole, wall = time.thread_time() - start, time.perf_counter() - began
+                own = whole - self._inner.pop()
+                self.spent[name].append(wall if name == "commit" else own)
                 self._inner[-1] += whole
 
         return timed
@@ -83,24 +101,30 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Wall time of the driver for each event, s."""
+    """Time of the driver for each event, s."""
 
     absorption: float
     """Per result: its record read, checked and summarised."""
+    exploration: float
+    """More per exploration: a key for each of its frames."""
     decision: float
-    """Per task, in a small campaign."""
+    """Per task, with what keeps a ranking up from one choice to the next."""
     decision_per_task: float
     """More per decision for every task that the campaign has ever decided."""
+    ranking: float
+    """All candidates judged, with what was explored since."""
     submission: float
-    """Per task: packed and handed to the dispatcher."""
+    """Per task: looked up in the store, announced, packed, and handed over; with the work of Parsl's threads."""
     commit: float
-    """Per transaction of the journal, whatever it holds."""
+    """Per transaction of the journal; it waits for the disk."""
     pass_: float
     """Per pass of the driver's loop: stopping rules and foresight."""
     pass_per_task: float
     """More per pass for every task ever decided."""
-    conditioning: float
-    """Per training label in flight, once for each new potential: the posterior takes it in."""
+    counting: float
+    """Per label that a new potential has taken in, or per label beyond it where these are fewer."""
+    fit: float
+    """Per label of a fit: its decision written and its end taken in."""
 
 
 def costs_of(watch: Stopwatch, campaign: Campaign, features: int, sizes: tuple[int, int] = (2_000, 20_000)) -> Costs:
@@ -110,33 +134,55 @@ def costs_of(watch: Stopwatch, campaign: Campaign, features: int, sizes: tuple[i
     ----------
     features : coefficients of the potential.
     """
-    mean = {name: fmean(watch.spent[name]) for name in TIMED if watch.spent[name]}
-    decided = len(watch.spent["submission"])
+    mean = {name: fmean(watch.spent[name]) if watch.spent[name] else 0.0 for name in TIMED}
+    decided = len(watch.spent["start"])
     small, large = (growth_of(campaign, size) for size in sizes)
-    per_decision, per_pass = ((b - a) / (sizes[1] - sizes[0]) for a, b in zip(small, large, strict=True))
+    per_decision, per_pass, per_label = ((b - a) / (sizes[1] - sizes[0]) for a, b in zip(small, large, strict=True))
     return Costs(
         absorption=mean["absorption"],
+        exploration=mean["exploration"],
         # Looks that find nothing to do belong to what they made possible.
-        decision=sum(watch.spent["decision"]) / decided,
+        decision=sum(map(sum, (watch.spent[name] for name in ("decision", "upkeep", "judging")))) / decided,
         decision_per_task=max(0.0, per_decision),
-        submission=mean["submission"],
+        # The first one reads all that was explored before it was watched.
+        ranking=fmean(watch.spent["ranking"][1:] or watch.spent["ranking"]),
+        submission=mean["start"] + mean["submission"],
         commit=mean["commit"],
         pass_=mean["stopping"] + mean["foresight"],
         pass_per_task=max(0.0, per_pass),
-        conditioning=conditioning_s(features),
+        # Each label beyond has to be read again, with the frames found beside it.
+        counting=counting_s(features) + mean["reading"] / campaign.explore.cold_start,
+        fit=max(0.0, per_label),
     )
 
 
-def conditioning_s(features: int, atoms: int = 8) -> float:
-    """Time to condition a covariance on one label, s."""
+def counting_s(features: int, atoms: int = 8, labels: int = 16) -> float:
+    """Time to count a label of those in flight, s."""
     generator = np.random.default_rng(0)
-    covariance = np.eye(features)
-    rows = generator.normal(size=(3 * atoms + 7, features))
-    return _duration(lambda: condition(covariance, rows))
+    rows = [generator.normal(size=(labels * size, features)) for size in (1, 3 * atoms, 6)]
+    seen = Observations(np.eye(features))
+    return _duration(lambda: seen.add(rows)) / labels
 
 
-def growth_of(campaign: Campaign, tasks: int) -> tuple[float, float]:
-    """Time of a decision's bookkeeping and of the stopping rules, s, in a state of so many finished labels."""
+def dispatch_s(campaign: Campaign, site: Site, folder: Path, tasks: int = 500) -> float:
+    """Processor time of this process, Parsl's threads included, for a task handed over and its answer, s.
+
+    The orders name a driver that is dead, so that workers decline them at once.
+    """
+    dead = replace(Process.current(), started=0)
+    request = encode(LabelRequest(seed_structures(campaign)[0], campaign.engine))
+    task = replace(_decision("label-0000001", "train").task, request=request)
+    with ParslDispatcher(Workers(site.workers), folder, "costs") as dispatcher:
+        order = Order(task, str(folder), dead, 1)
+        dispatcher.submit(order).result(60)
+        before = time.process_time()
+        for future in [dispatcher.submit(order) for _ in range(tasks)]:
+            future.result(120)
+        return (time.process_time() - before) / tasks
+
+
+def growth_of(campaign: Campaign, tasks: int) -> tuple[float, float, float]:
+    """Time of a decision's bookkeeping, of the stopping rules, and of a fit, s, in a state of so many labels."""
     state = state_of(campaign, tasks)
     assert state.created is not None
     planner = Planner(campaign, Evidence(None), state.created)
@@ -146,7 +192,10 @@ def growth_of(campaign: Campaign, tasks: int) -> tuple[float, float]:
         next((t for t in state.startable), None)
         planner.decide(Action.EXPLORE, state)
 
-    return _duration(decide), _duration(lambda: stopping_reason(state, state.last_time))
+    def fit() -> None:
+        event_json(Decided(planner.decide(Action.FIT, state)))
+
+    return _duration(decide), _duration(lambda: stopping_reason(state, state.last_time)), _duration(fit, 3)
 
 
 def state_of(campaign: Campaign, labels: int) -> CampaignState:

@@ -2,13 +2,13 @@
 
 The driver is simulated as its loop runs: it takes in all results that have come, asks whether to stop, decides tasks
 for free workers by the schedule of the product itself, commits each group of decisions to the journal, hands them
-over, and waits. Each act takes what it takes in a small campaign of the teacher on this machine, measured in the same
-call, and how that grows with the tasks in a campaign. First the simulation repeats that campaign, and must find its
-utilisation; then it goes to scale.
+over, and waits. First the simulation repeats a small campaign of the teacher, run for real in the same call, and must
+find its utilisation; then it goes to scale, with the costs of a driver that meets many ends at once: the product's,
+on thousands of absent workers, with the posterior that so many labels leave.
 
 Assumed, and printed with the result: one task per node; tasks, explorations and fits last as given; whatever the
 number of nodes, workers answer at once (the tree of the farm adds milliseconds); no failures; the journal's disk is
-this machine's.
+this machine's. All processor time of the driver counts as if its threads took turns, as Python's do.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from pathlib import Path
 
 import numpy as np
 from bench_campaign import CAMPAIGN, check
-from driver_costs import Costs, Stopwatch, costs_of
+from busy_driver import Material, busy_driver
+from driver_costs import Costs, Stopwatch, costs_of, dispatch_s
 from rows import Row, parser, publish, row
 
+from hpcmat.campaign.choosing import IN_A_ROW
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.lifecycle import Start, run_campaign
 from hpcmat.campaign.scheduling import rules_of
@@ -34,6 +36,7 @@ from hpcmat.campaign.spec import load_campaign
 from hpcmat.campaign.state import CampaignState, fit_summaries
 from hpcmat.dispatch.sites import Site
 from hpcmat.report.progress import Progress
+from hpcmat.steering.ranking import TOLERANCE as CHANGE
 from hpcmat.steering.schedule import Action, Rules, View, next_action
 
 FUGAKU = 158_976
@@ -58,7 +61,10 @@ class Campaign:
     launch_s: float
     """From the moment a task is handed over until it begins."""
     return_s: float
-    """From its end until the driver could know."""
+    features: float
+    """Coefficients of the potential, to which all leverages sum; more where the chosen labels have more than others."""
+    pool_max: int
+    """Candidates that are judged."""
 
 
 @dataclass(slots=True)
@@ -71,7 +77,6 @@ class Outcome:
     steady: float
     """The same between the first moment at which all had work and the last decision."""
     driver_busy: float
-    """Share of the time in which the driver was at work."""
     tasks: int
 
 
@@ -89,6 +94,8 @@ class Simulation:
     fitted: int = 0
     scored_fitted: int = 0
     fit_number: int = 0
+    gone: int = 0
+    """Labels that the potential before the newest one had taken in."""
     explorations_of_model: int = 0
     model_labels: int = 0
     busy: float = 0.0
@@ -97,6 +104,12 @@ class Simulation:
     group_began: float = math.inf
     last_decision: float = 0.0
     full: float | None = None
+    change: float = math.inf
+    """Sum of the leverages of labels decided since all candidates were judged."""
+    chosen: int = 0
+    """How many they are."""
+    in_a_row: int = 0
+    """How many since a task ended."""
 
     def run(self) -> Outcome:
         """To the end of the budget of labels."""
@@ -120,6 +133,7 @@ class Simulation:
             self._spend(self.costs.absorption)
             self._take_in(action)
             self.free += 1
+            self.in_a_row = 0
             ended += 1
         if ended:
             self._spend(self.costs.commit)
@@ -128,6 +142,8 @@ class Simulation:
         self.counts[f"{action} open"] -= 1
         self.counts[f"{action} done"] += 1
         if action is Action.EXPLORE:
+            self._spend(self.costs.exploration)
+            self.change = math.inf
             found = self.campaign.candidates if self.fit_number else self.campaign.rules.cold_start
             reserved = round(self.campaign.reserved * found) if self.fit_number else 0
             self.counts["pool train"] += found - reserved
@@ -135,7 +151,10 @@ class Simulation:
         if action is Action.FIT:
             self.fit_number += 1
             self.explorations_of_model = 0
-            self._spend(self.costs.conditioning * self.counts[f"{Action.TRAIN} open"])
+            self.change = math.inf
+            gone, self.gone = self.fitted - self.gone, self.fitted
+            beyond = self.counts[f"{Action.TRAIN}"] - self.fitted
+            self._spend(self.costs.counting * min(2 * gone, beyond) + self.costs.fit * self.fitted)
 
     def _fill(self) -> None:
         while self.free:
@@ -158,6 +177,8 @@ class Simulation:
             self.counts["pool train" if action is Action.TRAIN else "pool validation"] -= 1
             self.model_labels += 1
             self.last_decision = self.now
+        if action is Action.TRAIN and self.fit_number:
+            self._rank()
         if action is Action.EXPLORE:
             self.explorations_of_model += 1
         if action is Action.FIT:
@@ -167,6 +188,16 @@ class Simulation:
         self.free -= 1
         self.group_began = min(self.group_began, self.now)
         self.outbox.append(action)
+
+    def _rank(self) -> None:
+        """As the planner does: all candidates are judged anew where the ranking is outdated."""
+        outdated = self.change > CHANGE and (math.isinf(self.change) or self.in_a_row < IN_A_ROW)
+        if outdated or 2 * self.chosen > min(self.campaign.pool_max, self.counts["pool train"]):
+            self._spend(self.costs.ranking)
+            self.change, self.chosen = 0.0, 0
+        self.change += self.campaign.features / self.counts[f"{Action.TRAIN}"]
+        self.chosen += 1
+        self.in_a_row += 1
 
     def _hand_over(self) -> None:
         if not self.outbox:
@@ -230,8 +261,17 @@ def measured(options: Namespace, root: Path) -> tuple[CampaignState, Costs, Rule
     with Stopwatch().watching() as watch, Progress(start.folder, quiet=True) as progress:
         state = run_campaign(campaign, start, progress)
     check(state, ledger, options.labels)
-    features = fit_summaries(state)[-1].n_features
-    return state, costs_of(watch, campaign, features), rules_of(campaign, options.workers)
+    return state, costs_of(watch, campaign, fit_summaries(state)[-1].n_features), rules_of(campaign, options.workers)
+
+
+def measured_busy(state: CampaignState, options: Namespace, root: Path) -> tuple[Costs, float]:
+    """What a driver costs that meets many ends at once, and how much more than the mean a label's leverage can be."""
+    driver = busy_driver(state.campaign, Material.of(state), root / "busy", options.absent, options.known)
+    with Stopwatch().watching() as watch:
+        driver.watch(options.passes, options.ends)
+    costs = costs_of(watch, state.campaign, fit_summaries(state)[-1].n_features)
+    parsl = dispatch_s(state.campaign, Site(name="simulated", workers=options.workers), root / "dispatch")
+    return replace(costs, submission=costs.submission + parsl), driver.leverage(options.known)
 
 
 def repeated(state: CampaignState, rules: Rules) -> Campaign:
@@ -248,7 +288,8 @@ def repeated(state: CampaignState, rules: Rules) -> Campaign:
     ran = [task for task in state.tasks.values() if task.execution is not None][rules.workers :]
     launch = statistics.fmean(task.execution.started - task.submitted for task in ran)
     back = statistics.fmean(task.finished - task.execution.finished for task in ran)
-    return Campaign(rules, series, round(total / len(found)), reserved / total, launch, back)
+    features, pool = fit_summaries(state)[-1].n_features, state.campaign.steering.pool_max
+    return Campaign(rules, series, round(total / len(found)), reserved / total, launch, back, features, pool)
 
 
 def utilisation(state: CampaignState, workers: int) -> tuple[float, float]:
@@ -276,10 +317,11 @@ def at_scale(nodes: int, small: Campaign, options: Namespace) -> Campaign:
     return replace(small, rules=rules, durations=durations, launch_s=options.latency_s, return_s=options.latency_s)
 
 
-def print_costs(costs: Costs, small: Campaign, options: Namespace) -> None:
-    """Print what the simulation rests on."""
-    for name, seconds in asdict(costs).items():
-        print(f"measured: {name.strip('_')} {1e3 * seconds:.4g} ms")
+def print_costs(costs: dict[str, Costs], small: Campaign, options: Namespace) -> None:
+    """What the simulation rests on."""
+    for where, found in costs.items():
+        for name, seconds in asdict(found).items():
+            print(f"measured in a {where}: {name.strip('_')} {1e3 * seconds:.4g} ms")
     print(f"measured: {1e3 * small.launch_s:.3g} ms until a task begins, {1e3 * small.return_s:.3g} ms after its end")
     assumptions = [
         f"one task per node, labels of {options.task_s:g} s, log-normal with sigma {options.spread:g}",
@@ -287,10 +329,11 @@ def print_costs(costs: Costs, small: Campaign, options: Namespace) -> None:
         f"fits of {options.fit_s:g} s, one at a time",
         f"{options.latency_s:g} s between driver and worker each way",
         f"{options.rounds} labels per node, and a cold start of two frames per node",
-        "no failures; the covariance is conditioned on each label in flight once",
+        f"costs of a driver with {options.absent} workers and a potential of {options.known} labels, of whose tasks "
+        f"{options.ends} end in each pass",
+        "no failures; the driver's threads take turns",
     ]
-    for assumption in assumptions:
-        print(f"assumed at scale: {assumption}")
+    print("\n".join(f"assumed at scale: {assumption}" for assumption in assumptions))
 
 
 def scaled(options: Namespace, small: Campaign, costs: Costs) -> list[Row]:
@@ -324,11 +367,18 @@ def main() -> None:
     options.add_argument("--explore-s", type=float, default=60.0)
     options.add_argument("--fit-s", type=float, default=60.0)
     options.add_argument("--latency-s", type=float, default=0.05)
+    options.add_argument("--absent", type=int, default=2048, help="workers of the busy driver")
+    options.add_argument("--known", type=int, default=200_000, help="labels that its potential has taken in")
+    options.add_argument("--passes", type=int, default=24)
+    options.add_argument("--ends", type=int, default=64, help="tasks that end in each of its passes")
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="hpcmat-simulate-") as root:
         state, costs, rules = measured(given, Path(root))
+        busy, leverage = measured_busy(state, given, Path(root))
+        busy = replace(busy, counting=costs.counting)
     small = repeated(state, rules)
-    print_costs(costs, small, given)
+    print_costs({"small campaign": costs, "busy driver": busy}, small, given)
+    print(f"measured in a busy driver: leverage of up to {leverage:.3g} times the mean, features / labels")
     use, makespan = utilisation(state, given.workers)
     again = Simulation(small, costs).run()
     if abs(again.utilisation / use - 1) > TOLERANCE:
@@ -341,7 +391,7 @@ def main() -> None:
         row(case, "utilisation", 100 * again.utilisation, "%", ("measured", 100 * use)),
         row(case, "makespan", again.makespan_s, "s", ("measured", makespan)),
     ]
-    rows += scaled(given, small, costs)
+    rows += scaled(given, replace(small, features=leverage * small.features), busy)
     publish(rows, given.json)
 
 

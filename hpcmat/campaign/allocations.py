@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpcmat.campaign.folder import CampaignFolder
+from hpcmat.campaign.resources import require_fitting
 from hpcmat.dispatch.batch import AllocationRequest, batch_job, scheduler
 from hpcmat.dispatch.batch.request import batch_of
 from hpcmat.dispatch.batch.scheduler import State, Submission
 from hpcmat.dispatch.sites import JOB_VARIABLES, Site, known_sites
-from hpcmat.errors import BusyError, DispatchError, InputError
+from hpcmat.errors import BusyError, DispatchError
 from hpcmat.records import decode, encode
 from hpcmat.store.atomic import make_folder, write_text
 from hpcmat.units import SECONDS_PER_HOUR
@@ -69,8 +70,7 @@ def allocation_request(errand: Errand, site: Site, wish: Wish) -> AllocationRequ
     """
     batch = batch_of(site)
     nodes = wish.nodes if wish.nodes is not None else batch.nodes
-    if nodes > 1:
-        raise InputError(f"{nodes} nodes: a driver fills one node of its allocation yet; use --nodes 1")
+    require_fitting(site, nodes)
     return AllocationRequest(
         name=re.sub(r"[^A-Za-z0-9_.-]", "-", f"hpcmat-{errand.name}")[:63],
         body=_body(errand, site, batch.python),
@@ -195,7 +195,8 @@ def _body(errand: Errand, site: Site, python: str) -> str:
         "--store",
         str(errand.store.absolute()),
     ]
-    return f"{python or shlex.quote(sys.executable)} -m hpcmat {shlex.join(words)}"
+    # In the place of the shell: what the scheduler sends to the job reaches the driver, and the kill does not miss it.
+    return f"exec {python or shlex.quote(sys.executable)} -m hpcmat {shlex.join(words)}"
 
 
 def _name_of(site: Site) -> str:

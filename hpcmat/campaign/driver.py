@@ -15,24 +15,20 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 from hpcmat.campaign.events import Adoption, Decided, Ended, Event, Failed, Finished, Stopping, Submitted, event_json
-from hpcmat.campaign.evidence import Evidence
 from hpcmat.campaign.folder import CampaignFolder
-from hpcmat.campaign.outcomes import summarise
-from hpcmat.campaign.planning import Planner
-from hpcmat.campaign.scheduling import rules_of, view_of
+from hpcmat.campaign.kinds import kind_of
+from hpcmat.campaign.resources import nodes_occupied
 from hpcmat.campaign.state import CampaignState, TaskState
-from hpcmat.campaign.stopping import stopping_reason
-from hpcmat.dispatch.executor import ParslDispatcher, is_lost_worker
+from hpcmat.dispatch.dispatcher import Dispatcher
+from hpcmat.dispatch.executor import is_lost_worker
 from hpcmat.dispatch.worker import Order
-from hpcmat.engines.labelling import LabelRequest, label_key
+from hpcmat.engines.labelling import LabelRequest
 from hpcmat.engines.ladder import next_remedies
 from hpcmat.errors import StorageError
 from hpcmat.records import Execution, Failure, FailureKind, Record, Task, decode, encode
-from hpcmat.steering.schedule import barrier_action, next_action
-from hpcmat.store.atomic import storage_error, write_bytes
 from hpcmat.store.claims import Process
 from hpcmat.store.journal import Journal
-from hpcmat.store.results import Attempt, AttemptState, ResultStore
+from hpcmat.store.results import Attempt, AttemptState, ResultStore, accepted_of
 
 Observer = Callable[[Event, CampaignState], None]
 
@@ -60,7 +56,7 @@ class Driver:
         folder: CampaignFolder,
         journal: Journal,
         state: CampaignState,
-        dispatcher: ParslDispatcher,
+        dispatcher: Dispatcher,
         cores_per_node: int,
         observer: Observer,
     ) -> None:
@@ -74,10 +70,8 @@ class Driver:
         self._identity = state.created.identity
         self._store_root = state.created.store
         self._store = ResultStore(state.created.store)
-        self._planner = Planner(state.campaign, Evidence(self._store), state.created)
-        engine = state.campaign.engine
-        self._references = {label_key(structure, engine) for structure in self._planner.references}
-        self._rules = rules_of(state.campaign, dispatcher.workers)
+        self._process = Process.current()
+        self._kind = kind_of(state, folder, self._store, dispatcher.workers)
         self._futures: dict[str, Future[str]] = {}
         """Of the tasks that are out, by task."""
         self._ended: SimpleQueue[str] = SimpleQueue()
@@ -129,11 +123,16 @@ class Driver:
     def _settle(self, task: TaskState, *, earlier: bool = False, error: BaseException | None = None) -> None:
         """Bring the state of a submitted task in line with what the result store holds, whatever its worker said."""
         self._foreign.discard(task.id)
+        record = self._store.record_of(task.key, task.attempts_before + 1) if error is None else None
+        if record is not None and record.accepted:
+            # The usual case is settled by one file.
+            self._finish(task, record, earlier)
+            return
         attempts = self._store.attempts(task.key)
-        accepted = next((a.record for a in attempts if a.record is not None and a.record.accepted), None)
+        accepted = accepted_of(attempts)
         new = [attempt for attempt in attempts if attempt.number > task.attempts_before]
-        if accepted is not None:
-            self._finish(task, accepted, earlier)
+        if accepted is not None and accepted.record is not None:
+            self._finish(task, accepted.record, earlier)
         elif any(attempt.state is AttemptState.RUNNING for attempt in attempts):
             self._foreign.add(task.id)
         elif isinstance(error, StorageError):
@@ -154,18 +153,8 @@ class Driver:
         adopted: Adoption = "earlier driver" if earlier else ""
         if record.provenance.campaign != self._identity:
             adopted = "earlier campaign"
-        summary = summarise(record, task.decision, self.state, self._references)
-        if task.purpose == "fit":
-            self._publish_potential(task)
+        summary = self._kind.summarise(record, task, self.state)
         self._append(Finished(task.id, summary, record.execution, adopted))
-
-    def _publish_potential(self, task: TaskState) -> None:
-        source = self._store.folder(task.key) / "potential.npz"
-        try:
-            potential = source.read_bytes()
-        except OSError as error:
-            raise storage_error(source, error) from error
-        write_bytes(self._folder.potential, potential)
 
     def _fail(self, task: TaskState, failure: Failure, execution: Execution | None) -> None:
         self._append(Failed(task.id, failure, execution, self._remedies(task, failure)))
@@ -175,7 +164,7 @@ class Driver:
         free = len(task.failures) - len(charged)
         if failure.failure.free:
             return task.remedies if free + 1 < _FREE_ATTEMPTS else None
-        if len(charged) + 1 >= self.state.campaign.failures.max_attempts:
+        if len(charged) + 1 >= self.state.specification.failures.max_attempts:
             return None
         return next_remedies(failure, (*charged, task.remedies))
 
@@ -184,8 +173,12 @@ class Driver:
             self._append(Stopping("asked", "stop requested; what runs may end"))
         if self.state.stopping is None and self._dispatcher.draining:
             self._append(Stopping("allocation", "the allocation is about to end; what runs may end"))
-        if self.state.stopping is None and (reason := stopping_reason(self.state, time.time())):
+        if self.state.stopping is None and (reason := self._kind.stopping(self.state, self._now())):
             self._append(reason)
+
+    def _now(self) -> float:
+        """Seconds since the epoch of the journal's times."""
+        return time.time()
 
     def _fill(self) -> None:
         """Give every free worker the best task that exists now."""
@@ -193,7 +186,7 @@ class Driver:
             self._dispatcher.restart()
         if self.state.stopping is not None and self.state.stopping.resumable:
             return
-        while len(self._futures) + len(self._outbox) + len(self._foreign) < self._dispatcher.workers:
+        while len(self._futures) + len(self._outbox) + len(self._foreign) < self._dispatcher.room:
             task = self._next_waiting() or self._next_decided()
             if task is None:
                 return
@@ -203,23 +196,28 @@ class Driver:
         return next(iter(self.state.startable), None)
 
     def _next_decided(self) -> TaskState | None:
-        schedule = barrier_action if self.state.campaign.steering.schedule == "barrier" else next_action
-        action = schedule(view_of(self.state, len(self._planner.references)), self._rules)
-        if action is None:
+        decision = self._kind.decide(self.state)
+        if decision is None:
             return None
-        decision = self._planner.decide(action, self.state)
         self._append(Decided(decision))
         return self.state.tasks[decision.task.id]
 
     def _start(self, task: TaskState) -> None:
-        record = self._store.read(task.key)
-        if record is not None:
-            self._finish(task, record, earlier=True)
+        attempts = self._store.attempts(task.key)
+        accepted = accepted_of(attempts)
+        if accepted is not None and accepted.record is not None:
+            self._finish(task, accepted.record, earlier=True)
             return
-        self._append(Submitted(task.id, task.remedies, len(self._store.attempts(task.key))))
-        self._outbox.append(Order(self._with_remedies(task), self._store_root, Process.current(), self._cores_per_node))
+        equipped = self._with_remedies(task)
+        equipped = replace(equipped, resources=self._dispatcher.resources(equipped))
+        nodes = nodes_occupied(equipped.resources, self._cores_per_node)
+        self._append(Submitted(task.id, task.remedies, len(attempts), nodes))
+        self._outbox.append(self._order(equipped, task.decision.predicted_s))
         if time.monotonic() - self._group_began > _GROUP_S:
             self._hand_over()
+
+    def _order(self, task: Task, predicted_s: float | None) -> Order:
+        return Order(task, self._store_root, self._process, self._cores_per_node, predicted_s=predicted_s)
 
     def _with_remedies(self, task: TaskState) -> Task:
         decided = task.decision.task
@@ -229,7 +227,8 @@ class Driver:
         return replace(decided, request=encode(request))
 
     def _wait(self) -> None:
-        self._planner.foresee(self.state)
+        if self._ended.empty():
+            self._kind.foresee(self.state)
         try:
             # Put back for the collection, which comes next.
             self._ended.put(self._ended.get(timeout=_POLL_S))

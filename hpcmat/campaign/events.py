@@ -9,8 +9,8 @@ from pydantic import Field, TypeAdapter
 
 from hpcmat.records import Execution, Failure, Structure, Task
 
-Purpose = Literal["train", "validation", "reference", "explore", "fit"]
-"""What a task is for. Validation and reference labels are never trained on."""
+Purpose = Literal["train", "validation", "reference", "explore", "fit", "screen"]
+"""What a task is for. Validation and reference labels are never trained on; `screen` labels belong to a recipe."""
 
 Adoption = Literal["", "earlier driver", "earlier campaign"]
 """Where a result came from if this driver did not see it being computed. Only the first two cost anything."""
@@ -39,6 +39,15 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """Where a campaign explores."""
+
+    temperature_k: float
+    seed: int
+    """Number of the seed structure."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What was chosen, from what, by which rule, and what was passed over."""
 
@@ -62,6 +71,10 @@ class Decision:
     """For a fit: keys of the labels trained on."""
     validation: tuple[str, ...] = ()
     """For a fit: keys of the labels it is judged by."""
+    condition: Condition | None = None
+    """For an exploration: where."""
+    crystal: int | None = None
+    """For a screening: number of the candidate that the label belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +91,8 @@ class Created:
     seeds: tuple[Structure, ...]
     references: tuple[Structure, ...]
     """Cells of the reference equation of state."""
+    names: tuple[str, ...] = ()
+    """Of a screening: names of the candidates, which are its seeds."""
     kind: Literal["created"] = "created"
 
 
@@ -103,6 +118,9 @@ class RunStarted:
     workers: int
     cores_per_node: int
     software: tuple[tuple[str, str], ...]
+    nodes: int = 1
+    cores: int = 0
+    """Cores on all nodes that tasks share out among them; 0 where an older version did not tell."""
     kind: Literal["run-started"] = "run-started"
 
 
@@ -122,6 +140,8 @@ class Submitted:
     remedies: tuple[str, ...]
     attempts_before: int
     """Attempts at the key that the result store held; what comes after them answers this submission."""
+    nodes: float = 0.0
+    """Nodes that it will occupy, a fraction for a part of one; 0 where an older version did not tell."""
     kind: Literal["submitted"] = "submitted"
 
 
@@ -195,7 +215,18 @@ class FitSummary:
     kind: Literal["fit"] = "fit"
 
 
-Summary = Annotated[LabelSummary | ExploreSummary | FitSummary, Field(discriminator="kind")]
+@dataclass(frozen=True, slots=True)
+class ScreenSummary:
+    """What the driver needs of a label of a recipe, and what the recipe gave when this was its last."""
+
+    label: LabelSummary
+    properties: tuple[tuple[str, float], ...] = ()
+    refused: str = ""
+    """Why the candidate has no such property, though all its labels are there."""
+    kind: Literal["screen"] = "screen"
+
+
+Summary = Annotated[LabelSummary | ExploreSummary | FitSummary | ScreenSummary, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, slots=True)

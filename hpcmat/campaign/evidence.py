@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +16,29 @@ from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.engines.exploration import ExploreResult
 from hpcmat.records import Structure, decode
 from hpcmat.steering.acquisition import condition
+from hpcmat.steering.posterior import Observations
 from hpcmat.store.results import ResultStore
+from hpcmat.surrogates.label_noise import Epistemic, constant_noise
 from hpcmat.surrogates.potential import Potential
 
 Floats = NDArray[np.float64]
+
+
+class _Rows(NamedTuple):
+    """Design rows of one frame, as stored."""
+
+    energy: NDArray[np.float32]
+    """(F,)"""
+    forces: NDArray[np.float32]
+    """(3n, F)"""
+    stress: NDArray[np.float32]
+    """(6, F)"""
+
+    @property
+    def parts(self) -> tuple[Floats, Floats, Floats]:
+        """Rows of the energy per atom (1, F), forces and stress."""
+        energy, forces, stress = (rows.astype(np.float64) for rows in self)
+        return energy[None] * (3.0 / len(forces)), forces, stress
 
 
 class Evidence:
@@ -23,18 +46,25 @@ class Evidence:
 
     def __init__(self, store: ResultStore) -> None:
         self._store = store
-        self._rows = lru_cache(maxsize=64)(self._read_rows)
-        self._gram = lru_cache(maxsize=None)(self._force_gram)
-        self._frames = lru_cache(maxsize=256)(self._read_frames)
+        self._explored = lru_cache(maxsize=64)(self._read_exploration)
         self._potential = lru_cache(maxsize=2)(self._read_potential)
-        self._reference: tuple[int, Floats] = (0, np.zeros((0, 0)))
-        """Number of finished explorations, and what they amount to."""
-        self._conditioned: tuple[str, tuple[str, ...], Floats] = ("", (), np.zeros((0, 0)))
-        """Model, training tasks taken in, and the covariance: the next decision adds one task to them."""
+        self._references: dict[object, tuple[Floats, int]] = {}
+        """Sum of x xᵀ over the force rows of ended explorations, and their number, by condition."""
+        self._average: Floats = np.zeros((0, 0))
+        self._seen = 0
+        """How many ended explorations these hold."""
+        self._share = ("", 0, 0.0)
+        """Model, `_seen` and what `misfit_share` was then."""
+        self._in_flight = Observations(np.zeros((0, 0)))
+        self._counted: dict[str, Candidate | None] = {}
+        """What `_in_flight` holds, by task."""
+        self._basis = ("", 0)
+        """Model, and how often tasks had left those beyond it, when `_in_flight` was last counted afresh."""
+        self._covariance: Floats = np.zeros((0, 0))
 
     def structure(self, candidate: Candidate) -> Structure:
         """The candidate's structure."""
-        return self._frames(candidate.exploration)[candidate.frame]
+        return self._explored(candidate.exploration)[0][candidate.frame]
 
     def covariance(self, state: CampaignState, model: TaskState) -> Floats:
         """Posterior covariance given the model's labels, and all training labels decided since (F, F).
@@ -42,55 +72,116 @@ class Evidence:
         A label in flight counts as if it were there: the covariance does not depend on its value. One that fails
         drops out by itself, because it is no longer among the decided ones. The model must be the newest.
         """
-        tasks = state.index.beyond_fit
-        known, conditioned, covariance = self._conditioned
-        if (known, *tuple(tasks)[: len(conditioned)]) != (model.key, *conditioned):
-            factor = self._potential(model.key).covariance_factor
-            conditioned, covariance = (), factor @ factor.T
-        for task in list(tasks.values())[len(conditioned) :]:
-            if task.decision.candidate is not None:
-                covariance = condition(covariance, self.rows(task.decision.candidate, model))
-        self._conditioned = (model.key, tuple(tasks), covariance)
-        return covariance
+        basis = (model.key, state.index.beyond_fit_losses)
+        if basis == self._basis:
+            new = _candidates(state.index.beyond_fit_since(len(self._counted)))
+            self._count(new)
+            rows = [self.rows(candidate, model) for candidate in new.values() if candidate is not None]
+            if sum(map(len, rows)) < len(self._covariance):
+                self._covariance = condition(self._covariance, np.concatenate(rows)) if rows else self._covariance
+                return self._covariance
+        else:
+            self._recount(_candidates(state.index.beyond_fit.values()), self._potential(model.key).covariance_factor)
+            self._basis = basis
+        factor = self._potential(model.key).covariance_factor
+        self._covariance = self._in_flight.posterior(factor, self._noise(model))
+        return self._covariance
 
     def rows(self, candidate: Candidate, model: TaskState) -> Floats:
-        """Design rows of a candidate divided by the model's noise (3n + 7, F); 3n + 1 rows if labels have no stress."""
-        energy, forces, stress = self._rows(candidate.exploration)[candidate.frame]
+        """Design rows of a candidate divided by the model's noise (3n + 7, F)."""
+        parts, noise = self._rows(candidate).parts, self._noise(model)
+        return np.concatenate([rows / sigma for rows, sigma in zip(parts, noise, strict=True)])
+
+    def _noise(self, model: TaskState) -> Floats:
+        """Noise of energies, forces and stresses; infinite where no label had any, and none will come with others."""
         noise = self._potential(model.key).noise
-        per_atom = 3.0 / len(forces)
-        # The noise is zero where no label had a stress: none will come with this candidate either.
-        stresses = [stress / noise[2]] if noise[2] > 0.0 else []
-        return np.concatenate([energy[None] * per_atom / noise[0], forces / noise[1], *stresses])
+        return np.where(noise > 0.0, noise, np.inf)
+
+    def parts(self, candidate: Candidate) -> tuple[Floats, Floats, Floats]:
+        """Design rows of a candidate: energy per atom (1, F), forces (3n, F), stress."""
+        return self._rows(candidate).parts
+
+    def excess(self, candidate: Candidate, model: TaskState) -> Floats:
+        """By how much the misfit of each of its rows exceeds the constant noise, in units of it (3n + 7,).
+
+        The noise that was graded by left-out labels says it for forces; those of energy and stress, seven rows in all,
+        are taken to be as usual.
+        """
+        potential = self._potential(model.key)
+        energy, forces, stress = self._rows(candidate).parts
+        graded = potential.label_noise or constant_noise(potential.noise)
+        variances = ((forces @ potential.covariance_factor) ** 2).sum(axis=1).reshape(-1, 3).mean(axis=1)
+        noise = graded.force_variance(Epistemic(0.0, variances, 0.0)) / potential.noise_forces**2
+        return np.concatenate([np.zeros(len(energy)), np.repeat(noise - 1.0, 3), np.zeros(len(stress))])
+
+    def misfit_share(self, state: CampaignState, model: TaskState) -> float:
+        """Share of the misfit in the mean force variance on what is explored, the rest being not yet known."""
+        reference, potential = self.reference(state), self._potential(model.key)
+        if self._share[:2] != (model.key, self._seen):
+            factor, misfit = potential.covariance_factor, potential.noise_forces**2
+            unknown = float(((reference @ factor) * factor).sum())
+            self._share = model.key, self._seen, misfit / (misfit + unknown)
+        return self._share[2]
 
     def reference(self, state: CampaignState) -> Floats:
-        """Mean of x xᵀ over the force rows of everything explored with a potential (F, F); of all without one."""
-        number = state.index.number(("explore",), "done")
-        if self._reference[0] != number:
-            explored = [task for task in state.done("explore") if _has_candidates(task)]
-            with_potential = [task for task in explored if task.decision.model is not None]
-            grams = [self._gram(task.key) for task in with_potential or explored]
-            total: Floats = sum((gram for gram, _ in grams), np.zeros_like(grams[0][0]))
-            self._reference = (number, total / sum(count for _, count in grams))
-        return self._reference[1]
+        """Mean of x xᵀ over the force rows of what is explored with a potential, each condition alike (F, F).
 
-    def _force_gram(self, exploration: str) -> tuple[Floats, int]:
-        rows = np.concatenate([forces for _, forces, _ in self._rows(exploration)])
-        return rows.T @ rows, len(rows)
+        Of everything explored where there was no potential yet. Trajectories that end early would otherwise hide that
+        their condition is as much asked for as the others.
+        """
+        ended = state.index.ended.get("explore", [])
+        if len(ended) == self._seen:
+            return self._average
+        for task in islice(ended, self._seen, None):
+            if task.status == "done" and isinstance(task.summary, ExploreSummary) and task.summary.candidates:
+                _, forces, _ = _stacked(self._explored(task.key)[1])
+                condition = task.decision.condition if task.decision.model is not None else "cold start"
+                total, rows = self._references.get(condition, (0.0, 0))
+                self._references[condition] = total + forces.T @ forces, rows + len(forces)
+        self._seen = len(ended)
+        means = {condition: total / rows for condition, (total, rows) in self._references.items()}
+        with_potential = [mean for condition, mean in means.items() if condition != "cold start"]
+        self._average = np.mean(with_potential or list(means.values()), axis=0)
+        return self._average
 
-    def _read_rows(self, exploration: str) -> tuple[tuple[Floats, Floats, Floats], ...]:
-        with np.load(self._store.folder(exploration) / "rows.npz") as archive:
-            arrays = {name: archive[name].astype(np.float64) for name in archive.files}
-        count = sum(name.startswith("energy_") for name in arrays)
-        return tuple((arrays[f"energy_{q}"], arrays[f"forces_{q}"], arrays[f"stress_{q}"]) for q in range(count))
+    def _recount(self, now: dict[str, Candidate | None], factor: Floats) -> None:
+        """Bring what is in flight to these tasks: by what has come and gone where that is less than all of them."""
+        gone = {task: candidate for task, candidate in self._counted.items() if task not in now}
+        if 2 * len(gone) > len(now) or not self._in_flight.serves(factor):
+            gone, self._counted, self._in_flight = {}, {}, Observations(factor)
+        come = {task: candidate for task, candidate in now.items() if task not in self._counted}
+        self._count(gone, sign=-1)
+        self._count(come)
+        self._counted = now
 
-    def _read_frames(self, exploration: str) -> tuple[Structure, ...]:
-        record = self._store.read(exploration)
-        assert record is not None, "a finished exploration has an accepted record"
-        return tuple(frame.structure for frame in decode(ExploreResult, record.outcome).frames)
+    def _count(self, tasks: dict[str, Candidate | None], sign: int = 1) -> None:
+        by_exploration: dict[str, list[_Rows]] = defaultdict(list)
+        for candidate in tasks.values():
+            if candidate is not None:
+                by_exploration[candidate.exploration].append(self._rows(candidate))
+        for rows in by_exploration.values():
+            self._in_flight.add(_stacked(rows), sign)
+        self._counted |= tasks
+
+    def _rows(self, candidate: Candidate) -> _Rows:
+        return self._explored(candidate.exploration)[1][candidate.frame]
+
+    def _read_exploration(self, key: str) -> tuple[tuple[Structure, ...], tuple[_Rows, ...]]:
+        attempt = self._store.accepted(key)
+        assert attempt is not None and attempt.record is not None, "a finished exploration has an accepted record"
+        structures = tuple(frame.structure for frame in decode(ExploreResult, attempt.record.outcome).frames)
+        with np.load(attempt.folder / "rows.npz") as archive:
+            kinds = [archive[kind] for kind in _Rows._fields]
+        return structures, tuple(_Rows(*rows) for rows in zip(*kinds, strict=True))
 
     def _read_potential(self, key: str) -> Potential:
         return Potential.load(self._store.folder(key) / "potential.npz")
 
 
-def _has_candidates(task: TaskState) -> bool:
-    return isinstance(task.summary, ExploreSummary) and bool(task.summary.candidates)
+def _candidates(tasks: Iterable[TaskState]) -> dict[str, Candidate | None]:
+    return {task.id: task.decision.candidate for task in tasks}
+
+
+def _stacked(frames: Sequence[_Rows]) -> tuple[Floats, Floats, Floats]:
+    energy, forces, stress = zip(*(rows.parts for rows in frames), strict=True)
+    return np.concatenate(energy), np.concatenate(forces), np.concatenate(stress)

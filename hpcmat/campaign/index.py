@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from hpcmat.campaign.events import ExploreSummary, Purpose
@@ -35,6 +36,10 @@ class TaskIndex:
         """Finished ones, oldest first."""
         self.beyond_fit: dict[str, TaskState] = {}
         """Training tasks, not given up, that the newest finished fit has not taken in; in the order of decision."""
+        self.beyond_fit_losses = 0
+        """How often tasks have left `beyond_fit`: between two such moments it only grows."""
+        self.train_since_end = 0
+        """Training tasks decided since a task was done or given up."""
         self.explorations_with: Counter[str | None] = Counter()
         """How many explorations were decided on each potential."""
         self.node_hours = 0.0
@@ -47,6 +52,10 @@ class TaskIndex:
             return sum(len(self.purposes.get(purpose, ())) for purpose in purposes)
         return sum(self._numbers[purpose, status] for purpose in purposes for status in statuses)
 
+    def beyond_fit_since(self, count: int) -> list[TaskState]:
+        """Those of `beyond_fit` behind the first so many, in the order of decision."""
+        return list(islice(reversed(self.beyond_fit.values()), len(self.beyond_fit) - count))[::-1]
+
     def decided(self, task: TaskState) -> None:
         """A new task."""
         self.purposes.setdefault(task.purpose, []).append(task)
@@ -57,6 +66,7 @@ class TaskIndex:
             self.pool.expect(task.key)
         if task.purpose == "train":
             self.beyond_fit[task.id] = task
+            self.train_since_end += 1
         if task.purpose in {"train", "validation"} and task.decision.candidate is not None:
             self.pool.take(task.decision.candidate)
 
@@ -70,9 +80,10 @@ class TaskIndex:
         if task.status in _ENDED:
             self.open.pop(task.id, None)
             self.ended.setdefault(task.purpose, []).append(task)
+            self.train_since_end = 0
         if task.status == "failed":
             self.given_up.setdefault(task.purpose, []).append(task)
-            self.beyond_fit.pop(task.id, None)
+            self.beyond_fit_losses += self.beyond_fit.pop(task.id, None) is not None
         if task.status == "done":
             self._take_in(task)
 
@@ -80,6 +91,7 @@ class TaskIndex:
         if task.purpose == "fit":
             self.fits.append(task)
             fitted = set(task.decision.train)
+            self.beyond_fit_losses += 1
             self.beyond_fit = {
                 each.id: each
                 for each in self.purposes.get("train", ())

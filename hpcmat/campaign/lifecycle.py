@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shlex
 import signal
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,25 +14,36 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 import hpcmat
 from hpcmat.campaign.allocations import submit_successor
 from hpcmat.campaign.driver import Driver, Observer
 from hpcmat.campaign.events import Amended, Created, Event, RunStarted, Stopping, event_json
 from hpcmat.campaign.folder import CampaignFolder
-from hpcmat.campaign.spec import Campaign, canonical_spec_json
+from hpcmat.campaign.resources import dispatcher_of
+from hpcmat.campaign.spec import canonical_spec_json
+from hpcmat.campaign.specification import Specification, contents_of
 from hpcmat.campaign.state import CampaignState
-from hpcmat.campaign.structures import reference_structures, seed_structures
-from hpcmat.dispatch.executor import ParslDispatcher, Workers
 from hpcmat.dispatch.sites import Site, machine_here
 from hpcmat.errors import BusyError, InputError, StorageError
 from hpcmat.records import encode
 from hpcmat.store.atomic import make_folder, require_writable, storage_error, write_text
 from hpcmat.store.journal import Journal
 
-AMENDABLE = ("budget", "target", "failures", "steering", "governance")
+AMENDABLE = (
+    "budget",
+    "target",
+    "failures",
+    "steering",
+    "governance",
+    "objectives",
+    "constraints",
+    "search",
+    "literature",
+)
 """Tables of the campaign file that may change between two runs: no calculation already made depends on them."""
+_LOCK_TRIES, _LOCK_PAUSE_S = 10, 0.05
 _SOFTWARE = ("hpcmat", "numpy", "scipy", "numba", "ase", "parsl", "pydantic", "gpaw")
 
 
@@ -47,7 +58,7 @@ class Start:
     """Another database for the journal, as an SQLAlchemy URL; only where the campaign begins."""
 
 
-def run_campaign(campaign: Campaign, start: Start, observer: Observer) -> CampaignState:
+def run_campaign(campaign: Specification, start: Start, observer: Observer) -> CampaignState:
     """Begin a campaign or take it up where it is, and run it to its end or until it is asked to stop.
 
     Raises
@@ -84,13 +95,15 @@ def _drive(start: Start, journal: Journal, state: CampaignState, observer: Obser
     machine = machine_here(start.site)
     start.folder.stop_request.unlink(missing_ok=True)
     identity = str(start.folder.root.resolve())
-    with ParslDispatcher(_workers(start.site), start.folder.logs, identity) as dispatcher:
+    with dispatcher_of(start.site, machine, start.folder.logs, identity) as dispatcher:
         event = RunStarted(
             epoch=dispatcher.epoch,
             host=os.uname().nodename,
             pid=os.getpid(),
             site=start.site.name,
-            workers=machine.workers,
+            workers=dispatcher.workers,
+            nodes=dispatcher.nodes,
+            cores=dispatcher.cores,
             cores_per_node=machine.cores_per_node,
             software=_software(),
         )
@@ -131,12 +144,6 @@ def _require_usable(start: Start) -> None:
         Journal(start.journal_url, "").close()
 
 
-def _workers(site: Site) -> Workers:
-    machine = machine_here(site)
-    variables = tuple(f"export {name}={shlex.quote(value)}" for name, value in site.environment.items())
-    return Workers(machine.workers, machine.cores_per_worker, (*variables, *site.setup))
-
-
 @contextmanager
 def _locked(folder: CampaignFolder) -> Iterator[None]:
     make_folder(folder.root)
@@ -145,18 +152,28 @@ def _locked(folder: CampaignFolder) -> Iterator[None]:
     except OSError as error:
         raise storage_error(folder.lock, error) from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(lock):
             raise BusyError(
                 f"{folder.root}: another driver runs this campaign; watch it with `hpcmat watch {folder.root}` "
                 f"or end it with `hpcmat stop {folder.root}`"
-            ) from None
+            )
         yield
 
 
+def _taken(lock: IO[str]) -> bool:
+    """Take the lock unless a driver has it: one who only looks whether it is held, holds it for an instant."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_S)
+        else:
+            return True
+    return False
+
+
 @contextmanager
-def _opened(campaign: Campaign, start: Start) -> Iterator[tuple[Journal, CampaignState]]:
+def _opened(campaign: Specification, start: Start) -> Iterator[tuple[Journal, CampaignState]]:
     journal = _journal(campaign, start)
     try:
         yield journal, start.folder.fold(journal)
@@ -164,7 +181,7 @@ def _opened(campaign: Campaign, start: Start) -> Iterator[tuple[Journal, Campaig
         journal.close()
 
 
-def _journal(campaign: Campaign, start: Start) -> Journal:
+def _journal(campaign: Specification, start: Start) -> Journal:
     folder = start.folder
     if start.journal_url is None or folder.exists:
         journal = folder.journal()
@@ -178,23 +195,25 @@ def _journal(campaign: Campaign, start: Start) -> Journal:
     return journal
 
 
-def _news(campaign: Campaign, start: Start, state: CampaignState) -> Iterator[Event]:
+def _news(campaign: Specification, start: Start, state: CampaignState) -> Iterator[Event]:
     """Events that make the journal agree with the campaign file."""
+    contents = contents_of(campaign)
     if state.created is None:
         yield Created(
             identity=f"{campaign.name}-{uuid.uuid4().hex[:12]}",
             spec=canonical_spec_json(campaign),
             version=hpcmat.__version__,
             store=str(start.store.resolve()),
-            seeds=seed_structures(campaign),
-            references=reference_structures(campaign),
+            seeds=contents.seeds,
+            references=contents.references,
+            names=contents.names,
         )
         return
-    changes = _changes(json.loads(canonical_spec_json(state.campaign)), json.loads(canonical_spec_json(campaign)))
+    changes = _changes(json.loads(canonical_spec_json(state.specification)), json.loads(canonical_spec_json(campaign)))
     fixed = [key for key in changes if key.split(".")[0] not in AMENDABLE]
-    seeds = [encode(seed) for seed in seed_structures(campaign)]
+    seeds = [encode(seed) for seed in contents.seeds]
     if not fixed and seeds != [encode(seed) for seed in state.created.seeds]:
-        fixed = ["system.structures"]
+        fixed = ["candidates" if contents.names else "system.structures"]
     if fixed:
         raise InputError(
             f"{start.folder.root}: holds a campaign with another {', '.join(fixed)}; give this one a folder of its own "

@@ -16,7 +16,6 @@ from hpcmat.campaign.events import (
     Scores,
     Summary,
 )
-from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.state import CampaignState, fit_summaries
 from hpcmat.engines.exploration import ExploreResult
 from hpcmat.engines.labelling import label_key
@@ -35,14 +34,14 @@ def summarise(record: Record, decision: Decision, state: CampaignState, referenc
     references : content keys of the reference cells, which no candidate may repeat.
     """
     if record.task_kind == "label":
-        return _of_label(decode(Label, record.outcome))
+        return label_summary(decode(Label, record.outcome))
     if record.task_kind == "fit":
         return _of_fit(decode(FitResult, record.outcome), state)
-    known = {candidate.key for candidate in state.candidates} | set(references)
-    return _of_exploration(decode(ExploreResult, record.outcome), decision, state.campaign, known)
+    return _of_exploration(decode(ExploreResult, record.outcome), decision, state, references)
 
 
-def _of_label(label: Label) -> LabelSummary:
+def label_summary(label: Label) -> LabelSummary:
+    """Summary of a label."""
     return LabelSummary(
         energy_per_atom=label.energy / len(label.structure),
         max_force=float(np.linalg.norm(label.forces, axis=1).max()),
@@ -52,23 +51,23 @@ def _of_label(label: Label) -> LabelSummary:
 
 
 def _of_exploration(
-    result: ExploreResult, decision: Decision, campaign: Campaign, known: Collection[str]
+    result: ExploreResult, decision: Decision, state: CampaignState, references: Collection[str]
 ) -> ExploreSummary:
     """Candidates of an exploration, without structures seen before, some reserved for the validation stream.
 
     Seeds rattled for want of a potential are no sample of what it will visit: none of them is reserved, unless
     rattling is the method of the campaign.
     """
-    key = decision.task.key
+    key, campaign = decision.task.key, state.campaign
     reserved: frozenset[int] = frozenset()
     if decision.rule == "molecular dynamics" or (campaign.explore.method == "rattle" and decision.rule == "rattle"):
         fraction = campaign.steering.validation_fraction
         reserved = reserved_frames(len(result.frames), fraction, campaign.seed, "validation", key)
-    seen = set(known)
+    seen = set(references)
     candidates = []
     for number, frame in enumerate(result.frames):
         label = label_key(frame.structure, campaign.engine)
-        if label not in seen:
+        if label not in seen and label not in state.pool.labels:
             seen.add(label)
             candidates.append(
                 Candidate(key, number, label, frame.sigma, number in reserved, frame.step, frame.temperature_k)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import islice
 
-from hpcmat.campaign.events import Candidate, Created, Decision, ExploreSummary, Purpose
+from hpcmat.campaign.choosing import Chooser
+from hpcmat.campaign.conditions import Conditions
+from hpcmat.campaign.costs import CostBook, size_of
+from hpcmat.campaign.events import Candidate, Created, Decision, ExploreSummary
 from hpcmat.campaign.evidence import Evidence
 from hpcmat.campaign.spec import Campaign
-from hpcmat.campaign.state import OPEN, CampaignState, last_ended
+from hpcmat.campaign.state import CampaignState
 from hpcmat.engines.exploration import ExploreConditions, ExploreRequest, explore_key
 from hpcmat.engines.labelling import LabelRequest, label_key
 from hpcmat.records import Provenance, Resources, Structure, Task, encode
-from hpcmat.steering.acquisition import rank_by_gain
-from hpcmat.steering.chance import seed_for, uniform_for
+from hpcmat.steering.chance import seed_for
 from hpcmat.steering.schedule import Action
 from hpcmat.surrogates.ace import AceSettings
 from hpcmat.surrogates.training import FitRequest, fit_key
@@ -24,7 +26,6 @@ RUNNERS = {
     "fit": "hpcmat.surrogates.training:run_fit",
 }
 _BARREN_LIMIT = 3
-_LISTED = 3
 
 
 class Planner:
@@ -37,8 +38,9 @@ class Planner:
         self._seeds = created.seeds
         self._evidence = evidence
         self._store = created.store
-        self._last_ranking: tuple[tuple[object, ...], tuple[float, tuple[tuple[int, float], ...]]] | None = None
-        """What the last ranking rests on, and the ranking."""
+        self._book = CostBook()
+        self._conditions = Conditions(campaign, len(created.seeds))
+        self._chooser = Chooser(campaign, evidence, self._book)
         self._settings = AceSettings(
             elements=campaign.system.elements,
             cutoff_ang=campaign.surrogate.cutoff_ang,
@@ -49,6 +51,7 @@ class Planner:
 
     def decide(self, action: Action, state: CampaignState) -> Decision:
         """The decision for an action that the schedule found possible."""
+        self._book.catch_up(state)
         match action:
             case Action.REFERENCE:
                 return self._reference(state)
@@ -63,11 +66,9 @@ class Planner:
 
     def foresee(self, state: CampaignState) -> None:
         """Compute what the next choice among candidates will rest on, if nothing changes: for idle moments."""
-        number, budget = state.index.number(("train",)), self.campaign.budget.labels
-        pool = self._pool(state)
-        labels_left = number + state.index.number(("validation",)) < budget
-        if state.model and pool and labels_left and state.stopping is None and not self._at_random(number):
-            self._ranking(state, pool)
+        self._book.catch_up(state)
+        if state.stopping is None and state.index.number(("train", "validation")) < self.campaign.budget.labels:
+            self._chooser.foresee(state, self._pool(state))
 
     def _reference(self, state: CampaignState) -> Decision:
         number = state.index.number(("reference",))
@@ -78,7 +79,7 @@ class Planner:
         return self._label(state, draft, structure, label_key(structure, self.campaign.engine))
 
     def _validation(self, state: CampaignState) -> Decision:
-        candidate = next(state.pool.reserved())
+        candidate = self._conditions.to_judge(state)
         reason = "drawn at random from the explored frames to measure the error; never trained on"
         draft = Decision(
             "",
@@ -92,55 +93,25 @@ class Planner:
         return self._label(state, draft, self._evidence.structure(candidate), candidate.key)
 
     def _train(self, state: CampaignState) -> Decision:
-        draft = self._choose(state, self._pool(state))
-        assert draft.candidate is not None, "every rule names a candidate"
-        return self._label(state, draft, self._evidence.structure(draft.candidate), draft.candidate.key)
-
-    def _choose(self, state: CampaignState, pool: list[Candidate]) -> Decision:
-        model = state.model
-        number = state.index.number(("train",))
-        draft = Decision("", "train", "cold-start", "", _NO_TASK, candidate=pool[0], pool_size=len(pool))
-        if model is None:
-            return replace(draft, reason="rattled and strained seed: there is no potential yet")
-        if self._at_random(number):
-            # The pool is in the order of exploration; within one exploration the draw depends on names alone.
-            first = [c for c in pool if c.exploration == pool[0].exploration]
-            chosen = min(first, key=lambda c: self._chance("train", c.exploration, c.frame))
-            reason = "drawn at random from the explored frames, so that nothing the potential visits is left out"
-            return replace(draft, rule="random", reason=reason, candidate=chosen, model=model.key)
-        return self._most_informative(state, pool, replace(draft, rule="i-optimal", model=model.key))
-
-    def _most_informative(self, state: CampaignState, pool: list[Candidate], draft: Decision) -> Decision:
-        before, ranked = self._ranking(state, pool)
-        best, gain = ranked[0]
-        in_flight = state.index.number(("train",), *OPEN)
-        reason = (
-            f"lowers the mean force variance on what is explored by {100 * gain / before:.1f} %, "
-            f"the most of {len(pool)} candidates, with {in_flight} labels in flight accounted for"
+        pool = self._pool(state)
+        choice = self._chooser.choose(state, pool)
+        draft = Decision(
+            "",
+            "train",
+            choice.rule,
+            choice.reason,
+            _NO_TASK,
+            candidate=choice.candidate,
+            model=state.model.key if state.model else None,
+            score=choice.score,
+            pool_size=len(pool),
+            passed_over=choice.passed_over,
         )
-        passed = tuple((pool[index].id, score / before) for index, score in ranked[1 : 1 + _LISTED])
-        return replace(draft, candidate=pool[best], reason=reason, score=gain / before, passed_over=passed)
-
-    def _ranking(self, state: CampaignState, pool: list[Candidate]) -> tuple[float, tuple[tuple[int, float], ...]]:
-        """Mean force variance on what is explored, and by how much each candidate lowers it, best first."""
-        model = state.model
-        assert model is not None, "informativeness is judged on a posterior"
-        beyond, explored = tuple(state.index.beyond_fit), state.index.number(("explore",), "done")
-        basis = (model.key, tuple(c.id for c in pool), beyond, explored)
-        if self._last_ranking is None or self._last_ranking[0] != basis:
-            covariance, reference = self._evidence.covariance(state, model), self._evidence.reference(state)
-            ranked = rank_by_gain(covariance, [self._evidence.rows(c, model) for c in pool], reference)
-            self._last_ranking = basis, (float((covariance * reference).sum()), ranked)
-        return self._last_ranking[1]
+        return self._label(state, draft, self._evidence.structure(choice.candidate), choice.candidate.key)
 
     def _pool(self, state: CampaignState) -> list[Candidate]:
         """The newest candidates for training."""
         return state.pool.newest(self.campaign.steering.pool_max)
-
-    def _at_random(self, number: int) -> bool:
-        """Whether this training label is drawn, not chosen."""
-        steering = self.campaign.steering
-        return steering.acquisition == "random" or self._chance("rule", number) < steering.random_fraction
 
     def _label(self, state: CampaignState, draft: Decision, structure: Structure, key: str) -> Decision:
         return self._with_task(state, draft, key, encode(LabelRequest(structure, self.campaign.engine)))
@@ -149,9 +120,9 @@ class Planner:
         number = state.index.number(("explore",))
         explore = self.campaign.explore
         model = state.model if explore.method == "md" and not self._barren(state) else None
-        temperatures = explore.temperatures_k
+        condition = self._conditions.to_explore(state)
         conditions = ExploreConditions(
-            temperature_k=temperatures[(number // len(self._seeds)) % len(temperatures)],
+            temperature_k=condition.temperature_k,
             strain=explore.strain,
             rattle_ang=explore.rattle_ang,
             steps=explore.steps,
@@ -163,7 +134,7 @@ class Planner:
         request = ExploreRequest(
             store=self._store,
             model=model.key if model else None,
-            seed_structure=self._seeds[number % len(self._seeds)],
+            seed_structure=self._seeds[condition.seed],
             conditions=conditions,
             settings=self._settings,
             seed=seed_for(self.campaign.seed, "explore", number) % 2**31,
@@ -175,7 +146,7 @@ class Planner:
             if model
             else f"{explore.cold_start} rattled and strained seeds"
         )
-        draft = Decision("", "explore", rule, reason, _NO_TASK, model=model.key if model else None)
+        draft = Decision("", "explore", rule, reason, _NO_TASK, model=model.key if model else None, condition=condition)
         return self._with_task(state, draft, explore_key(request), encode(request))
 
     def _barren(self, state: CampaignState) -> bool:
@@ -217,7 +188,12 @@ class Planner:
             provenance=self._provenance(identity, draft),
             governance=self.campaign.governance.record(),
         )
-        return replace(draft, id=identity, task=task, predicted_s=_predicted(state, draft.purpose))
+        size = size_of(kind, request)
+        if kind == "label":
+            self._book.expect(identity, size)
+        known = self._book.model(kind).number > 0
+        predicted = self._book.expected(kind, size).expected_s if known else None
+        return replace(draft, id=identity, task=task, predicted_s=predicted)
 
     def _provenance(self, identity: str, draft: Decision) -> Provenance:
         origins = (draft.candidate.exploration,) if draft.candidate else ()
@@ -231,17 +207,6 @@ class Planner:
             pool_size=draft.pool_size or None,
             seed=self.campaign.seed,
         )
-
-    def _chance(self, *names: object) -> float:
-        return uniform_for(self.campaign.seed, *names)
-
-
-def _predicted(state: CampaignState, purpose: Purpose) -> float | None:
-    """Mean duration of the last tasks for this purpose, s."""
-    labels: tuple[Purpose, ...] = ("train", "validation", "reference")
-    purposes = labels if purpose in labels else (purpose,)
-    walls = [task.execution.wall_s for task in last_ended(state, 20, *purposes) if task.execution]
-    return sum(walls) / len(walls) if walls else None
 
 
 _NO_TASK = Task("", "label", "", "", "", Resources(), Provenance("", "", ""))

@@ -19,6 +19,8 @@ class Pool:
         """By reservation, key of the exploration, frame."""
         self._numbers = {False: 0, True: 0}
         self._taken: set[tuple[str, int]] = set()
+        self.labels: set[str] = set()
+        """Content keys of the labels of all candidates ever found."""
 
     def expect(self, exploration: str) -> None:
         """An exploration was decided: its candidates will stand here."""
@@ -28,6 +30,7 @@ class Pool:
     def add(self, candidates: tuple[Candidate, ...]) -> None:
         """What an exploration found."""
         for candidate in candidates:
+            self.labels.add(candidate.key)
             frames = self._frames[candidate.reserved].setdefault(candidate.exploration, {})
             if (candidate.exploration, candidate.frame) not in self._taken and candidate.frame not in frames:
                 frames[candidate.frame] = candidate
@@ -52,9 +55,9 @@ class Pool:
         """Those reserved for validation, oldest first."""
         return chain.from_iterable(frames.values() for frames in self._frames[True].values())
 
-    def newest(self, count: int) -> list[Candidate]:
-        """The last so many of those to train on, oldest of them first."""
-        explorations = self._frames[False]
+    def newest(self, count: int, *, reserved: bool = False) -> list[Candidate]:
+        """The last so many, oldest of them first."""
+        explorations = self._frames[reserved]
         backwards = chain.from_iterable(reversed(explorations[key].values()) for key in reversed(explorations))
         return list(islice(backwards, count))[::-1]
 

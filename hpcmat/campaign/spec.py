@@ -72,6 +72,12 @@ def _rising_around_one(value: tuple[float, float]) -> tuple[float, float]:
     return value
 
 
+def _rising(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] >= value[1]:
+        raise ValueError(f"the window {list(value)} must rise; write for example [0.05, 0.15]")
+    return value
+
+
 def _enough_volumes(value: int) -> int:
     if 0 < value < 5:
         raise ValueError(
@@ -173,6 +179,10 @@ class ExploreSpec(StrictModel):
     rattle_ang: NonNegative = Field(
         default=0.1, le=1.0, description="Standard deviation of the displacements of rattled seeds, Å."
     )
+    conditions: Literal["least-known", "in-turn"] = Field(
+        default="least-known",
+        description="Seeds and temperatures whose trajectories ended early come first, or each in its turn.",
+    )
     steps: Count = Field(default=400, description="Time steps of one trajectory.")
     timestep_fs: Positive = Field(default=2.0, le=20.0, description="Time step, fs.")
     sample_every: Count = Field(default=20, description="Time steps between two candidates.")
@@ -189,12 +199,28 @@ class ExploreSpec(StrictModel):
 class SteeringSpec(StrictModel):
     """How the next label is chosen."""
 
-    acquisition: Literal["i-optimal", "random"] = Field(
-        default="i-optimal",
-        description="Chosen are the candidates that most reduce the expected error on what is explored, or any.",
+    acquisition: Literal["i-optimal", "d-optimal", "trusted", "uncertain", "farthest-point", "maxvol", "random"] = (
+        Field(
+            default="i-optimal",
+            description="Chosen are the candidates that most reduce the expected error on what is explored; that tell "
+            "most of the coefficients; any whose uncertainty lies in a window; the most uncertain; the farthest from "
+            "what is labelled; those that extrapolate most; or any.",
+        )
+    )
+    cost_aware: bool = Field(
+        default=True, description="Weigh gains by the expected cost and chance of success of a label (i-optimal)."
+    )
+    misfit_aware: bool = Field(
+        default=True, description="Count against a candidate what its expected misfit would spoil (i-optimal)."
+    )
+    trust_ev_per_ang: Annotated[tuple[Positive, Positive], AfterValidator(_rising)] | None = Field(
+        default=None,
+        description="Window of the largest force uncertainty in a frame, eV/Å (trusted); 1 to 3 targets if unset.",
     )
     random_fraction: Probability = Field(
-        default=0.3, description="Share of training labels drawn at random from the explored distribution."
+        default=0.3,
+        description="Share of training labels drawn at random from what is explored, once misfit outweighs ignorance; "
+        "less before.",
     )
     validation_fraction: OpenProbability = Field(
         default=0.2,
@@ -309,14 +335,12 @@ def load_campaign(path: Path | str) -> Campaign:
 def parse_campaign(data: dict[str, Any], source: Path) -> Campaign:
     """Campaign from the tables of its file, without looking at structures or engines."""
     if data.get("kind") == "screen":
-        raise InputError(
-            f"{source}: kind: campaigns of kind 'screen' are not available in this version; write kind = \"potential\""
-        )
+        raise InputError(f"{source}: kind: this is a screening campaign; here a campaign of kind 'potential' is needed")
     campaign = parse_model(Campaign, data, source)
     campaign._folder = source.parent
     return campaign
 
 
-def canonical_spec_json(campaign: Campaign) -> str:
+def canonical_spec_json(campaign: StrictModel) -> str:
     """All values, given and default, as JSON with sorted keys: equal specifications give equal text."""
     return canonical_json(campaign.model_dump_json())

@@ -19,15 +19,17 @@ from hpcmat.campaign.events import (
     Failed,
     Finished,
     FitSummary,
-    LabelSummary,
     Purpose,
     RunStarted,
     Stopping,
     Submitted,
+    Summary,
 )
 from hpcmat.campaign.index import TaskIndex
 from hpcmat.campaign.pool import Pool
+from hpcmat.campaign.screen.spec import ScreenCampaign
 from hpcmat.campaign.spec import Campaign
+from hpcmat.campaign.specification import Specification, read_specification
 from hpcmat.records import Execution, Failure
 
 Status = Literal["decided", "running", "waiting", "done", "failed"]
@@ -58,10 +60,12 @@ class TaskState:
     finished: float | None = None
     remedies: tuple[str, ...] = ()
     attempts_before: int = 0
+    nodes: float = 0.0
+    """Nodes that its last submission asked for, a fraction for a part of one."""
     failures: list[FailedAttempt] = field(default_factory=list)
     execution: Execution | None = None
     adopted: str = ""
-    summary: LabelSummary | ExploreSummary | FitSummary | None = None
+    summary: Summary | None = None
 
     @property
     def id(self) -> str:
@@ -105,7 +109,7 @@ class Run:
 class CampaignState:
     """Everything known of a campaign; changed by `apply` alone."""
 
-    spec: Campaign | None = None
+    spec: Specification | None = None
     created: Created | None = None
     created_time: float = 0.0
     last_time: float = 0.0
@@ -122,9 +126,9 @@ class CampaignState:
         match event:
             case Created():
                 self.created, self.created_time = event, time
-                self.spec = Campaign.model_validate_json(event.spec)
+                self.spec = read_specification(event.spec)
             case Amended():
-                self.spec = Campaign.model_validate_json(event.spec)
+                self.spec = read_specification(event.spec)
                 self.stopping = self.ended = None
             case RunStarted():
                 self.runs.append(Run(event, time))
@@ -149,6 +153,7 @@ class CampaignState:
             case Submitted():
                 task.status, task.submitted = "running", time
                 task.remedies, task.attempts_before = event.remedies, event.attempts_before
+                task.nodes = event.nodes
             case Finished():
                 task.status, task.finished, task.summary = "done", time, event.summary
                 task.execution, task.adopted = event.execution, event.adopted
@@ -169,9 +174,21 @@ class CampaignState:
         return state
 
     @property
-    def campaign(self) -> Campaign:
-        """The campaign file with all defaults."""
+    def specification(self) -> Specification:
+        """The campaign file, of either kind, with all defaults."""
         assert self.spec is not None, "a journal begins with its Created event"
+        return self.spec
+
+    @property
+    def campaign(self) -> Campaign:
+        """The campaign file of a potential, with all defaults."""
+        assert isinstance(self.spec, Campaign), "only campaigns of kind 'potential' come here"
+        return self.spec
+
+    @property
+    def screen(self) -> ScreenCampaign:
+        """The campaign file of a screening, with all defaults."""
+        assert isinstance(self.spec, ScreenCampaign), "only campaigns of kind 'screen' come here"
         return self.spec
 
     def of_purpose(self, *purposes: Purpose) -> list[TaskState]:

@@ -15,6 +15,17 @@ HOPELESS_FITS = 2
 """Fits given up in a row."""
 
 
+def spent_reason(state: CampaignState, now: float) -> Stopping | None:
+    """Why a campaign of any kind stops: its engine gives nothing, or its node-hours or its time are spent.
+
+    Parameters
+    ----------
+    now : float
+        Seconds since the epoch.
+    """
+    return _labels_hopeless(state) or _spent(state, now)
+
+
 def stopping_reason(state: CampaignState, now: float) -> Stopping | None:
     """The first reason to start no further label, or None.
 
@@ -38,7 +49,7 @@ def _target(state: CampaignState) -> Stopping | None:
     target, fit = state.campaign.target, fits[-1]
     if fit.validation.n_frames < target.min_validation or fit.force_rmse_bound is None:
         return None
-    if fit.force_rmse_bound > target.force_rmse_ev_per_ang:
+    if fit.force_rmse_bound > target.force_rmse_ev_per_ang or _unjudged_temperatures(state):
         return None
     return Stopping(
         "target",
@@ -47,11 +58,32 @@ def _target(state: CampaignState) -> Stopping | None:
     )
 
 
+def _unjudged_temperatures(state: CampaignState) -> set[float]:
+    """Temperatures that are explored by dynamics and have no frame in the validation stream of the newest fit.
+
+    A bound on the error at some of the conditions says nothing of the others. Journals of versions that did not write
+    down conditions have none here.
+    """
+    fit = state.model
+    assert fit is not None, "there is a fit to be judged"
+    conditions = {t.key: t.decision.condition for t in state.of_purpose("explore") if t.decision.model is not None}
+    explored = {condition.temperature_k for condition in conditions.values() if condition is not None}
+    keys = set(fit.decision.validation)
+    frames = [t.decision.candidate for t in state.done("validation") if t.key in keys]
+    judged = [conditions.get(frame.exploration) for frame in frames if frame is not None]
+    return explored - {condition.temperature_k for condition in judged if condition is not None}
+
+
 def _budget(state: CampaignState, now: float) -> Stopping | None:
     budget = state.campaign.budget
     done = labels_done(state)
     if done >= budget.labels and not state.index.number(("train", "validation", "reference"), *OPEN):
         return Stopping("budget", f"{done} labels, all that the budget allows")
+    return _spent(state, now)
+
+
+def _spent(state: CampaignState, now: float) -> Stopping | None:
+    budget = state.specification.budget
     if budget.node_hours is not None and state.node_hours >= budget.node_hours:
         return Stopping("budget", f"{state.node_hours:.3g} node-hours of {budget.node_hours:g} spent")
     hours = (now - state.walltime_origin) / SECONDS_PER_HOUR
@@ -82,7 +114,7 @@ def _hopeless(state: CampaignState) -> Stopping | None:
 
 
 def _labels_hopeless(state: CampaignState) -> Stopping | None:
-    last = last_ended(state, HOPELESS_LABELS, "train", "validation", "reference")
+    last = last_ended(state, HOPELESS_LABELS, "train", "validation", "reference", "screen")
     if len(last) < HOPELESS_LABELS or any(task.status == "done" for task in last):
         return None
     return Stopping(

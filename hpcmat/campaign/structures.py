@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,11 +29,13 @@ def seed_structures(campaign: Campaign) -> tuple[Structure, ...]:
 
 def seeds_by_entry(campaign: Campaign) -> tuple[tuple[Structure, ...], ...]:
     """Seed structures, one group for each entry of `[[system.structures]]`."""
-    groups = []
+    groups: list[tuple[Structure, ...]] = []
     for number, seed in enumerate(campaign.system.structures):
         where = f"system.structures[{number}]"
-        atoms = [_crystal(seed, where)] if isinstance(seed, CrystalSeed) else _from_file(seed, campaign, where)
-        groups.append(tuple(_as_structure(item.repeat(seed.repeat)) for item in atoms))
+        if isinstance(seed, CrystalSeed):
+            groups.append((_as_structure(_crystal(seed, where).repeat(seed.repeat)),))
+        else:
+            groups.append(file_structures(seed, campaign.folder, where))
     return tuple(groups)
 
 
@@ -92,10 +95,20 @@ def _crystal(seed: CrystalSeed, where: str) -> Atoms:
         ) from None
 
 
-def _from_file(seed: FileSeed, campaign: Campaign, where: str) -> list[Atoms]:
+def file_structures(seed: FileSeed, folder: Path, where: str) -> tuple[Structure, ...]:
+    """Structures of a file whose path counts from `folder`.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, with the key `where` it is named.
+    """
+    return tuple(_as_structure(item.repeat(seed.repeat)) for item in _from_file(seed, folder / seed.file, where))
+
+
+def _from_file(seed: FileSeed, path: Path, where: str) -> list[Atoms]:
     from ase.io import read
 
-    path = campaign.folder / seed.file
     if not path.is_file():
         near = sorted(found.name for found in path.parent.glob("*")) if path.parent.is_dir() else []
         hint = did_you_mean(path.name, near) or "paths count from the folder of the campaign file"

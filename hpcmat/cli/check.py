@@ -3,37 +3,67 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from hpcmat.cli.common import AsJson, CampaignFile, print_columns, print_json
 
 if TYPE_CHECKING:
+    from hpcmat.campaign.screen.spec import ScreenCampaign
     from hpcmat.campaign.spec import Campaign
     from hpcmat.campaign.spec_table import Setting
 
+SiteToCheck = Annotated[
+    str, typer.Option("--site", metavar="NAME", help="Site on which its labels are to run: a name, or a file.")
+]
 
-def check(campaign: CampaignFile, as_json: AsJson = False) -> None:
-    """Validate a campaign file.
+
+def check(campaign: CampaignFile, site: SiteToCheck = "", as_json: AsJson = False) -> None:
+    """Validate a campaign file, and whether its labels can run on a site.
 
     Prints every setting, given or default, with its unit. Nothing is run or written.
     """
-    from hpcmat.campaign.spec import load_campaign
+    from hpcmat.campaign.screen.spec import ScreenCampaign
+    from hpcmat.campaign.spec import Campaign
     from hpcmat.campaign.spec_table import resolved_settings
+    from hpcmat.campaign.specification import load_specification
 
-    spec = load_campaign(campaign)
+    spec = load_specification(campaign)
     settings = resolved_settings(spec)
-    facts = _facts(spec)
+    facts = _facts(spec) if isinstance(spec, Campaign) else _candidates(spec)
+    if site and isinstance(spec, Campaign):
+        facts |= {"placing": _placing(spec, site)}
     if as_json:
         rows = [_as_data(setting) for setting in settings]
         print_json({"file": str(campaign), "valid": True, "settings": rows, **facts})
         return
     print(f"{campaign}: campaign '{spec.name}' is valid")
     _print_tables(settings)
+    if isinstance(spec, ScreenCampaign):
+        print(f"\n{len(facts['candidates'])} candidates: {', '.join(facts['candidates'])}")
+        return
     print(
         f"\n{facts['seed_structures']} seed structure(s) of {facts['seed_atoms']} atoms, "
         f"{facts['reference_structures']} reference cells, at most {facts['labels']} labels, "
         f"of which {facts['validation_frames']} for validation"
     )
+    if facts.get("placing"):
+        print(f"on site '{site}': {facts['placing']}")
+
+
+def _placing(spec: Campaign, name: str) -> str:
+    from hpcmat.campaign.resources import placing_sentence
+    from hpcmat.dispatch.sites import load_site
+
+    site = load_site(name)
+    return placing_sentence(site, spec, site.batch.nodes if site.batch else 1) or "labels of one process each"
+
+
+def _candidates(spec: ScreenCampaign) -> dict[str, Any]:
+    from hpcmat.campaign.screen.candidates import candidates_of
+
+    return {"candidates": [candidate.name for candidate in candidates_of(spec)]}
 
 
 def _facts(spec: Campaign) -> dict[str, Any]:

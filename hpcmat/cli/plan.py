@@ -48,6 +48,7 @@ def plan(  # noqa: PLR0913 - one parameter for each option of the command line
     The forecast is for the whole label budget; a campaign that reaches its target ends earlier. Nothing is written.
     """
     from hpcmat.campaign.plan import make_plan
+    from hpcmat.campaign.resources import placing_sentence
     from hpcmat.campaign.spec import load_campaign
     from hpcmat.cli.submit import make_errand, make_wish
     from hpcmat.dispatch.sites import describe_machine, load_site
@@ -57,17 +58,22 @@ def plan(  # noqa: PLR0913 - one parameter for each option of the command line
     machine = describe_machine(where)
     forecast = make_plan(spec, machine, store)
     batch = _batch(make_errand(campaign, out, store), where, make_wish(nodes, walltime, guaranteed, queue, account))
+    placing = placing_sentence(where, spec, batch[0].nodes if batch else 1)
     limit = spec.budget.node_hours
     if as_json:
         data = _as_data(forecast, where, machine, _files(out, store)) | {"budget_node_hours": limit}
-        print_json(data | {"allocation": _allocation_data(batch, forecast)})
+        print_json(data | {"placing": placing, "allocation": _allocation_data(batch, forecast)})
         return
     print(f"{campaign}: campaign '{spec.name}' on site '{where.name}' ({machine.workers} workers)\n")
     _print_forecast(forecast)
     if limit is not None and forecast.node_hours > limit:
         print(f"  The budget of {limit} node-hours will end the campaign before all labels are computed.")
+    workers = f"{machine.workers} workers of {machine.cores_per_worker} core(s)"
     if batch is not None:
-        _print_allocation(*batch, forecast, machine)
+        where_to = f"runs on the first node; {placing}" if placing else f"and {workers} run on the first node"
+        _print_allocation(*batch, forecast, f"the driver {where_to}")
+    elif placing:
+        print(f"  {placing}")
     print()
     print_columns([(name, path) for name, path in _files(out, store).items()])
 
@@ -83,11 +89,10 @@ def _batch(errand: Errand, site: Site, wish: Wish) -> tuple[AllocationRequest, B
     return request, batch_job(site, request)
 
 
-def _print_allocation(request: AllocationRequest, job: BatchJob, forecast: Plan, machine: Machine) -> None:
+def _print_allocation(request: AllocationRequest, job: BatchJob, forecast: Plan, where: str) -> None:
     print(
         f"  {_count(request, forecast)} allocation(s) of {request.nodes} node(s) for {_duration(request.walltime_s)} "
-        f"in queue '{job.queue}'; the driver and {machine.workers} workers of {machine.cores_per_worker} core(s) run "
-        f"on the first node\n\n  {' '.join(job.command)} SCRIPT, with this script:\n"
+        f"in queue '{job.queue}'; {where}\n\n  {' '.join(job.command)} SCRIPT, with this script:\n"
     )
     print("\n".join(f"    {line}".rstrip() for line in job.script.splitlines()))
 

@@ -90,7 +90,7 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
     loaded = Potential.load(model)
     data = read_dataset(dataset, LabelKeys(energy_key, forces_key, stress_key))
     print_problems(data)
-    found = evaluate_dataset(loaded, data, tuple(without_group or ()))
+    found = evaluate_dataset(loaded, data, tuple(without_group or ()), error_bars=True)
     if as_json:
         print_json({"model": str(model), "set": dataset_data(data), **evaluation_data(found)})
         return

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ase.data import atomic_numbers
+
 from hpcmat.errors import DispatchError, InputError
 from hpcmat.store.atomic import make_folder, write_text
 from hpcmat.surrogates.potential import Potential
-from hpcmat_kernels.ace import split_coefficients
 from hpcmat_kernels.lammps.build import build_plugin, compiler, installed_headers
+from hpcmat_kernels.lammps.overlay import overlay_lines
 from hpcmat_kernels.lammps.plugin import plugin_source
 from hpcmat_kernels.lammps.yace import yace_text
 
@@ -35,18 +37,28 @@ def export_potential(potential: Potential, model: Path, to: str, out: Path) -> P
         return _plugin(potential, out)
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise InputError(f"--out: {out} is not a file in a folder that exists; name one")
-    write_text(out, _text(potential, model, to))
+    write_text(out, _text(potential, model, to, out))
     return out
 
 
-def _text(potential: Potential, model: Path, to: str) -> str:
-    basis, elements = potential.basis, potential.settings.elements
-    coefficients = split_coefficients(basis.model, potential.coefficients)
+def _text(potential: Potential, model: Path, to: str, out: Path) -> str:
+    coefficients, elements = potential.kernel_coefficients, potential.settings.elements
     if to == "ase":
         return ASE_FILE.format(path=str(model.resolve()))
     if to == "yace":
-        return yace_text(basis.model, coefficients, elements)
-    return plugin_source(basis.model, coefficients, elements)
+        return _overlay(potential, out.name) + yace_text(potential.model, coefficients, elements)
+    return plugin_source(potential.model, coefficients, elements, repulsion=potential.repulsion)
+
+
+def _overlay(potential: Potential, file: str) -> str:
+    """Comment on what the format cannot hold."""
+    if potential.repulsion is None:
+        return ""
+    elements = potential.settings.elements
+    numbers = [atomic_numbers[symbol] for symbol in elements]
+    lines = overlay_lines("pace", f"{file} {' '.join(elements)}", numbers, potential.repulsion)
+    told = ("Atoms nearer than those of the training set need nuclear repulsion, which LAMMPS has itself:", *lines)
+    return "".join(f"# {line}\n" for line in told)
 
 
 def _plugin(potential: Potential, folder: Path) -> Path:
@@ -57,7 +69,7 @@ def _plugin(potential: Potential, folder: Path) -> Path:
         headers = installed_headers()
     except ValueError as error:
         raise InputError(f"{error} Or name a .cpp file, which is written without a compiler.") from error
-    source = _text(potential, folder, "lammps-plugin")
+    source = _text(potential, folder, "lammps-plugin", folder)
     make_folder(folder)
     try:
         return build_plugin(source, folder, headers)

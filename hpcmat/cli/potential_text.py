@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
 from hpcmat.cli.common import print_columns
+from hpcmat.surrogates.calibration import PotentialCalibration
 from hpcmat.surrogates.dataset import Dataset
 from hpcmat.surrogates.evaluation import Evaluation, Figures
 from hpcmat.surrogates.model_file import DataSource
@@ -60,6 +62,7 @@ def evaluation_data(found: Evaluation) -> dict[str, Any]:
         "errors": asdict(found.total),
         "groups": {name: asdict(figures) for name, figures in found.groups},
         "without": remaining,
+        "error_bars": None if found.error_bars is None else asdict(found.error_bars),
     }
 
 
@@ -78,6 +81,22 @@ def print_evaluation(found: Evaluation) -> None:
     if len(found.groups) > 1:
         rows += [_row(name or "(no group)", figures) for name, figures in found.groups]
     print_columns(rows)
+    if found.error_bars is not None:
+        _print_error_bars(found.error_bars)
+
+
+def _print_error_bars(found: PotentialCalibration) -> None:
+    """With standard errors, frames being independent and their atoms not."""
+    kinds = ("energies", found.energy), ("force components", found.forces.components), ("stresses", found.stress)
+    rows = [("error bars", "rms z (right: 1)", "in 95 %")]
+    for name, kind in kinds:
+        if kind is not None:
+            inside = f"{100 * kind.coverage_95:.1f} ± {100 * kind.coverage_95_error:.1f} %"
+            rows.append((name, f"{kind.rms_z:.3f} ± {kind.rms_z_error:.3f}", inside))
+    print_columns(rows)
+    rank = found.forces.rank
+    print(f"rank correlation of force error and error bar, by atom: {rank.observed:.3f} ± {rank.observed_error:.3f}")
+    print(f"the most that any error bar could reach: {rank.ceiling:.3f} ± {rank.ceiling_error:.3f}")
 
 
 def _row(name: str, figures: Figures) -> tuple[str, ...]:
@@ -120,6 +139,7 @@ def potential_data(potential: Potential) -> dict[str, Any]:
         },
         "stress_offset_ev_per_atom": metadata.stress_offset_ev,
         "atom_energies_ev": dict(metadata.atom_energies),
+        "core_ang": _cores(potential),
         "files": {name: source_data(source) for name, source in files.items() if source},
         "labels": {"train": len(metadata.train), "validation": len(metadata.validation)},
         "fit_options": dict(metadata.fit_options),
@@ -129,6 +149,15 @@ def potential_data(potential: Potential) -> dict[str, Any]:
         "software": dict(metadata.software),
         "units": metadata.units,
     }
+
+
+def _cores(potential: Potential) -> dict[str, list[float]]:
+    """Radii between which the fit hands over to nuclear repulsion, by pair of elements."""
+    if potential.core is None:
+        return {}
+    pairs = list(combinations_with_replacement(range(len(potential.core)), 2))
+    symbols = potential.settings.elements
+    return {f"{symbols[i]}-{symbols[j]}": potential.core[i, j].tolist() for i, j in pairs}
 
 
 def print_potential(path: Path, potential: Potential) -> None:
@@ -142,6 +171,10 @@ def print_potential(path: Path, potential: Potential) -> None:
         rows.append((f"{name} file", f"{source['file']}, {source['n_used']} of {source['n_read']} frames{left_out}"))
         rows.append(("", f"sha256 {source['sha256']}"))
     rows += [(f"isolated {symbol}", f"{energy:.6g} eV, held") for symbol, energy in data["atom_energies_ev"].items()]
+    rows += [
+        (f"{pair} core", f"from {outer:.3f} Å down to {inner:.3f} Å the fit hands over to nuclear repulsion")
+        for pair, (inner, outer) in data["core_ang"].items()
+    ]
     rows += [(f"{name} labels", str(count)) for name, count in data["labels"].items() if count]
     for kind in ("train", "test"):
         rows += [(f"{kind} {name}", f"{value:.4g}") for name, value in data[f"{kind}_errors"].items()]

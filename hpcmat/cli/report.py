@@ -22,23 +22,20 @@ def report(folder: Folder = DEFAULT_OUT, html: HtmlFile = None, as_json: AsJson 
     `--html` names one.
     """
     from hpcmat.campaign.folder import CampaignFolder
-    from hpcmat.report.data import report_data
-    from hpcmat.report.text import summary_line
+    from hpcmat.report.kinds import campaign_report, closing_lines, write_campaign_report
     from hpcmat.store.results import ResultStore
 
     campaign = CampaignFolder(folder)
     state = campaign.read()
     store = ResultStore(state.created.store if state.created else "")
     if as_json and html is None:
-        print_json(report_data(state, store).as_json())
+        print_json(campaign_report(state, store).as_json())
         return
-    from hpcmat.report.html import write_report
-
     page = html or campaign.report
-    found = write_report(state, store, page)
+    found = write_campaign_report(state, store, page)
     if as_json:
         print_json(found.as_json())
         return
     print(found.outcome)
-    print(summary_line(found))
+    print(closing_lines(found))
     print(f"report: {page}")

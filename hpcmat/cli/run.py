@@ -36,32 +36,29 @@ def run(
     one_blas_thread()
     from hpcmat.campaign.folder import CampaignFolder
     from hpcmat.campaign.lifecycle import Start, run_campaign
-    from hpcmat.campaign.spec import load_campaign
+    from hpcmat.campaign.specification import load_specification
     from hpcmat.dispatch.sites import load_site
     from hpcmat.report.progress import Progress
 
     folder = CampaignFolder(out)
     start = Start(folder, store, load_site(site), journal)
-    specification = load_campaign(campaign)
+    specification = load_specification(campaign)
     with Progress(folder, quiet=as_json) as progress:
         state = run_campaign(specification, start, progress)
     _conclude(state, folder, as_json)
 
 
 def _conclude(state: CampaignState, folder: Any, as_json: bool) -> None:
-    from hpcmat.report.data import report_data
-    from hpcmat.report.html import write_report
-    from hpcmat.report.text import summary_line
+    from hpcmat.report.kinds import closing_lines, write_campaign_report
     from hpcmat.store.results import ResultStore
 
     assert state.created is not None, "a campaign that ran was created"
     store = ResultStore(state.created.store)
-    write_report(state, store, folder.report)
-    report = report_data(state, store)
+    report = write_campaign_report(state, store, folder.report)
     if as_json:
         print_json(report.as_json())
         return
-    print(summary_line(report))
+    print(closing_lines(report))
     print(f"report: {folder.report}")
     if folder.potential.exists():
         print(f"potential: {folder.potential}")

@@ -28,6 +28,7 @@ def status(folder: Folder = DEFAULT_OUT, why: Why = None, as_json: AsJson = Fals
     import time
 
     from hpcmat.campaign.folder import CampaignFolder
+    from hpcmat.campaign.screen.spec import ScreenCampaign
     from hpcmat.report.outcome import campaign_phase
     from hpcmat.report.status import status_of, status_text
 
@@ -40,6 +41,9 @@ def status(folder: Folder = DEFAULT_OUT, why: Why = None, as_json: AsJson = Fals
     if why is not None:
         _explain(state, why, as_json)
         return
+    if isinstance(state.spec, ScreenCampaign):
+        _screening(state, as_json)
+        return
     runs = campaign_phase(state) == "running" and campaign.driven
     # A driver that left between the two looks has said so in the journal.
     found = status_of(state if runs else campaign.read(), time.time(), runs)
@@ -50,6 +54,16 @@ def status(folder: Folder = DEFAULT_OUT, why: Why = None, as_json: AsJson = Fals
     if allocations:
         print()
         _print_waiting(allocations, as_json)
+
+
+def _screening(state: CampaignState, as_json: bool) -> None:
+    from hpcmat.report.screening import screening_report, screening_text
+
+    report = screening_report(state)
+    if as_json:
+        print_json(report.as_json())
+    else:
+        print(screening_text(report))
 
 
 def _allocations(campaign: CampaignFolder) -> list[dict[str, Any]]:

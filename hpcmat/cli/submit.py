@@ -18,6 +18,7 @@ from hpcmat.cli.common import (
     Nodes,
     OutFolder,
     QueueName,
+    SiteName,
     StoreFolder,
     WalltimeHours,
     print_json,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def submit(  # noqa: PLR0913 - one parameter for each option of the command line
     campaign: CampaignFile,
-    site: Annotated[str, typer.Option("--site", metavar="NAME", help="Site: a name, or the path of its file.")],
+    site: SiteName,
     out: OutFolder = DEFAULT_OUT,
     store: StoreFolder = DEFAULT_STORE,
     nodes: Nodes = None,
@@ -63,9 +64,9 @@ def make_errand(campaign: Path, out: Path, store: Path) -> Errand:
     """The campaign to be run, checked."""
     from hpcmat.campaign.allocations import Errand
     from hpcmat.campaign.folder import CampaignFolder
-    from hpcmat.campaign.spec import load_campaign
+    from hpcmat.campaign.specification import load_specification
 
-    return Errand(load_campaign(campaign).name, campaign, CampaignFolder(out), store)
+    return Errand(load_specification(campaign).name, campaign, CampaignFolder(out), store)
 
 
 def make_wish(

@@ -10,13 +10,10 @@ import atexit
 import os
 import sys
 import sysconfig
-import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import parsl
@@ -27,29 +24,18 @@ from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.launchers import SimpleLauncher
 from parsl.providers import LocalProvider
 
-from hpcmat.dispatch.batch.script import drain_time
-from hpcmat.dispatch.orphans import CAMPAIGN_VARIABLE, EPOCH_VARIABLE, end_orphans, start_warden
+from hpcmat.dispatch.dispatcher import Dispatcher, LostWorker, Workers
+from hpcmat.dispatch.orphans import end_orphans
+from hpcmat.dispatch.placement.outcome import TaskFailed
+from hpcmat.dispatch.unbegun import Unbegun
 from hpcmat.dispatch.worker import Order, perform
 from hpcmat.errors import DispatchError
-from hpcmat.records import encode
+from hpcmat.records import Resources, Task, encode
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """How many tasks run at once, with how many threads each, after which shell lines."""
-
-    count: int
-    threads: int = 1
-    setup: tuple[str, ...] = ()
-
-    def shell(self) -> str:
-        """Shell text run before the workers start."""
-        return "\n".join([*(f"export {name}={self.threads}" for name in _THREADS), *self.setup])
+__all__ = ["ParslDispatcher", "Workers", "is_lost_worker"]
 
 
-class ParslDispatcher:
+class ParslDispatcher(Dispatcher):
     """Workers of one driver on the local machine; a context manager.
 
     Parameters
@@ -63,54 +49,38 @@ class ParslDispatcher:
     """
 
     def __init__(self, workers: Workers, folder: Path, campaign: str) -> None:
-        self.workers = workers.count
-        self._setup = workers.shell()
-        self.epoch = uuid.uuid4().hex
-        self._folder = folder
-        self._campaign = campaign
-        self._drain_at = drain_time(os.environ)
+        super().__init__(folder, campaign, workers.count)
+        self._setup, self._threads = workers.shell(), workers.threads
         self._kernel: Any = None
         self._app: Callable[[str], Future[str]] | None = None
+        self._unbegun = Unbegun()
 
-    def __enter__(self) -> ParslDispatcher:
-        os.environ[EPOCH_VARIABLE] = self.epoch
-        os.environ[CAMPAIGN_VARIABLE] = self._campaign
-        _find_parsl_scripts()
-        end_orphans(campaign=self._campaign, spare=self.epoch)
-        self._warden = start_warden(self.epoch)
-        self._start()
-        return self
+    @property
+    def cores(self) -> int:
+        """Those of all workers."""
+        return self.workers * self._threads
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
-        if self._warden.stdin is not None:
-            self._warden.stdin.close()
-        self._warden.wait()
-        del os.environ[EPOCH_VARIABLE], os.environ[CAMPAIGN_VARIABLE]
+    def resources(self, task: Task) -> Resources:
+        """One process with the threads of a worker."""
+        return replace(task.resources, threads=self._threads)
 
     @property
     def healthy(self) -> bool:
         """Whether Parsl can still run tasks; if not, `restart` before submitting."""
         executor = self._kernel.executors["workers"]
-        return executor.interchange_proc.poll() is None and not executor.bad_state_is_set
-
-    @property
-    def draining(self) -> bool:
-        """Whether the allocation ends so soon that nothing should begin any more."""
-        return self._drain_at is not None and time.time() >= self._drain_at
-
-    def restart(self) -> None:
-        """Start Parsl anew; tasks that are running go on and can be adopted from the result store."""
-        self._stop()
-        self._start()
+        dead = executor.interchange_proc.poll() is not None or executor.bad_state_is_set
+        return not dead and not self._unbegun.overdue()
 
     def submit(self, order: Order) -> Future[str]:
         """Hand one order to a worker; the future gives its `Ending`, or raises where the worker was lost."""
         if self._app is None:
             raise DispatchError("the dispatcher is not running; enter it as a context first")
-        return self._app(encode(order))
+        future = self._app(encode(order))
+        self._unbegun.add(order, future)
+        return future
+
+    def _prepare(self) -> None:
+        _find_parsl_scripts()
 
     def _start(self) -> None:
         self._kernel = parsl.DataFlowKernel(self._config())
@@ -122,6 +92,7 @@ class ParslDispatcher:
         # Workers are killed before Parsl is asked to clean up: it would wait for idle ones, and a running task is
         # a child of its own that does not need them.
         end_orphans(epoch=self.epoch)
+        self._stopped.end_all()
         executor = self._kernel.executors["workers"]
         if executor.interchange_proc.poll() is None:
             self._kernel.cleanup()
@@ -130,6 +101,12 @@ class ParslDispatcher:
             executor.set_bad_state_and_fail_all(DispatchError("Parsl's interchange died; its tasks are taken up anew"))
             atexit.unregister(self._kernel.atexit_cleanup)
         self._kernel = self._app = None
+        self._unbegun.forget()
+
+    def _unmarked(self) -> tuple[int, ...]:
+        # The interchange renames itself, and its environment goes with its name.
+        kernel = self._kernel
+        return () if kernel is None else (kernel.executors["workers"].interchange_proc.pid,)
 
     def _config(self) -> Config:
         provider = LocalProvider(
@@ -162,7 +139,9 @@ class ParslDispatcher:
 
 def is_lost_worker(error: BaseException) -> bool:
     """Whether a future failed because of the machine: its worker, its manager or Parsl itself went away."""
-    return isinstance(error, (WorkerLost, ManagerLost, ParslError, CancelledError))
+    if isinstance(error, TaskFailed):
+        return error.failure.failure.free
+    return isinstance(error, (LostWorker, WorkerLost, ManagerLost, ParslError, CancelledError))
 
 
 def _find_parsl_scripts() -> None:

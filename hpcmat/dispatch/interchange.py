@@ -6,22 +6,20 @@ is therefore asked to kill it when its parent dies (prctl(2), PR_SET_PDEATHSIG).
 
 from __future__ import annotations
 
-import ctypes
 import os
 import runpy
 import shutil
 import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1
+from hpcmat.dispatch.marks import die_with_parent
 
 
 def main() -> None:
     """Run `interchange.py` of the Parsl on the PATH in this process, until it or the driver ends."""
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent(signal.SIGKILL, os.getppid())
     script = shutil.which("interchange.py")
-    if script is None or os.getppid() != parent:
+    if script is None:
         sys.exit(1)
     runpy.run_path(script, run_name="__main__")
 

@@ -16,10 +16,15 @@ import sys
 
 import psutil
 
-from hpcmat.dispatch.worker import TASK_PROCESS_NAME
+from hpcmat.dispatch.marks import CAMPAIGN_VARIABLE, EPOCH_VARIABLE, SHEPHERD_NAME, TASK_PROCESS_NAME
 
-EPOCH_VARIABLE = "HPCMAT_EPOCH"
-CAMPAIGN_VARIABLE = "HPCMAT_CAMPAIGN"
+__all__ = ["CAMPAIGN_VARIABLE", "EPOCH_VARIABLE", "end_orphans", "end_warden", "start_warden"]
+
+_SPARED = {TASK_PROCESS_NAME, SHEPHERD_NAME}
+_WARDEN_VARIABLE = "HPCMAT_WARDEN"
+"""Marks wardens, which must not end with the processes that they are to end."""
+_WARDEN_S = 30.0
+"""Longest time that cleaning up takes."""
 
 
 def end_orphans(*, epoch: str | None = None, campaign: str | None = None, spare: str | None = None) -> int:
@@ -36,20 +41,22 @@ def end_orphans(*, epoch: str | None = None, campaign: str | None = None, spare:
 
 def _is_orphan(process: psutil.Process, epoch: str | None, campaign: str | None, spare: str | None) -> bool:
     try:
-        if process.pid == os.getpid() or process.name() == TASK_PROCESS_NAME:
+        if process.pid == os.getpid() or process.name() in _SPARED:
             return False
         environment = process.environ()
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
-    mark = environment.get(EPOCH_VARIABLE)
-    if mark is None or mark == spare:
-        return False
-    return bool(mark == epoch if epoch is not None else environment.get(CAMPAIGN_VARIABLE) == campaign)
+    if epoch is not None:
+        return bool(environment.get(EPOCH_VARIABLE) == epoch)
+    # A warden that was stopped outlives its driver, with all that it should have ended.
+    mark = environment.get(EPOCH_VARIABLE, environment.get(_WARDEN_VARIABLE))
+    return mark not in {None, spare} and bool(environment.get(CAMPAIGN_VARIABLE) == campaign)
 
 
 def start_warden(epoch: str) -> subprocess.Popen[bytes]:
     """Start the warden of this driver; it ends with the driver, after cleaning up behind it."""
     environment = {name: value for name, value in os.environ.items() if name != EPOCH_VARIABLE}
+    environment[_WARDEN_VARIABLE] = epoch
     return subprocess.Popen(
         [sys.executable, "-m", "hpcmat.dispatch.orphans", epoch],
         stdin=subprocess.PIPE,
@@ -58,6 +65,17 @@ def start_warden(epoch: str) -> subprocess.Popen[bytes]:
         env=environment,
         start_new_session=True,
     )
+
+
+def end_warden(warden: subprocess.Popen[bytes]) -> None:
+    """Let the warden clean up and take its end in; one that does not answer, being stopped, is killed."""
+    if warden.stdin is not None:
+        warden.stdin.close()
+    try:
+        warden.wait(_WARDEN_S)
+    except subprocess.TimeoutExpired:
+        warden.kill()
+        warden.wait()
 
 
 if __name__ == "__main__":

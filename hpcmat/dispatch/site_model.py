@@ -14,6 +14,7 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Kind = Literal["local", "slurm", "pbs", "pjm", "gridengine"]
 Launcher = Literal["none", "hydra", "openmpi", "srun", "fujitsu"]
+Executor = Literal["auto", "htex", "placement"]
 
 NODE_REQUESTS: dict[Kind, str] = {
     "slurm": "--nodes={nodes} --ntasks-per-node={ranks}",
@@ -79,6 +80,31 @@ class Batch(_Model):
     python: str = Field(default="", description="Python of the compute nodes; empty where it is the one that submits.")
 
 
+class TaskSize(_Model):
+    """What tasks of one kind get of the nodes of an allocation."""
+
+    nodes: Count | None = Field(default=None, description="Nodes of each task; one if not given.")
+    atoms_per_node: Count | None = Field(
+        default=None, description="Instead of nodes: one node for each so many atoms of the structure."
+    )
+    max_nodes: Count | None = Field(default=None, description="Most nodes of a task that is sized by its atoms.")
+    ranks_per_node: Count = Field(default=1, description="MPI ranks on each node.")
+    threads: Count | None = Field(default=None, description="Threads of each rank; cores_per_worker if not given.")
+
+    @property
+    def parallel(self) -> bool:
+        """Whether a task may be more than one process."""
+        return self.ranks_per_node > 1 or (self.nodes or 1) > 1 or self.atoms_per_node is not None
+
+
+class Tasks(_Model):
+    """Sizes of tasks by kind."""
+
+    label: TaskSize = Field(default=TaskSize(), description="Calculations with the engine.")
+    explore: TaskSize = Field(default=TaskSize(), description="Trajectories with the potential: threads alone.")
+    fit: TaskSize = Field(default=TaskSize(), description="Fits of the potential: threads alone.")
+
+
 class Site(_Model):
     """A machine as its file describes it; `auto` is what the machine says of itself."""
 
@@ -98,8 +124,19 @@ class Site(_Model):
     launcher: Launcher = Field(
         default="none", description="What starts the processes of a task; none where a task is one process."
     )
+    launcher_program: str = Field(default="", description="Path of the launcher where its usual name will not do.")
+    launcher_options: tuple[str, ...] = Field(default=(), description="Options of every launch, such as --mpi=pmi2.")
+    executor: Executor = Field(
+        default="auto",
+        description="What hands out tasks: workers of one node (htex), or whole allocations with ranks (placement); "
+        "auto takes the latter for several nodes or ranks.",
+    )
+    tasks: Tasks = Field(default=Tasks(), description="Nodes, ranks and threads of tasks.")
     environment: dict[str, str] = Field(default={}, description="Variables set for every task.")
-    setup: tuple[str, ...] = Field(default=(), description="Shell lines run before the workers start.")
+    setup: tuple[str, ...] = Field(
+        default=(),
+        description="Shell lines run before the driver of an allocation starts, or the workers of this machine.",
+    )
     batch: Batch | None = Field(default=None, description="How the scheduler is asked for an allocation.")
 
     _source: Path | None = PrivateAttr(default=None)
@@ -123,6 +160,7 @@ def check_site(site: Site) -> None:
     InputError
         With what to write instead.
     """
+    _check_tasks(site)
     if site.kind == "local":
         if site.batch is not None:
             raise InputError(
@@ -142,6 +180,37 @@ def check_site(site: Site) -> None:
                 f"{site.label}: batch.queues: '{queue.name}' has max_nodes {queue.max_nodes} below min_nodes "
                 f"{queue.min_nodes}; correct one of them"
             )
+
+
+def _check_tasks(site: Site) -> None:
+    """Refuse sizes that contradict each other or that no node could hold."""
+    for kind in ("label", "explore", "fit"):
+        size: TaskSize = getattr(site.tasks, kind)
+        if problem := _size_problem(site, kind, size):
+            raise InputError(f"{site.label}: tasks.{kind}: {problem}")
+    if site.executor == "placement" and site.launcher == "none":
+        raise InputError(f'{site.label}: executor: "placement" starts tasks with a launcher; name it as launcher')
+    if site.kind == "local" and site.setup and (site.executor == "placement" or site.tasks.label.parallel):
+        raise InputError(
+            f"{site.label}: setup: placed tasks have the environment of the driver; type these lines before hpcmat"
+        )
+
+
+def _size_problem(site: Site, kind: str, size: TaskSize) -> str:
+    if size.nodes is not None and size.atoms_per_node is not None:
+        return "nodes and atoms_per_node contradict each other; keep one"
+    if size.max_nodes is not None and size.atoms_per_node is None:
+        return "max_nodes limits what atoms_per_node asks for, which is missing; add it, or write nodes"
+    cores = size.ranks_per_node * (size.threads or site.cores_per_worker)
+    if site.cores_per_node != "auto" and cores > site.cores_per_node:
+        return f"{cores} cores on each node exceed the {site.cores_per_node} that it has; lower ranks_per_node"
+    if not size.parallel:
+        return ""
+    if kind != "label":
+        return "is one process; only labels have ranks, on one node or several"
+    if site.launcher == "none" or site.executor == "htex":
+        return "several ranks need a launcher and executor placement; name the launcher of the site"
+    return ""
 
 
 def _check_template(site: Site, key: str, template: str, fields: tuple[str, ...]) -> None:

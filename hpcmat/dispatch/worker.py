@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -23,14 +24,18 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hpcmat.dispatch.launchers.place import LaunchEnd, Place, ends_in, move_out
+from hpcmat.dispatch.marks import EPOCH_VARIABLE, TASK_PROCESS_NAME
+from hpcmat.dispatch.runner import call_at, call_runner
+from hpcmat.dispatch.verdict import amended
 from hpcmat.errors import StorageError
 from hpcmat.records import Execution, Failure, FailureKind, Record, Task, decode, encode
-from hpcmat.store.atomic import is_disk_full, sha256_of, sync_file
+from hpcmat.store.atomic import sha256_of, sync_file
 from hpcmat.store.claims import HEARTBEAT_S, Process, claimant, touch_claim
 from hpcmat.store.results import Attempt, AttemptState, ResultStore
 
-TASK_PROCESS_NAME = "hpcmat-task"
-"""Name of the forked children, by which orphan control spares them."""
+STOP_GRACE_S = 5.0
+"""Time that the ranks of a task are given to end at its walltime."""
 _ALARM_GRACE_S = 5.0
 _CLEAN_EXIT, _NOT_OURS_EXIT, _UNPUBLISHED_EXIT = 0, 80, 81
 _SOFTWARE = ("hpcmat", "numpy", "scipy", "numba", "ase", "parsl", "gpaw")
@@ -54,6 +59,10 @@ class Order:
     store: str
     driver: Process
     cores_per_node: int
+    place: Place | None = None
+    """Nodes that the task was given; None where it is one process in the worker."""
+    predicted_s: float | None = None
+    """Expected duration, s; None where nothing like it has run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +82,13 @@ def perform(text: str) -> str:
     StorageError
         Not even the failure could be recorded (full disk).
     """
-    order = decode(Order, text)
+    return carry_out(decode(Order, text))[0]
+
+
+def carry_out(order: Order) -> tuple[Ending, tuple[LaunchEnd, ...]]:
+    """The same for an order that is read already, with how the launches of its last attempt ended."""
     if order.driver.local and not order.driver.alive:
-        return Ending.DECLINED
+        return Ending.DECLINED, ()
     _warm_up(order.task)
     store = ResultStore(order.store)
     reader, writer = os.pipe()
@@ -86,15 +99,27 @@ def perform(text: str) -> str:
         _run_child(order, store)
     os.close(writer)
     try:
-        timed_out = _watch(pid, reader, store, order.task)
+        timed_out = _watch(pid, reader, store, order)
     finally:
         os.close(reader)
     _, status, usage = os.wait4(pid, 0)
     code = os.waitstatus_to_exitcode(status)
+    ends = _clear_up(order, store, pid) if order.place else ()
     if code in {_CLEAN_EXIT, _NOT_OURS_EXIT}:
-        return Ending.DONE if code == _CLEAN_EXIT else Ending.ELSEWHERE
+        return (Ending.DONE if code == _CLEAN_EXIT else Ending.ELSEWHERE), ends
     _publish_death(order, store, _Run(pid, started, usage), _cause_of_death(code, timed_out))
-    return Ending.DONE
+    return Ending.DONE, ends
+
+
+def _clear_up(order: Order, store: ResultStore, pid: int) -> tuple[LaunchEnd, ...]:
+    """End the ranks that a task has left, and tell how its launches ended."""
+    _end_ranks(pid)
+    attempt = next((a for a in store.attempts(order.task.key) if _belongs_to(a, pid)), None)
+    if attempt is None:
+        return ()
+    ends = ends_in(attempt.folder)
+    move_out(attempt.folder)
+    return ends
 
 
 def _warm_up(task: Task) -> None:
@@ -105,8 +130,9 @@ def _warm_up(task: Task) -> None:
     _software()
 
 
-def _watch(pid: int, reader: int, store: ResultStore, task: Task) -> bool:
+def _watch(pid: int, reader: int, store: ResultStore, order: Order) -> bool:
     """Wait for the child's end of the pipe to close, with heartbeats; True if it had to be killed for its walltime."""
+    task = order.task
     deadline = time.monotonic() + task.resources.walltime_s
     while (left := deadline - time.monotonic()) > 0:
         if select.select([reader], [], [], min(left, HEARTBEAT_S))[0]:
@@ -114,15 +140,26 @@ def _watch(pid: int, reader: int, store: ResultStore, task: Task) -> bool:
         for attempt in store.attempts(task.key):
             if _belongs_to(attempt, pid):
                 touch_claim(attempt.folder)
-    _kill_session(pid)
+    _signal_session(pid, signal.SIGKILL if order.place is None else signal.SIGTERM)
     return True
 
 
-def _kill_session(pid: int) -> None:
+def _signal_session(pid: int, number: signal.Signals) -> None:
     try:
-        os.killpg(pid, signal.SIGKILL)
+        os.killpg(pid, number)
     except ProcessLookupError:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
+
+
+def _end_ranks(session: int) -> None:
+    """Let the guards of ranks end them, those on other nodes included, and kill what is left here."""
+    deadline = time.monotonic() + STOP_GRACE_S
+    number = signal.SIGTERM
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(session, number)
+            time.sleep(0.05)
+        os.killpg(session, signal.SIGKILL)
 
 
 def _belongs_to(attempt: Attempt, pid: int) -> bool:
@@ -135,11 +172,8 @@ def _run_child(order: Order, store: ResultStore) -> NoReturn:
     try:
         _isolate(order.task.resources.walltime_s)
         attempt = store.begin(order.task.key)
-        if attempt is None:
-            code = _NOT_OURS_EXIT
-        else:
-            _execute(order, store, attempt)
-            code = _CLEAN_EXIT
+        ours = attempt is not None and _execute(order, store, attempt)
+        code = _CLEAN_EXIT if ours else _NOT_OURS_EXIT
     except BaseException:  # noqa: BLE001 - the child must never return into the worker's stack
         traceback.print_exc()
     finally:
@@ -149,35 +183,28 @@ def _run_child(order: Order, store: ResultStore) -> NoReturn:
 
 def _isolate(walltime_s: float) -> None:
     os.setsid()
+    # What a task starts is ended with it, not with the driver.
+    os.environ.pop(EPOCH_VARIABLE, None)
     Path("/proc/self/comm").write_text(TASK_PROCESS_NAME)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, walltime_s + _ALARM_GRACE_S)
 
 
-def _execute(order: Order, store: ResultStore, attempt: Attempt) -> None:
+def _execute(order: Order, store: ResultStore, attempt: Attempt) -> bool:
+    """False where its result came too late to count."""
     started = time.time()
     _redirect_output(attempt.folder / "output.txt")
     os.chdir(attempt.folder)
-    outcome = _outcome(order.task, attempt)
+    task, place = order.task, order.place
+    if place is None:
+        outcome = call_runner(task.runner, task.request, attempt.folder, attempt.number)
+    else:
+        outcome = call_at(place, task.runner, task.request, attempt.folder, attempt.number)
+        outcome = amended(outcome, ends_in(attempt.folder))
     _flush()
     run = _Run(os.getpid(), started, resource.getrusage(resource.RUSAGE_SELF))
-    store.publish(_record(order, attempt, outcome, run), attempt.folder)
-
-
-def _outcome(task: Task, attempt: Attempt) -> str:
-    module, _, function = task.runner.partition(":")
-    try:
-        text: str = getattr(import_module(module), function)(task.request, attempt.folder, attempt.number)
-        return text
-    except MemoryError as error:
-        failure = Failure(FailureKind.OUT_OF_MEMORY, f"memory ran out: {error}", traceback.format_exc()[-2000:])
-    except OSError as error:
-        kind = FailureKind.DISK_FULL if is_disk_full(error) else FailureKind.CRASH
-        failure = Failure(kind, f"{type(error).__name__}: {error}", traceback.format_exc()[-2000:])
-    except Exception as error:  # noqa: BLE001 - whatever a runner raises is a failure of its task, not of the campaign
-        failure = Failure(FailureKind.CRASH, f"{type(error).__name__}: {error}"[:500], traceback.format_exc()[-2000:])
-    return encode(failure)
+    return store.publish(_record(order, attempt, outcome, run), attempt.folder)
 
 
 def _record(order: Order, attempt: Attempt, outcome: str, run: _Run) -> Record:
@@ -188,11 +215,11 @@ def _record(order: Order, attempt: Attempt, outcome: str, run: _Run) -> Record:
         pid=run.pid,
         started=run.started,
         finished=time.time(),
-        worker=_worker_name(),
-        cpu_s=run.usage.ru_utime + run.usage.ru_stime,
+        worker=order.place.shares[0].node.name if order.place else _worker_name(),
+        cpu_s=0.0 if order.place else run.usage.ru_utime + run.usage.ru_stime,
         peak_memory_mib=run.usage.ru_maxrss / 1024.0,
         nodes=task.resources.nodes,
-        cores=task.resources.ranks * task.resources.threads,
+        cores=order.place.cores if order.place else task.resources.ranks * task.resources.threads,
         cores_per_node=order.cores_per_node,
     )
     return Record(
@@ -224,8 +251,9 @@ def _publish_death(order: Order, store: ResultStore, run: _Run, failure: Failure
 def _cause_of_death(code: int, timed_out: bool) -> Failure:
     if timed_out or code == -signal.SIGALRM:
         return Failure(FailureKind.WALLTIME, "killed at its walltime", exit_code=code)
-    if code == -signal.SIGKILL:
-        return Failure(FailureKind.KILLED, "killed from outside (SIGKILL)", exit_code=code)
+    if code in {-signal.SIGKILL, -signal.SIGTERM}:
+        # Schedulers send the second before the first.
+        return Failure(FailureKind.KILLED, f"killed from outside ({signal.Signals(-code).name})", exit_code=code)
     if code == _UNPUBLISHED_EXIT:
         return Failure(FailureKind.DISK_FULL, "the result could not be written", exit_code=code)
     reason = f"died by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"

@@ -34,7 +34,7 @@ from hpcmat.surrogates.training import MODEL_FILE, FitRequest
 
 ROWS_NAME = "rows.npz"
 TRAJECTORY_NAME = "trajectory.extxyz"
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of what an exploration does; part of its content key."""
 
 
@@ -74,8 +74,8 @@ class ExploreRequest:
 class ExploreResult:
     """What was found.
 
-    `rows.npz` holds for each frame q the design rows as float32: `energy_q` (F,), `forces_q` (3n, F), `stress_q`
-    (6, F).
+    `rows.npz` holds the design rows of all Q frames as float32: `energy` (Q, F), `forces` (Q, 3n, F), `stress`
+    (Q, 6, F).
     """
 
     frames: tuple[Frame, ...]
@@ -174,11 +174,11 @@ def _parse(request: str) -> ExploreRequest:
 
 
 def _write_rows(path: Path, designs: tuple[Design, ...]) -> None:
-    arrays: dict[str, np.ndarray] = {}
-    for number, design in enumerate(designs):
-        arrays[f"energy_{number}"] = design.energy.astype(np.float32)
-        arrays[f"forces_{number}"] = design.forces.astype(np.float32)
-        arrays[f"stress_{number}"] = design.stress.astype(np.float32)
+    # Few arrays: the driver reads this file, and each array of an archive costs it as much as some hundred rows.
+    arrays = {
+        kind: np.array([getattr(design, kind) for design in designs], dtype=np.float32)
+        for kind in ("energy", "forces", "stress")
+    }
     np.savez(path, allow_pickle=False, **arrays)
 
 

@@ -6,6 +6,7 @@ The package is licensed under the GPL and optional: it is imported inside functi
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +17,7 @@ import numpy as np
 
 from hpcmat.engines.base import EngineFailure, Job, log_tail, make_method
 from hpcmat.engines.kpoints import kpoint_grid
+from hpcmat.engines.ranks import calculate_on_ranks
 from hpcmat.engines.settings import GpawSettings
 from hpcmat.engines.structures import to_atoms
 from hpcmat.errors import InputError
@@ -27,6 +29,8 @@ SCF_STEPS = 333
 MORE_SCF_STEPS = 1000
 INITIAL_MOMENT_BOHR = 1.0
 """Magnetic moment each atom starts from in a spin-polarized calculation, parallel on all atoms."""
+
+BACKEND_VARIABLE = "GPAW_MPI_BACKEND"
 
 _GENTLE_MIXER = {"name": "pulay", "beta": 0.02, "nmaxold": 8, "weight": 50.0}
 _OTHER_EIGENSOLVER = {"name": "davidson", "niter": 4}
@@ -75,6 +79,12 @@ class GpawEngine:
                 FailureKind.BAD_SETTINGS,
                 "plane waves need a cell that is periodic in three directions; add vacuum and set pbc to true",
             )
+        if job.parallel.ranks > 1:
+            return calculate_on_ranks(self.settings, structure, job, os.environ | {BACKEND_VARIABLE: mpi_backend()})
+        return self.calculate_on_rank(structure, job, rank=0)
+
+    def calculate_on_rank(self, structure: Structure, job: Job, rank: int) -> Label:
+        """The same in a process that may be one of several; all have the result."""
         from gpaw import ConvergenceError
 
         try:
@@ -114,6 +124,7 @@ class GpawEngine:
             spinpol=settings.spin_polarized,
             convergence={"energy": settings.energy_tolerance_ev, "density": settings.density_tolerance},
             txt=str(job.folder / LOG_NAME),
+            parallel=_shared_out(job.parallel.ranks),
             **self._road(job.remedies),
         )
 
@@ -124,6 +135,21 @@ class GpawEngine:
         if "eigensolver" in remedies:
             road["eigensolver"] = dict(_OTHER_EIGENSOLVER)
         return road
+
+
+def mpi_backend() -> str:
+    """GPAW's way to MPI: its own where it was compiled with it, else mpi4py."""
+    _require_package()
+    from gpaw import cgpaw
+
+    return "cgpaw" if cgpaw.have_mpi else "mpi4py"
+
+
+def _shared_out(ranks: int) -> dict[str, int]:
+    """What the ranks share out: without ScaLAPACK k-points alone, else what GPAW likes."""
+    from gpaw.utilities import compiled_with_sl
+
+    return {} if ranks == 1 or compiled_with_sl() else {"kpt": ranks, "domain": 1, "band": 1}
 
 
 def data_sets(symbols: Iterable[str], xc: str) -> dict[str, Path]:
@@ -166,6 +192,9 @@ def _classify(error: Exception, tail: str) -> EngineFailure | None:
         return EngineFailure(FailureKind.NOT_CONVERGED, message, tail)
     if isinstance(error, MemoryError):
         return EngineFailure(FailureKind.OUT_OF_MEMORY, "GPAW ran out of memory; give the task more memory", tail)
+    if "Too few spins" in str(error):
+        message = f"{error}; GPAW without ScaLAPACK shares out k-points alone: use fewer ranks, or a GPAW built with it"
+        return EngineFailure(FailureKind.BAD_SETTINGS, message, tail)
     if isinstance(error, AtomsTooClose):
         return EngineFailure(FailureKind.UNPHYSICAL, f"{error}; leave this structure out", tail)
     if isinstance(error, np.linalg.LinAlgError) or "NaN" in str(error):

@@ -4,32 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from hpcmat.errors import DispatchError
-from hpcmat.records import decode, encode
+from hpcmat.records import PARALLEL_VARIABLE, Parallel, decode
 
-PARALLEL_VARIABLE = "HPCMAT_PARALLEL"
-"""Environment variable of a task in which its `Parallel` stands as JSON; absent where a task is one process."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parallel:
-    """Ranks of one calculation, threads in each, and how they are started on the nodes the task was given."""
-
-    ranks: int = 1
-    threads: int = 1
-    launch: tuple[str, ...] = ()
-    """Words that go before a command, so that its ranks start where they should; empty for one process here."""
-    environment: tuple[tuple[str, str], ...] = ()
-    """Variables that the launched command needs besides those of this process."""
-
-    def variables(self) -> dict[str, str]:
-        """Environment that hands this on to a task."""
-        return {PARALLEL_VARIABLE: encode(self)}
-
+__all__ = ["PARALLEL_VARIABLE", "SERIAL", "Parallel", "parallel_here"]
 
 SERIAL = Parallel()
 """One process, one thread."""

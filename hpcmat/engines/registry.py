@@ -12,6 +12,7 @@ from hpcmat.engines.external.espresso import EspressoEngine
 from hpcmat.engines.external.siesta import SiestaEngine
 from hpcmat.engines.external.vasp import VaspEngine
 from hpcmat.engines.gpaw import GpawEngine
+from hpcmat.engines.ranks import RankedEngine
 from hpcmat.engines.settings import (
     AbinitSettings,
     Cp2kSettings,
@@ -25,6 +26,7 @@ from hpcmat.engines.settings import (
 )
 from hpcmat.engines.tblite import TbliteEngine
 from hpcmat.engines.teacher import TeacherEngine
+from hpcmat.errors import InputError
 from hpcmat.records import Structure
 
 EXTERNAL_CODES: tuple[Code, ...] = (
@@ -52,6 +54,20 @@ _ENGINES: dict[type, Callable[..., Engine]] = {
 def engine_for(settings: EngineSettings) -> Engine:
     """The engine that these settings belong to; imports no simulation code yet."""
     return _ENGINES[type(settings)](settings)
+
+
+def ranked_engine_for(settings: EngineSettings) -> RankedEngine:
+    """The engine of one rank of a calculation.
+
+    Raises
+    ------
+    InputError
+        The code is no Python package: it is started on its ranks itself.
+    """
+    engine = engine_for(settings)
+    if isinstance(engine, GpawEngine | TeacherEngine):
+        return engine
+    raise InputError(f"{engine.name} starts its own ranks; use its command")
 
 
 def check_engine(settings: EngineSettings, symbols: Iterable[str], structures: Iterable[Structure] = ()) -> None:

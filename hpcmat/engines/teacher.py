@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from hpcmat.engines.base import EngineFailure, Job, key_of, log_tail, make_method
 from hpcmat.engines.calculators import check_elements, make_calculator
-from hpcmat.engines.settings import TeacherSettings
+from hpcmat.engines.ranks import calculate_on_ranks
+from hpcmat.engines.settings import DurationSettings, TeacherSettings
 from hpcmat.engines.structures import to_atoms
 from hpcmat.engines.teacher_output import Output, read_output, write_output
 from hpcmat.records import FailureKind, Label, Method, Structure
@@ -68,11 +69,28 @@ class TeacherEngine:
         """
         key = key_of(structure, self.method(structure.symbols))
         number = self._note("start", key, job)
-        time.sleep(self._duration_s(key, number))
+        # Ranks see neither the ledger nor the number of this execution in it.
+        fixed = DurationSettings(median_s=self._duration_s(key, number))
+        asked = self.settings.model_copy(update={"duration": fixed, "ledger": None})
+        lost = False
         try:
-            output = self._execute(structure, key, job)
+            if job.parallel.ranks > 1:
+                return calculate_on_ranks(asked, structure, job)
+            return self._label(structure, _read_back(TeacherEngine(asked)._execute(structure, job), structure))
+        except EngineFailure as failure:
+            # Ranks that were lost on their way did not come to their end.
+            lost = failure.kind is FailureKind.CRASH
+            raise
         finally:
-            self._note("end", key, job)
+            if not lost:
+                self._note("end", key, job)
+
+    def calculate_on_rank(self, structure: Structure, job: Job, rank: int) -> Label | None:
+        """Rank 0 does the work while the others take as long; crashes and hangs befall the last one."""
+        output = self._execute(structure, job, writes=rank == 0, dies=rank == job.parallel.ranks - 1)
+        return self._label(structure, _read_back(output, structure)) if rank == 0 else None
+
+    def _label(self, structure: Structure, output: Output) -> Label:
         return Label(
             structure=structure,
             energy=output.energy,
@@ -83,22 +101,18 @@ class TeacherEngine:
             scf_steps=output.scf_steps,
         )
 
-    def _execute(self, structure: Structure, key: str, job: Job) -> Output:
-        path = job.folder / OUTPUT_NAME
+    def _execute(self, structure: Structure, job: Job, *, writes: bool = True, dies: bool = True) -> Path:
+        """Take the time, meet the fault and write the output file; one of several ranks may do a part of it."""
+        path, key = job.folder / OUTPUT_NAME, key_of(structure, self.method(structure.symbols))
+        time.sleep(self._duration_s(key, 0))
         fault = drawn_fault(self.settings, key, job.attempt)
-        if fault == "crash":
+        if dies and fault == "crash":
             _crash(path)
-        if fault == "hang":
+        if dies and fault == "hang":
             _hang(path)
-        write_output(path, self._compute(structure, key), fault)
-        try:
-            output = read_output(path, len(structure))
-        except ValueError as error:
-            raise EngineFailure(FailureKind.CORRUPT_OUTPUT, f"{error}; run it again", log_tail(path)) from error
-        if not output.converged:
-            message = "the output says that it did not converge; use gentler mixing"
-            raise EngineFailure(FailureKind.NOT_CONVERGED, message, log_tail(path))
-        return output
+        if writes:
+            write_output(path, self._compute(structure, key), fault)
+        return path
 
     def _compute(self, structure: Structure, key: str) -> Output:
         atoms = to_atoms(structure)
@@ -130,6 +144,17 @@ class TeacherEngine:
             ledger.seek(0)
             before = ledger.read(end - len(line))
         return sum(entry.startswith(f"{event} ".encode()) for entry in before.splitlines())
+
+
+def _read_back(path: Path, structure: Structure) -> Output:
+    try:
+        output = read_output(path, len(structure))
+    except ValueError as error:
+        raise EngineFailure(FailureKind.CORRUPT_OUTPUT, f"{error}; run it again", log_tail(path)) from error
+    if not output.converged:
+        message = "the output says that it did not converge; use gentler mixing"
+        raise EngineFailure(FailureKind.NOT_CONVERGED, message, log_tail(path))
+    return output
 
 
 def duration_s(settings: TeacherSettings, key: str) -> float:

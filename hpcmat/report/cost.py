@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from statistics import median
 
-from hpcmat.campaign.events import Purpose
+from hpcmat.campaign.events import Purpose, RunStarted
 from hpcmat.campaign.state import CampaignState, Run, TaskState
 from hpcmat.records import Execution
 from hpcmat.report.schema import Cost, PurposeCost
@@ -54,7 +54,8 @@ def occupation(runs: Sequence[Run], ran: Sequence[Execution]) -> tuple[float, fl
     """Busy and available worker-seconds.
 
     Available are, for each run of a driver, its workers times the time between the first start and the last end of
-    what was executed in it; nights between two runs do not count. Utilisation is the ratio of the two.
+    what was executed in it; nights between two runs do not count. Utilisation is the ratio of the two. Where tasks hold
+    several cores, each counts as the share of all cores that it holds, in workers.
     """
     if not runs:
         return 0.0, 0.0
@@ -62,12 +63,16 @@ def occupation(runs: Sequence[Run], ran: Sequence[Execution]) -> tuple[float, fl
     by_run: dict[int, list[Execution]] = {}
     for execution in ran:
         by_run.setdefault(max(bisect_right(starts, execution.started) - 1, 0), []).append(execution)
-    busy = sum(execution.wall_s for execution in ran)
+    busy = sum(_weight(e, runs[number].started) * e.wall_s for number, group in by_run.items() for e in group)
     available = sum(
         runs[number].started.workers * (max(e.finished for e in group) - min(e.started for e in group))
         for number, group in by_run.items()
     )
     return busy, available
+
+
+def _weight(execution: Execution, run: RunStarted) -> float:
+    return execution.cores * run.workers / run.cores if run.cores else 1.0
 
 
 def _spell(state: CampaignState, run: Run) -> float:
@@ -86,8 +91,9 @@ def _times(task: TaskState) -> list[float]:
 
 
 def _cpu_efficiency(ran: Sequence[Execution]) -> float | None:
-    held = sum(execution.cores * execution.wall_s for execution in ran)
-    return sum(execution.cpu_s for execution in ran) / held if held > 0 else None
+    known = [execution for execution in ran if execution.cpu_s > 0]
+    held = sum(execution.cores * execution.wall_s for execution in known)
+    return sum(execution.cpu_s for execution in known) / held if held > 0 else None
 
 
 def _median_wait(state: CampaignState) -> float | None:

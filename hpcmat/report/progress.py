@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from itertools import islice
 from types import TracebackType
 
 from rich.console import Console
@@ -19,10 +20,17 @@ from hpcmat.campaign.events import (
     FitSummary,
     LabelSummary,
     RunStarted,
+    ScreenSummary,
     Stopping,
 )
 from hpcmat.campaign.folder import CampaignFolder
+from hpcmat.campaign.screen.spec import ScreenCampaign
 from hpcmat.campaign.state import CampaignState
+from hpcmat.campaign.stopping import labels_done
+from hpcmat.report.screening import recipe_line, screening_line
+
+_NAMED = 6
+"""So many running tasks are named in the live line."""
 
 
 class Progress:
@@ -62,8 +70,13 @@ class Progress:
 
 def live_line(state: CampaignState) -> str:
     """One line on where the campaign is."""
-    running = ", ".join(f"{task.id} ({task.purpose})" for task in state.open_tasks) or "nothing"
-    labels = len(state.done("train", "validation"))
+    open_tasks = state.index.open.values()
+    running = ", ".join(f"{task.id} ({task.purpose})" for task in islice(open_tasks, _NAMED)) or "nothing"
+    if len(open_tasks) > _NAMED:
+        running += f" and {len(open_tasks) - _NAMED} more"
+    if isinstance(state.spec, ScreenCampaign):
+        return f"{screening_line(state)}; running {running}"
+    labels = labels_done(state)
     return f"{labels} of {state.campaign.budget.labels} labels, {state.node_hours:.3f} node-hours; running {running}"
 
 
@@ -104,6 +117,8 @@ def _finished_line(event: Finished, state: CampaignState) -> str:
                 f"{len(exploration.candidates)} candidates, {exploration.stopped} after {exploration.steps_run} steps"
             )
             return f"{task.id} ({task.decision.rule}): {what}, {took}"
+        case ScreenSummary() as label:
+            return f"{task.id} ({task.decision.rule}): {recipe_line(label, task, state)}, {took}"
         case FitSummary() as fit:
             return f"{task.id}: {_fit_line(fit)}, {took}"
 

@@ -56,6 +56,10 @@ class Status:
     target_reached: bool
     node_hours: float
     node_hours_budget: float | None
+    nodes_busy: float
+    """Nodes that running tasks hold or wait for, at most all of them."""
+    nodes: int
+    """Nodes of the last allocation, or this machine."""
     running: tuple[RunningTask, ...]
     failures: int
     tasks_given_up: int
@@ -101,6 +105,8 @@ def status_of(state: CampaignState, now: float, driver_runs: bool) -> Status:
         target_reached=target_reached(state, last),
         node_hours=state.node_hours,
         node_hours_budget=state.campaign.budget.node_hours,
+        nodes_busy=_nodes_busy(state) if phase == "running" else 0.0,
+        nodes=_nodes(state),
         running=tuple(_running(task, now) for task in state.tasks.values() if task.status == "running"),
         failures=len(failures),
         tasks_given_up=sum(task.status == "failed" for task in state.tasks.values()),
@@ -113,6 +119,15 @@ def _outcome(state: CampaignState, phase: Phase) -> str:
     if phase == "interrupted":
         return "No driver is running and the last one did not finish; the same `hpcmat run` goes on where it was."
     return outcome(state)
+
+
+def _nodes(state: CampaignState) -> int:
+    return state.runs[-1].started.nodes if state.runs else 0
+
+
+def _nodes_busy(state: CampaignState) -> float:
+    asked = sum(task.nodes for task in state.open_tasks if task.status == "running")
+    return min(asked, float(_nodes(state)))
 
 
 def _running(task: TaskState, now: float) -> RunningTask:
@@ -141,6 +156,7 @@ def _facts(status: Status) -> list[str]:
         ("labels", f"{status.labels_done} of {status.labels_budget}"),
         ("force RMSE", _error(status)),
         ("node-hours", f"{number(status.node_hours)}{budget}"),
+        ("nodes", f"{number(status.nodes_busy)} of {status.nodes} busy"),
         ("fits", f"{status.fits}; {plural(status.candidates_waiting, 'candidate')} waiting"),
         ("failures", f"{plural(status.failures, 'attempt')}, {plural(status.tasks_given_up, 'task')} given up"),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hpcmat.campaign.events import Purpose
+from hpcmat.campaign.events import Decision, Purpose
 from hpcmat.campaign.state import CampaignState, FailedAttempt, TaskState
 from hpcmat.records import Execution
 from hpcmat.report.schema import (
@@ -139,7 +139,7 @@ def _decision(state: CampaignState, task: TaskState) -> DecisionRow:
         rule=decision.rule,
         reason=decision.reason,
         status=status_words(task),
-        candidate=decision.candidate.id if decision.candidate else None,
+        candidate=_candidate(state, decision),
         sigma_ev_per_ang=decision.candidate.sigma if decision.candidate else None,
         score=decision.score,
         pool_size=decision.pool_size,
@@ -149,6 +149,12 @@ def _decision(state: CampaignState, task: TaskState) -> DecisionRow:
         actual_s=task.execution.wall_s if task.execution else None,
         node_hours=task.node_hours,
     )
+
+
+def _candidate(state: CampaignState, decision: Decision) -> str | None:
+    if decision.crystal is not None and state.created is not None:
+        return state.created.names[decision.crystal]
+    return decision.candidate.id if decision.candidate else None
 
 
 def status_words(task: TaskState) -> str:

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from hpcmat.campaign.spec import Campaign
+from hpcmat.campaign.specification import Specification
 
 
-def campaign_toml(campaign: Campaign) -> str:
+def campaign_toml(campaign: Specification) -> str:
     """Campaign file in TOML that means exactly this campaign; what is not set is left out."""
     return _table(campaign.model_dump(mode="json"), ()).strip() + "\n"
 

@@ -75,6 +75,13 @@ def reserve(path: Path, size: int) -> None:
         raise storage_error(path, error) from error
 
 
+def require_room(folder: Path) -> None:
+    """Raise StorageError where not a single page can be written in this folder."""
+    probe = folder / f".room.{os.getpid()}"
+    reserve(probe, os.sysconf("SC_PAGE_SIZE"))
+    probe.unlink(missing_ok=True)
+
+
 def create_exclusively(path: Path, text: str) -> bool:
     """Create a file with its content in one step; False if it exists already.
 

@@ -8,6 +8,8 @@ campaign, whoever asked first, and what a driver did not live to see is adopted 
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -51,13 +53,25 @@ class ResultStore:
     def attempts(self, key: str) -> tuple[Attempt, ...]:
         """All attempts at a key, oldest first."""
         parent = self._parent(key)
-        numbers = sorted(int(path.name[8:]) for path in parent.glob("attempt-*"))
+        try:
+            names = os.listdir(parent)
+        except FileNotFoundError:
+            return ()
+        numbers = sorted(int(name[8:]) for name in names if name.startswith("attempt-"))
         return tuple(self._attempt(parent / f"attempt-{number}", number) for number in numbers)
+
+    def record_of(self, key: str, attempt: int) -> Record | None:
+        """The record of one attempt, or None where there is none or its checksum is wrong."""
+        return _read_record(self._parent(key) / f"attempt-{attempt}" / "record.json")
 
     def read(self, key: str) -> Record | None:
         """The accepted record of a key, or None. A record whose checksum is wrong does not count."""
-        attempt = self._accepted(key)
+        attempt = self.accepted(key)
         return attempt.record if attempt else None
+
+    def accepted(self, key: str) -> Attempt | None:
+        """The attempt whose record was accepted, or None."""
+        return accepted_of(self.attempts(key))
 
     def folder(self, key: str) -> Path:
         """Work folder of the accepted result.
@@ -67,7 +81,7 @@ class ResultStore:
         StorageError
             There is no accepted result for this key.
         """
-        attempt = self._accepted(key)
+        attempt = self.accepted(key)
         if attempt is None:
             raise StorageError(f"no result {key[:12]} in {self.root}; run the campaign that computes it first")
         return attempt.folder
@@ -103,14 +117,19 @@ class ResultStore:
             raise
         return Attempt(number, folder, AttemptState.RUNNING)
 
-    def publish(self, record: Record, folder: Path) -> None:
-        """Write the record of a finished attempt; from then on it counts."""
+    def publish(self, record: Record, folder: Path) -> bool:
+        """Write the record of a finished attempt; from then on it counts.
+
+        False, and nothing written, where another attempt has given the result: on another host this one had been
+        stopped for so long that it was taken for dead.
+        """
+        if record.accepted and self.read(record.key) is not None:
+            (folder / _DRAFT).unlink(missing_ok=True)
+            return False
         text = encode(record)
         checked = f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}\n"
         write_text(folder / "record.json", checked, reserved=folder / _DRAFT)
-
-    def _accepted(self, key: str) -> Attempt | None:
-        return next((a for a in self.attempts(key) if a.record is not None and a.record.accepted), None)
+        return True
 
     def _attempt(self, folder: Path, number: int) -> Attempt:
         record = _read_record(folder / "record.json")
@@ -124,6 +143,11 @@ class ResultStore:
 
     def _parent(self, key: str) -> Path:
         return self.root / key[:2] / key
+
+
+def accepted_of(attempts: Iterable[Attempt]) -> Attempt | None:
+    """The one whose record was accepted, or None."""
+    return next((a for a in attempts if a.record is not None and a.record.accepted), None)
 
 
 def _read_record(path: Path) -> Record | None:

@@ -6,7 +6,7 @@ where an interval ±q σ holds the fraction it promises, and where large σ go w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,8 @@ CEILING_GRID = 80
 CEILING_STEPS = 400
 """Of expectation maximisation: more change the ceiling by less than 0.005 on Si, Cu and Li."""
 CEILING_DRAWS = 20000
+CEILING_SETS = 12
+"""Sets of structures drawn to find its standard error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class RankCorrelation:
     less σ differs between atoms."""
     ceiling: float
     """What the best error bars would reach, were errors Gaussian: see `rank_ceiling`."""
+    ceiling_error: float
+    """Standard error of it, by drawing structures anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,29 +205,31 @@ def rank_correlation(error: Floats, sigma: Floats, structure: Ints | None = None
     drawn = [_spearman(_length(sigma * rng.normal(size=sigma.shape)), sizes) for _ in range(ATTAINABLE_DRAWS)]
     return RankCorrelation(
         observed=_spearman(lengths, sizes),
-        observed_error=_error_of_spearman(lengths, sizes, owner),
+        observed_error=_drawn_error(lambda atoms: _spearman(lengths[atoms], sizes[atoms]), owner, BOOTSTRAP_DRAWS),
         attainable=float(np.mean(drawn)),
         ceiling=rank_ceiling(error),
+        ceiling_error=_drawn_error(lambda atoms: rank_ceiling(error[atoms]), owner, CEILING_SETS),
     )
 
 
-def _error_of_spearman(lengths: Floats, sizes: Floats, structure: Ints) -> float:
+def _drawn_error(figure: Callable[[Ints], float], structure: Ints, draws: int) -> float:
+    """Standard deviation of a figure of some atoms over sets of structures, each as large, drawn with replacement."""
     atoms = [np.flatnonzero(structure == number) for number in np.unique(structure)]
     rng = np.random.default_rng(0)
-    drawn = []
-    for _ in range(BOOTSTRAP_DRAWS):
-        chosen = np.concatenate([atoms[k] for k in rng.integers(0, len(atoms), len(atoms))])
-        drawn.append(_spearman(lengths[chosen], sizes[chosen]))
+    drawn = [figure(np.concatenate([atoms[k] for k in rng.integers(0, len(atoms), len(atoms))])) for _ in range(draws)]
     return float(np.std(drawn))
 
 
 def rank_ceiling(error: Floats) -> float:
     """Spearman correlation of |error| and σ for the distribution of σ that makes the errors (n, 3) most likely.
 
-    An atom whose three components are normal with its own σ has a random |error| even where σ is known. How far the
-    σ of atoms can differ is in the errors themselves: their distribution is a mixture over σ, whose weights are found
-    without assumption on their form (Kiefer and Wolfowitz, Ann. Math. Stat. 27 (1956) 887). Whatever predicts σ, from
-    whatever knowledge, cannot be expected to rank errors better, unless it predicts the error itself. 0 without errors.
+    An atom whose three components are normal with its own σ has a random |error| even where σ is known: |error| = σ χ,
+    χ of three degrees of freedom and independent of σ. How far the σ of atoms can differ is in the errors themselves:
+    the density of their lengths is ∫ χ₃(|error| / σ) / σ dG(σ), and the G that makes them most likely is found without
+    assumption on its form, by expectation maximisation on a grid (Kiefer and Wolfowitz, Ann. Math. Stat. 27 (1956)
+    887). The ceiling is the correlation of σ χ and σ for σ drawn from G. Whatever predicts σ, from whatever knowledge,
+    cannot be expected to rank errors better, unless it predicts the error itself. With equal σ it is 0, and it tends
+    to 1 where they differ by more than χ does, a factor of about two either way. 0 without errors.
     """
     square = np.sum(error**2, axis=1)
     square = square[square > 0]

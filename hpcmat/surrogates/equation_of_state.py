@@ -20,6 +20,8 @@ class EquationOfState:
     bulk_modulus_gpa: float
     energy: float
     """eV/atom"""
+    scatter: float = 0.0
+    """Root mean square distance of the energies from the curve, eV/atom: more than a meV is noise of the engine."""
 
 
 def fit_equation_of_state(volumes: ArrayLike, energies: ArrayLike) -> EquationOfState:
@@ -58,4 +60,5 @@ def _minimum(v: NDArray[np.float64], e: NDArray[np.float64]) -> EquationOfState:
     volume = root**-1.5
     # d²E/dV² = E''(s) (ds/dV)² at the minimum, with ds/dV = -(2/3) V^(-5/3).
     bulk = volume * float(curvature(root)) * (2 / 3 * volume ** (-5 / 3)) ** 2
-    return EquationOfState(volume, bulk * GPA_PER_EV_PER_ANG3, float(cubic(root)) + float(offset))
+    scatter = float(np.sqrt(np.mean((cubic(s) + offset - e) ** 2)))
+    return EquationOfState(volume, bulk * GPA_PER_EV_PER_ANG3, float(cubic(root)) + float(offset), scatter)

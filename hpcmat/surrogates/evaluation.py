@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcmat.errors import InputError
+from hpcmat.surrogates.calibration import PotentialCalibration, calibration_of
 from hpcmat.surrogates.communicator import SERIAL, Communicator, dealt_out
 from hpcmat.surrogates.dataset import Dataset
 from hpcmat.surrogates.potential import Potential
@@ -66,10 +67,16 @@ class Evaluation:
     """Groups that were asked to be left out once."""
     remaining: Figures | None = None
     """Figures without them; None where none was named."""
+    error_bars: PotentialCalibration | None = None
+    """Whether predicted deviations are right, with standard errors; None unless asked for, and without forces."""
 
 
 def evaluate_dataset(
-    potential: Potential, dataset: Dataset, without: tuple[str, ...] = (), communicator: Communicator = SERIAL
+    potential: Potential,
+    dataset: Dataset,
+    without: tuple[str, ...] = (),
+    communicator: Communicator = SERIAL,
+    error_bars: bool = False,
 ) -> Evaluation:
     """Compare a potential with every frame.
 
@@ -77,6 +84,7 @@ def evaluate_dataset(
     ----------
     without : groups that `remaining` leaves out, e.g. those with copies of training frames.
     communicator : ranks that share the work, and all get the answer.
+    error_bars : judge the predicted deviations too, which takes seconds.
 
     Raises
     ------
@@ -97,12 +105,26 @@ def evaluate_dataset(
         return frames[place].group, compare(potential, str(frames[place].index), frames[place].label)
 
     compared = dealt_out(compared_with, len(frames), communicator)
+    with_forces = [c for _, c in compared if len(c.forces[0])] if error_bars else []
     return Evaluation(
         total=_figures([c for _, c in compared]),
         groups=tuple((name, _figures([c for group, c in compared if group == name])) for name in dataset.groups),
         without=without,
         remaining=_figures([c for group, c in compared if group not in without]) if without else None,
+        error_bars=calibration_of(with_forces) if with_forces else None,
     )
+
+
+def errors_on(
+    potential: Potential, dataset: Dataset, communicator: Communicator = SERIAL
+) -> tuple[tuple[str, float], ...]:
+    """(name, value) of the errors of `evaluate_dataset` in all, without a look at error bars, which takes far less."""
+
+    def compared_with(place: int) -> Comparison:
+        frame = dataset.frames[place]
+        return compare(potential, str(frame.index), frame.label, deviations=False)
+
+    return _figures(dealt_out(compared_with, len(dataset.frames), communicator)).named()
 
 
 def _figures(comparisons: list[Comparison]) -> Figures:

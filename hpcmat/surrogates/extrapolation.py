@@ -122,16 +122,10 @@ class SiteDistribution:
 
 def posterior_scores(potential: Potential, design: Design) -> PosteriorScores:
     """Scores of one structure from its design rows."""
-    factor = potential.covariance_factor
-    forces = np.sqrt(_variance(design.forces, factor).reshape(-1, 3).mean(axis=1))
-    energy = float(np.sqrt(_variance(design.energy[None] / len(design.site), factor)[0]))
-    leverage = float(np.sqrt(_variance(design.site, factor).max()))
+    forces = np.sqrt(potential.epistemic_force_variance_of(design).mean(axis=1))
+    energy = float(np.sqrt(potential.epistemic_variance(design.energy))) / len(design.site)
+    leverage = float(np.sqrt(potential.epistemic_variance(design.site).max()))
     return PosteriorScores(float(forces.max()), float(forces.mean()), energy, leverage)
-
-
-def _variance(rows: Floats, factor: Floats) -> Floats:
-    variance: Floats = np.sum((rows @ factor) ** 2, axis=-1)
-    return variance
 
 
 def left_out_limits(scores: Sequence[LeftOut]) -> ExtrapolationLimits:

@@ -17,6 +17,7 @@ from hpcmat.errors import InputError
 from hpcmat.records import Label
 from hpcmat.surrogates.ace import AceBasis, AceSettings, basis_for
 from hpcmat.surrogates.communicator import SERIAL, Communicator
+from hpcmat.surrogates.core import core_of
 from hpcmat.surrogates.evidence import Prior
 from hpcmat.surrogates.extrapolation import left_out_limits
 from hpcmat.surrogates.label_noise import fit_label_noise
@@ -25,6 +26,7 @@ from hpcmat.surrogates.model_file import ModelMetadata
 from hpcmat.surrogates.outliers import fit_sound
 from hpcmat.surrogates.posterior import Posterior
 from hpcmat.surrogates.potential import Potential
+from hpcmat_kernels.ace import split_coefficients
 
 TARGET_ENERGY = 0.001
 """eV/atom: error at which an energy weighs as much as one force component at its own target."""
@@ -82,6 +84,7 @@ def fit_potential(
         atom_energies=basis.isolated,
         extrapolation_limits=left_out_limits(sound.scores).named(),
     )
+    structures = [label.structure for label, sane in zip(labels, sound.rows.included, strict=True) if sane]
     potential = Potential(
         settings=basis.settings,
         mixing=basis.model.mixing,
@@ -90,6 +93,7 @@ def fit_potential(
         noise=posterior.noise,
         metadata=metadata,
         label_noise=fit_label_noise(sound.fitted, frozenset(s.structure for s in sound.telling), full.noise),
+        core=core_of(structures, basis, split_coefficients(basis.model, coefficients)),
     )
     return Fit(potential, posterior, tuple(d.label for d in sound.dropped), tuple(d.reason for d in sound.dropped))
 

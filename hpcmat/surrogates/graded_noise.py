@@ -9,10 +9,13 @@ noise variance is therefore a function of such variances v_j, in units of the co
 with each h_j linear between knots, constant below the first, never falling, and continued with its last slope above the
 last. The knots' values have the greatest penalised likelihood of left-out residuals,
 
-    Σ w [log(s² + e) + ⟨r²⟩ / (s² + e)] / 2 + Σ_j {c Σ_k [h_jk + exp(-h_jk)] / 2 + smoothness ∫ h_j''² / 2},
+    Σ w [log(s² + e) + ⟨r²⟩ / (s² + e)] / 2 + Σ_j {c Σ_k [d_jk + exp(-d_jk)] / 2 + smoothness ∫ h_j''² / 2},
 
-e the epistemic variance of the residual. The second term, c pseudo-rows at each knot, pulls to h = 0, the constant
-noise, and wins where there are few data.
+e the epistemic variance of the residual, d = h - h⁰. The second term, c pseudo-rows at each knot, pulls to h⁰ and wins
+where there are few data. h⁰ is 0, the constant noise; but of a quantity that symmetry can hold at zero, as it can a
+force, it falls in proportion to the variances where they lie far below the usual ones: an atom held by symmetry has
+neither an epistemic variance nor a misfit, since both respect the symmetry. In perfect crystals of silicon its force is
+off by 2e-6 eV/Å, and no atom elsewhere is to pay for that.
 """
 
 from __future__ import annotations
@@ -30,19 +33,23 @@ Floats = NDArray[np.float64]
 
 KNOT_SPACING = 1.0
 """In log v."""
-KNOT_RANGE = 12.0
-"""Largest distance of the first from the last knot, in log v: atoms held by symmetry have v = 0."""
+USUAL_RANGE = 12.0
+"""In log v, below the last knot: what lies further down belongs to atoms held by symmetry, or nearly so."""
+WIDE_SPACING = 4.0
+"""In log v, of the knots down there."""
 QUANTILES = (0.02, 0.999)
 """Quantiles of log v at the first and the last knot."""
 PSEUDO_ROWS = 0.02
-"""Rows at each knot whose mean square residual is s₀²: they keep the noise from vanishing where a few labels happen to
-be exact, since exp(h) stays above about `PSEUDO_ROWS` over the number of rows near the knot. Five-fold, and with 12 and
-25 training structures, 0.01 to 0.03 gave the rms z nearest to 1 on Si, Cu and Li; 0.003 gave 2.0 for 12 of copper."""
+"""Rows at each knot whose mean square residual is s₀² exp(h⁰): they keep the noise from vanishing where a few labels
+happen to be exact, since exp(d) stays above about `PSEUDO_ROWS` over the number of rows near the knot. Five-fold, and
+with 12 and 25 training structures, 0.01 to 0.03 gave the rms z nearest to 1 on Si, Cu and Li; 0.003 gave 2.0 for 12 of
+copper."""
 SMOOTHNESS = 1.0
 LARGEST_LAST_SLOPE = 1.0
 """Of all terms together: above their last knots the noise variance grows at most like the epistemic one."""
-SMALLEST_LOG = float(np.log(1e-6))
-"""Least h: noise stays above a thousandth of the constant one, also for atoms held by symmetry."""
+SMALLEST_LOG = float(np.log(1e-12))
+"""Least h: noise stays above a millionth of the constant one, about the last digit of a label, also for atoms held by
+symmetry."""
 LARGEST_LOG = float(np.log(1e6))
 NOT_ZERO = 1e-30
 """Least v, for the logarithm."""
@@ -102,6 +109,8 @@ class Observed:
     """(m, terms) v_j"""
     weight: float
     """Of each in the likelihood: less than 1 where they are not independent, more where one is a mean over several."""
+    symmetric: bool = False
+    """Whether symmetry can hold the quantity at zero."""
 
 
 def fit_graded_noise(observed: Observed, constant: float) -> GradedNoise:
@@ -139,12 +148,26 @@ def _logarithm(variance: Floats) -> Floats:
     return logarithm
 
 
-def _knots(u: Floats) -> Floats:
+def _knots(u: Floats, symmetric: bool) -> Floats:
+    """Evenly spaced over the usual range of u (m,); further apart below it, where symmetry may hold the quantity."""
     first, last = np.quantile(u, QUANTILES)
-    first = max(first, last - KNOT_RANGE)
-    last = max(last, first + KNOT_SPACING)
-    knots: Floats = np.linspace(first, last, max(3, round((last - first) / KNOT_SPACING) + 1))
+    bottom = max(first, last - USUAL_RANGE)
+    last = max(last, bottom + KNOT_SPACING)
+    usual = np.linspace(bottom, last, max(3, round((last - bottom) / KNOT_SPACING) + 1))
+    n_below = round((bottom - first) / WIDE_SPACING) if symmetric else 0
+    below = np.linspace(first, bottom, n_below + 1)[:-1] if n_below else np.empty(0)
+    knots: Floats = np.concatenate([below, usual])
     return knots
+
+
+def _bend(knots: Floats) -> Floats:
+    """B (k - 2, k) with |B h|² = ∫ h''² for h linear between knots, its kinks spread over the spacing."""
+    left, right = np.diff(knots)[:-1], np.diff(knots)[1:]
+    inner, bend = np.arange(len(left)), np.zeros((len(left), len(knots)))
+    width = np.sqrt((left + right) / 2)
+    bend[inner, inner], bend[inner, inner + 2] = 1 / (left * width), 1 / (right * width)
+    bend[inner, inner + 1] = -bend[inner, inner] - bend[inner, inner + 2]
+    return bend
 
 
 def _hats(u: Floats, knots: Floats) -> Floats:
@@ -158,10 +181,11 @@ def _hats(u: Floats, knots: Floats) -> Floats:
 
 def _most_likely(u: Floats, observed: Observed) -> tuple[Term, ...]:
     """Terms; the unknowns of each are its first value and its steps, which keeps it from falling."""
-    knots = [_knots(column) for column in u.T]
+    knots = [_knots(column, observed.symmetric) for column in u.T]
     steps = block_diag(*(np.tril(np.ones((len(k), len(k)))) for k in knots))
     hats = np.concatenate([_hats(column, k) for column, k in zip(u.T, knots, strict=True)], axis=1) @ steps
-    bend = block_diag(*(np.diff(np.eye(len(k)), 2, axis=0) / (k[1] - k[0]) ** 1.5 for k in knots))
+    bend = block_diag(*(_bend(k) for k in knots))
+    expected = np.concatenate([np.minimum(k - (k[-1] - USUAL_RANGE), 0.0) / len(knots) for k in knots])
     penalty = SMOOTHNESS * steps.T @ bend.T @ bend @ steps
 
     def cost(x: Floats) -> tuple[float, Floats]:
@@ -169,9 +193,9 @@ def _most_likely(u: Floats, observed: Observed) -> tuple[Term, ...]:
         total = noise + observed.epistemic
         likelihood = float(np.sum(np.log(total) + observed.square / total))
         slope = hats.T @ ((1.0 - observed.square / total) / total * noise)
-        h = steps @ x
-        inverse = np.exp(-h)
-        value = observed.weight * likelihood + PSEUDO_ROWS * float(np.sum(h + inverse)) + float(x @ penalty @ x)
+        d = steps @ x - expected
+        inverse = np.exp(-d)
+        value = observed.weight * likelihood + PSEUDO_ROWS * float(np.sum(d + inverse)) + float(x @ penalty @ x)
         gradient = 0.5 * observed.weight * slope + 0.5 * PSEUDO_ROWS * steps.T @ (1.0 - inverse) + penalty @ x
         return 0.5 * value, gradient
 
@@ -182,5 +206,5 @@ def _most_likely(u: Floats, observed: Observed) -> tuple[Term, ...]:
 
 
 def _bounds(knots: Floats, n_terms: int) -> list[tuple[float, float]]:
-    last = LARGEST_LAST_SLOPE / n_terms * (knots[1] - knots[0])
+    last = LARGEST_LAST_SLOPE / n_terms * (knots[-1] - knots[-2])
     return [(SMALLEST_LOG, LARGEST_LOG), *[(0.0, np.inf)] * (len(knots) - 2), (0.0, last)]

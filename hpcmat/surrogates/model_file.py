@@ -23,8 +23,8 @@ from hpcmat.surrogates.label_noise import LabelNoise, constant_noise
 Floats = NDArray[np.float64]
 
 FORMAT = "hpcmat-ace"
-FORMAT_VERSION = 1
-"""Version of the file; a reader refuses newer ones."""
+FORMAT_VERSION = 2
+"""Version of the file; a reader refuses newer ones. 2: `core`, and `covariance_packed` in place of the factor."""
 
 
 NOISE_KINDS = ("energy", "forces", "stress")
@@ -91,6 +91,8 @@ class ModelArrays:
     """(3,) energy eV/atom, forces eV/Å, stress eV/Å³."""
     label_noise: LabelNoise | None = None
     """Kept as three arrays more for each kind; a reader that does not know them takes the noise to be constant."""
+    core: Floats | None = None
+    """(species, species, 2) Å; files of version 1 have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +110,11 @@ def write_model(path: Path, settings: AceSettings, arrays: ModelArrays, metadata
         header=np.array(json.dumps(header, ensure_ascii=False)),
         mixing=arrays.mixing,
         coefficients=arrays.coefficients,
-        covariance_factor=arrays.covariance_factor,
         noise=arrays.noise,
         allow_pickle=False,
+        **_factor_arrays(arrays.covariance_factor),
         **_noise_arrays(arrays.label_noise),
+        **({} if arrays.core is None else {"core": arrays.core}),
     )
     write_bytes(path, buffer.getvalue())
 
@@ -127,13 +130,37 @@ def read_model(path: Path) -> tuple[AceSettings, ModelArrays, ModelMetadata]:
         raise _damaged(path, str(error)) from error
     header = _read_header(path, contents)
     try:
-        plain = [contents[name] for name in ("mixing", "coefficients", "covariance_factor", "noise")]
+        mixing, coefficients, noise = (contents[name] for name in ("mixing", "coefficients", "noise"))
+        factor = _read_factor(path, contents, len(coefficients))
     except KeyError as error:
         raise _damaged(path, f"array {error.args[0]!r} is missing") from error
-    arrays = ModelArrays(*plain)
+    arrays = ModelArrays(mixing, coefficients, factor, noise, core=contents.get("core"))
     _check_arrays(path, arrays, header.settings)
     arrays = replace(arrays, label_noise=_read_noise(path, contents, arrays.noise))
     return header.settings, arrays, header.metadata
+
+
+def _factor_arrays(factor: Floats) -> dict[str, NDArray[Any]]:
+    """The rows of the coefficients that were fitted, packed where they are an upper triangle, which a fit gives."""
+    fitted = np.flatnonzero(factor.any(axis=1))
+    above = np.triu_indices(factor.shape[1])
+    if len(fitted) != factor.shape[1] or np.tril(factor[fitted], -1).any():
+        return {"covariance_factor": factor}
+    return {"covariance_packed": factor[fitted][above], "covariance_rows": fitted}
+
+
+def _read_factor(path: Path, contents: dict[str, NDArray[Any]], n: int) -> Floats:
+    if "covariance_factor" in contents:
+        return contents["covariance_factor"]
+    packed, fitted = contents["covariance_packed"], contents["covariance_rows"]
+    m = fitted.size
+    if packed.shape != (m * (m + 1) // 2,) or not np.isin(fitted, np.arange(n)).all():
+        raise _damaged(path, "its covariance is not a triangle")
+    triangle = np.zeros((m, m))
+    triangle[np.triu_indices(m)] = packed
+    factor = np.zeros((n, m))
+    factor[fitted] = triangle
+    return factor
 
 
 def _noise_arrays(noise: LabelNoise | None) -> dict[str, NDArray[Any]]:
@@ -206,7 +233,10 @@ def _check_arrays(path: Path, arrays: ModelArrays, settings: AceSettings) -> Non
         and arrays.covariance_factor.shape[0] == n >= arrays.covariance_factor.shape[1]
         and arrays.noise.shape == (3,)
     )
-    everything = (arrays.mixing, arrays.coefficients, arrays.covariance_factor, arrays.noise)
+    n_species = len(settings.elements)
+    core = np.zeros((n_species, n_species, 2)) if arrays.core is None else arrays.core
+    shapes_fit = shapes_fit and core.shape == (n_species, n_species, 2)
+    everything = (arrays.mixing, arrays.coefficients, arrays.covariance_factor, arrays.noise, core)
     if not shapes_fit or not all(np.isfinite(array).all() for array in everything):
         raise _damaged(path, "its arrays do not fit together or are not finite")
 

@@ -6,7 +6,7 @@ import math
 
 from hpcmat.errors import InputError
 from hpcmat.surrogates.potential import Potential
-from hpcmat_kernels.md.potentials import Ace
+from hpcmat_kernels.md.potentials import Ace, Pair, Sum
 from hpcmat_kernels.md.settings import UncertaintyStop
 
 MARGIN = 2.0
@@ -14,9 +14,10 @@ MARGIN = 2.0
 largest of many atoms, each estimated from a small committee, passes the limit itself now and then."""
 
 
-def kernel_potential(potential: Potential) -> Ace:
+def kernel_potential(potential: Potential) -> Ace | Sum:
     """The potential for `hpcmat_kernels.md.driver.run`, with a committee from its posterior."""
-    return Ace(potential.basis.model, potential.kernel_coefficients, potential.committee)
+    expansion = Ace(potential.model, potential.kernel_coefficients, potential.committee)
+    return expansion if potential.repulsion is None else Sum(expansion, Pair(potential.repulsion))
 
 
 def stop_at_limits(potential: Potential, every: int, margin: float = MARGIN) -> UncertaintyStop:

@@ -7,18 +7,21 @@ the noise, which is what the features cannot express.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import blas
 
 from hpcmat.records import Structure
 from hpcmat.surrogates.ace import AceBasis, AceSettings, Design, cell_volume
+from hpcmat.surrogates.core import repulsion_of
 from hpcmat.surrogates.label_noise import Epistemic, LabelNoise, constant_noise
 from hpcmat.surrogates.model_file import ModelArrays, ModelMetadata, read_model, write_model
-from hpcmat_kernels.ace import Coefficients, evaluate, evaluate_committee, split_coefficients
+from hpcmat_kernels.ace import AceModel, Coefficients, evaluate, evaluate_committee, split_coefficients
+from hpcmat_kernels.pair.repulsion import ZBL
 
 Floats = NDArray[np.float64]
 
@@ -67,10 +70,15 @@ class Potential:
     metadata: ModelMetadata
     label_noise: LabelNoise | None = None
     """Noise structure by structure and atom by atom; None where it is `noise` for all."""
+    core: Floats | None = None
+    """(species, species, 2) Å: from the second radius to the first the expansion hands over to nuclear repulsion; None
+    in files from before, which have no repulsion (`hpcmat.surrogates.core`)."""
 
     def save(self, path: Path) -> None:
         """Write one file, whole or not at all; raises StorageError."""
-        arrays = ModelArrays(self.mixing, self.coefficients, self.covariance_factor, self.noise, self.label_noise)
+        arrays = ModelArrays(
+            self.mixing, self.coefficients, self.covariance_factor, self.noise, self.label_noise, self.core
+        )
         write_model(path, self.settings, arrays, self.metadata)
 
     @classmethod
@@ -86,7 +94,8 @@ class Potential:
         """
         settings, arrays, metadata = read_model(path)
         factor, noise = arrays.covariance_factor, arrays.noise
-        return cls(settings, arrays.mixing, arrays.coefficients, factor, noise, metadata, arrays.label_noise)
+        others = metadata, arrays.label_noise, arrays.core
+        return cls(settings, arrays.mixing, arrays.coefficients, factor, noise, *others)
 
     @property
     def noise_energy(self) -> float:
@@ -105,8 +114,18 @@ class Potential:
 
     @cached_property
     def basis(self) -> AceBasis:
-        """The basis with the weights of this potential."""
+        """The basis with the weights of this potential; without the core, which labels do not see."""
         return AceBasis(self.settings, self.mixing)
+
+    @cached_property
+    def model(self) -> AceModel:
+        """The expansion, switched off in the core."""
+        return self.basis.model if self.core is None else replace(self.basis.model, core=self.core)
+
+    @cached_property
+    def repulsion(self) -> ZBL | None:
+        """What takes its place there."""
+        return None if self.core is None else repulsion_of(self.settings.elements, self.core)
 
     def predict(self, structure: Structure) -> Prediction:
         """Energy, forces, stress and site energies.
@@ -116,14 +135,17 @@ class Potential:
         InputError
             An element is unknown, positions are not finite or atoms coincide.
         """
-        species = self.basis.species(structure.symbols)
-        result = evaluate(self.basis.model, self.kernel_coefficients, self.basis.neighbors(structure), species)
+        species, neighbors = self.basis.species(structure.symbols), self.basis.neighbors(structure)
+        result = evaluate(self.model, self.kernel_coefficients, neighbors, species)
+        energies, forces, virial = result.site_energies, result.forces, result.virial
+        if self.repulsion is not None:
+            more = self.repulsion.between(neighbors, species)
+            energies, forces, virial = energies + more[0], forces + more[1], virial + more[2]
         volume = cell_volume(structure)
-        stress = result.virial / volume if volume else np.empty(0)
-        return Prediction(float(result.site_energies.sum()), result.forces, stress, result.site_energies)
+        return Prediction(float(energies.sum()), forces, virial / volume if volume else np.empty(0), energies)
 
     def design(self, structure: Structure) -> Design:
-        """Design-matrix rows in the basis of this potential."""
+        """Design-matrix rows in the basis of this potential: what it predicts where atoms are not in their cores."""
         return self.basis.design(structure)
 
     def energy_sigma(self, structure: Structure) -> float:
@@ -150,8 +172,8 @@ class Potential:
 
     def variances_of(self, design: Design) -> Variances:
         """Total variances of energy, forces and stress."""
-        forces, stress = self.epistemic_force_variance_of(design), self._variance(design.stress)
-        energy = float(self._variance(design.energy)) / len(design.site) ** 2
+        forces, stress = self.epistemic_force_variance_of(design), self.epistemic_variance(design.stress)
+        energy = float(self.epistemic_variance(design.energy)) / len(design.site) ** 2
         epistemic = Epistemic(energy, forces.mean(axis=1), float(stress.mean()) if len(stress) else 0.0)
         noise = self.label_noise or constant_noise(self.noise)
         return Variances(
@@ -162,7 +184,7 @@ class Potential:
 
     def epistemic_force_variance_of(self, design: Design) -> Floats:
         """Variance of each force component (n, 3) (eV/Å)² from the coefficients alone."""
-        return self._variance(design.forces).reshape(-1, 3)
+        return self.epistemic_variance(design.forces).reshape(-1, 3)
 
     def committee_forces(self, structure: Structure) -> Floats:
         """Forces (M, n, 3) eV/Å of M posterior samples; the same samples at every call and on every machine.
@@ -186,6 +208,17 @@ class Potential:
         members = self.coefficients + draws @ self.covariance_factor.T
         return tuple(split_coefficients(self.basis.model, member) for member in members)
 
-    def _variance(self, rows: Floats) -> Floats:
-        variance: Floats = np.sum((rows @ self.covariance_factor) ** 2, axis=-1)
-        return variance
+    def epistemic_variance(self, rows: Floats) -> Floats:
+        """Variance (m,) of what rows (m, F) or one row (F,) say, from the coefficients alone."""
+        fitted, factor, is_triangle = self._fitted_factor
+        x = np.asfortranarray(np.atleast_2d(rows)[:, fitted])
+        spread = blas.dtrmm(1.0, factor, x, side=1, overwrite_b=1) if is_triangle and len(x) else x @ factor
+        variance: Floats = np.einsum("mf,mf->m", spread, spread)
+        return variance if rows.ndim > 1 else variance[0]
+
+    @cached_property
+    def _fitted_factor(self) -> tuple[NDArray[np.int64], Floats, bool]:
+        """Coefficients that were fitted, their rows of the factor, and whether those are an upper triangle."""
+        fitted = np.flatnonzero(self.covariance_factor.any(axis=1))
+        factor = np.asfortranarray(self.covariance_factor[fitted])
+        return fitted, factor, len(fitted) == factor.shape[1] and not np.tril(factor, -1).any()

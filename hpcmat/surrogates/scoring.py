@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hpcmat.records import Label
 from hpcmat.surrogates.ace import unit_stress_offset
-from hpcmat.surrogates.potential import Potential
+from hpcmat.surrogates.potential import Potential, Variances
 
 Floats = NDArray[np.float64]
 
@@ -81,23 +81,27 @@ class Comparison:
         )
 
 
-def compare(potential: Potential, key: str, label: Label) -> Comparison:
-    """Predict one label, with uncertainties, from its design rows."""
-    design = potential.design(label.structure)
+def compare(potential: Potential, key: str, label: Label, deviations: bool = True) -> Comparison:
+    """Predict one label, with uncertainties from its design rows; without `deviations` they are not numbers.
+
+    The rows take a hundred times as long as the prediction.
+    """
+    predicted = potential.predict(label.structure)
     n = len(label.structure)
     labelled = np.ravel(label.forces)
-    rows = design.forces[: len(labelled)]
-    variances = potential.variances_of(design)
+    if deviations:
+        variances = potential.variances_of(potential.design(label.structure))
+    else:
+        variances = Variances(np.nan, np.full((n, 3), np.nan), np.full(6, np.nan))
     sigma = np.sqrt(variances.forces).ravel()[: len(labelled)]
-    energy = float(design.energy @ potential.coefficients)
-    has_stress = len(label.stress) and len(design.stress)
+    has_stress = len(label.stress) and len(predicted.stress)
     offset = potential.metadata.stress_offset_ev * unit_stress_offset(label.structure)
-    stress = design.stress @ potential.coefficients + offset - label.stress if has_stress else np.empty(0)
+    stress = predicted.stress + offset - label.stress if has_stress else np.empty(0)
     return Comparison(
         key=key,
         n_atoms=n,
-        energy=(label.energy / n, energy / n, float(np.sqrt(variances.energy))),
-        forces=(labelled, rows @ potential.coefficients, sigma),
+        energy=(label.energy / n, predicted.energy / n, float(np.sqrt(variances.energy))),
+        forces=(labelled, predicted.forces.ravel()[: len(labelled)], sigma),
         stress_error=stress,
         stress_sigma=np.sqrt(variances.stress[: len(stress)]),
     )

@@ -16,7 +16,7 @@ from hpcmat.surrogates.baseline import composition_counts, have_another_zero, kn
 from hpcmat.surrogates.communicator import SERIAL, Communicator, at_root
 from hpcmat.surrogates.cutoff import choose_cutoff
 from hpcmat.surrogates.dataset import Dataset
-from hpcmat.surrogates.evaluation import evaluate_dataset
+from hpcmat.surrogates.evaluation import errors_on
 from hpcmat.surrogates.fitting import fit_potential, software_versions
 from hpcmat.surrogates.mixing_training import chosen_for_mixing, train_mixing
 from hpcmat.surrogates.potential import Potential
@@ -79,7 +79,7 @@ def fit_dataset(
         software=software_versions(),
         train_file=train.source(tuple(left_out)),
         fit_options=_named(options),
-        train_errors=evaluate_dataset(fit.potential, train, communicator=communicator).total.named(),
+        train_errors=errors_on(fit.potential, train, communicator),
     )
     return replace(fit.potential, metadata=metadata)
 

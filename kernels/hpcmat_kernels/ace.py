@@ -30,13 +30,15 @@ from numpy.typing import ArrayLike, NDArray
 from hpcmat_kernels.couplings import MonomialTable, ProductPath, monomial_table, product_paths
 from hpcmat_kernels.harmonics import harmonics_into, recursion, scratch
 from hpcmat_kernels.neighbors import NeighborList
-from hpcmat_kernels.radial import NO_CORE, check_radial, core_into, radial_into
-from hpcmat_kernels.simd.evaluation import Constants, Pairs, evaluate_arrays
+from hpcmat_kernels.radial import NO_CORE, check_core, check_radial, core_into, radial_into
+from hpcmat_kernels.simd.evaluation import Constants, Pairs, Radii, evaluate_arrays
 from hpcmat_kernels.simd.layout import KernelShape, aligned, pack_parameters
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+OPEN = (-1.0, 0.0)
+"""A core that leaves all distances alone, for compiled loops that divide by its width."""
 FAST = {"contract", "reassoc", "arcp", "nsz"}
 """Floating-point freedom of the loops: reordering, yet NaN and infinity stay what they are."""
 
@@ -56,8 +58,9 @@ class AceModel:
     """W, shape (n_species, l_max + 1, Q, C)."""
     paths: tuple[ProductPath, ...]
     table: MonomialTable
-    core: tuple[float, float] = NO_CORE
-    """Å; all radial functions vanish below core[0] and are whole beyond core[1] (`radial`)."""
+    core: Floats
+    """(n_species, n_species, 2) Å: of two species, the radial functions vanish below the first radius and are whole
+    beyond the second (`radial`); `NO_CORE` where they reach down to zero."""
 
     @property
     def n_density(self) -> int:
@@ -86,11 +89,12 @@ class AceModel:
 
 
 def ace_model(
-    mixing: ArrayLike, cutoff: float, inner: float, degrees: tuple[int, int], core: tuple[float, float] = NO_CORE
+    mixing: ArrayLike, cutoff: float, inner: float, degrees: tuple[int, int], core: ArrayLike = NO_CORE
 ) -> AceModel:
     """Model with channel mixing W (n_species, l_max + 1, Q, C) and products up to `degrees` (ν = 3, ν = 4).
 
-    `core` = (r_0, r_1) Å switches the model off towards small distances.
+    `core` = (r_0, r_1) Å switches the model off towards small distances: one for all pairs of species, or
+    (n_species, n_species, 2), symmetric.
 
     Raises
     ------
@@ -102,12 +106,23 @@ def ace_model(
     if w.ndim != 4 or w.shape[2] % w.shape[0] or not np.isfinite(w).all():
         raise ValueError(f"The mixing must be finite and (species, l + 1, species K, C), not {w.shape}: check it.")
     n_species, l_max, n_radial = w.shape[0], w.shape[1] - 1, w.shape[2] // w.shape[0]
-    check_radial(n_radial, cutoff, inner, core)
+    check_radial(n_radial, cutoff, inner)
     if max(degrees) > l_max:
         raise ValueError(f"Products up to degrees {degrees} need densities of that degree, not {l_max}: lower them.")
     paths = product_paths(*degrees)
-    radii = float(core[0]), float(core[1])
-    return AceModel(n_species, n_radial, l_max, float(cutoff), float(inner), w, paths, monomial_table(paths), radii)
+    table = _core_table(core, n_species, cutoff)
+    return AceModel(n_species, n_radial, l_max, float(cutoff), float(inner), w, paths, monomial_table(paths), table)
+
+
+def _core_table(core: ArrayLike, n_species: int, cutoff: float) -> Floats:
+    radii = np.asarray(core, dtype=np.float64)
+    for pair in radii.reshape(-1, radii.shape[-1] if radii.ndim else 1):
+        check_core(pair.tolist(), cutoff)
+    table: Floats = np.broadcast_to(radii, (n_species, n_species, 2)).copy()
+    if not np.array_equal(table, table.swapaxes(0, 1)):
+        raise ValueError("The core of two species must be the same either way round: make the table symmetric.")
+    table.setflags(write=False)
+    return table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,7 +228,7 @@ def kernel_of(model: AceModel, committee: tuple[Coefficients, ...]) -> tuple[Ker
     if not committee:
         raise ValueError("A committee needs at least one member: give its coefficients.")
     paths = tuple((path.degrees, path.intermediate) for path in model.paths)
-    with_core = model.core != NO_CORE
+    with_core = bool(model.core.any())
     shape = KernelShape(model.n_species, model.n_radial, model.l_max, model.n_channels, paths, with_core)
     parameters = aligned((len(committee), model.n_species, shape.parameters.size))
     for member, c in zip(parameters, committee, strict=True):
@@ -243,19 +258,29 @@ def pairs_of(neighbors: NeighborList) -> Pairs:
     return neighbors.offsets, neighbors.second, neighbors.vectors
 
 
-def radii_of(model: AceModel) -> tuple[float, float, float, float]:
-    """Cutoff, inner radius and core, Å."""
-    return model.cutoff, model.inner, *model.core
+def radii_of(model: AceModel) -> Radii:
+    """Cutoff, inner radius and cores (species, species, 2), Å, as the compiled loops take them."""
+    return model.cutoff, model.inner, np.where(model.core.any(axis=2, keepdims=True), model.core, OPEN)
 
 
-def shape_of(model: AceModel) -> tuple[int, int, tuple[float, float, float, float]]:
+def shape_of(model: AceModel) -> tuple[int, int, Radii]:
     """Numbers of a model in the order of the compiled loops."""
     return model.n_species, model.n_radial, radii_of(model)
 
 
+@njit(cache=True, nogil=True)
+def pair_radii(radii: Any, centre: Any, other: Any) -> Any:
+    """Cutoff, inner radius, start and end of the core of two species."""
+    cutoff, inner, core = radii
+    return cutoff, inner, core[centre, other, 0], core[centre, other, 1]
+
+
 @njit(cache=True, nogil=True, fastmath=FAST)
 def neighbour_basis(vector: Any, radii: Any, legendre: Any, table: Any, row: Any) -> Any:
-    """Write radial functions and harmonics of one neighbour into `row` = (g, dg, Y, dY, direction); returns r."""
+    """Write radial functions and harmonics of one neighbour into `row` = (g, dg, Y, dY, direction); returns r.
+
+    `radii` = (cutoff, inner radius, start and end of the core of the pair).
+    """
     values, slopes, angular, gradient, direction = row
     distance = np.sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2])
     for a in range(3):
@@ -285,6 +310,7 @@ def _all_densities(pairs: Any, species: Any, shape: Any, legendre: Any) -> Any:
     result = np.zeros((len(species), n_lm, n_species * n_radial))
     for i in range(len(species)):
         for p in range(offsets[i], offsets[i + 1]):
-            neighbour_basis(vectors[p], radii, legendre, table, (g, dg, y, dy, direction))
+            of_pair = pair_radii(radii, species[i], species[second[p]])
+            neighbour_basis(vectors[p], of_pair, legendre, table, (g, dg, y, dy, direction))
             add_density(result[i], species[second[p]] * n_radial, g, y)
     return result

@@ -14,7 +14,7 @@ import numpy as np
 from numba import int64, njit
 from numpy.typing import NDArray
 
-from hpcmat_kernels.ace import FAST, AceModel, neighbour_basis
+from hpcmat_kernels.ace import FAST, AceModel, neighbour_basis, pair_radii
 from hpcmat_kernels.harmonics import scratch
 from hpcmat_kernels.simd.contractions import add_outer, set_outer
 from hpcmat_kernels.simd.emitter import LANES
@@ -85,10 +85,10 @@ def site_changes(pairs: Any, i: Any, species: Any, shape: Any, legendre: Any, wo
             columns[kind * SUMS + number] = kind * n_radial
     products[2][:] = 0.0
     for p in range(offsets[i], offsets[i + 1]):
-        distance = neighbour_basis(vectors[p], radii, legendre, table, basis)
+        kind = species[second[p]]
+        distance = neighbour_basis(vectors[p], pair_radii(radii, species[i], kind), legendre, table, basis)
         if distance >= radii[0]:
             continue
-        kind = species[second[p]]
         _add_pair(distance, basis, (products, changes), kind, d)
         _weigh_in_sums(vectors, p, products[3], kind, d)
         for a in range(3):

@@ -14,6 +14,7 @@ conditions the basis. Only polynomials: nothing in the hot loop calls the mathem
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,18 +77,23 @@ def radial_functions(
     ValueError
         Where K < 2, not 0 <= inner < cutoff, or not 0 <= r_0 < r_1 < cutoff for a core other than `NO_CORE`.
     """
-    check_radial(n_radial, cutoff, inner, core)
+    check_radial(n_radial, cutoff, inner)
+    check_core(core, cutoff)
     r = np.ascontiguousarray(distances, dtype=np.float64)
     values, slopes = _radial_table(r, n_radial, cutoff, inner, (float(core[0]), float(core[1])))
     return values, slopes
 
 
-def check_radial(n_radial: int, cutoff: float, inner: float, core: tuple[float, float] = NO_CORE) -> None:
+def check_radial(n_radial: int, cutoff: float, inner: float) -> None:
     """Refuse radial settings that give no basis."""
     if n_radial < 2:
         raise ValueError(f"At least 2 radial functions are needed, not {n_radial}: correct the settings.")
     if not (np.isfinite(cutoff) and np.isfinite(inner) and 0 <= inner < cutoff):
         raise ValueError(f"0 <= inner ({inner} Å) < cutoff ({cutoff} Å) must hold: correct the settings.")
+
+
+def check_core(core: Sequence[float], cutoff: float) -> None:
+    """Refuse a core that is not `NO_CORE` and does not lie within the cutoff."""
     if len(core) != 2:
         raise ValueError(f"A core is two radii (r_0, r_1) in Å, not {core}: correct the settings.")
     start, end = core

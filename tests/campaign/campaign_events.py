@@ -25,8 +25,8 @@ from hpcmat.campaign.events import (
 )
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.spec import Campaign, canonical_spec_json, parse_campaign
+from hpcmat.campaign.specification import Specification, contents_of
 from hpcmat.campaign.state import CampaignState
-from hpcmat.campaign.structures import reference_structures, seed_structures
 from hpcmat.dispatch.worker import perform
 from hpcmat.records import Execution, Failure, FailureKind, Provenance, Resources, Task, encode
 
@@ -67,10 +67,11 @@ def campaign_of(**changes: object) -> Campaign:
     return parse_campaign(tomllib.loads(text), Path("si.toml"))
 
 
-def created(campaign: Campaign, store: Path | str = "store") -> Created:
+def created(campaign: Specification, store: Path | str = "store") -> Created:
     """The first event."""
-    seeds, references = seed_structures(campaign), reference_structures(campaign)
-    return Created("si-1", canonical_spec_json(campaign), "0.1.0", str(store), seeds, references)
+    found = contents_of(campaign)
+    spec = canonical_spec_json(campaign)
+    return Created("si-1", spec, "0.1.0", str(store), found.seeds, found.references, found.names)
 
 
 def run_started(epoch: str = "e") -> RunStarted:
@@ -132,13 +133,17 @@ def fold(*events: Event) -> CampaignState:
 class InlineDispatcher:
     """Carries each order out at once, in a child of this process."""
 
-    workers = 2
+    workers = room = 2
     draining = False
 
     def __init__(self) -> None:
         self.healthy = True
         self.restarts = 0
         self.orders: list[str] = []
+
+    def resources(self, task: object) -> object:
+        """One process."""
+        return task.resources
 
     def submit(self, order: object) -> Future[str]:
         """Order and result in one."""
@@ -163,7 +168,7 @@ class InlineDispatcher:
 class Drive:
     """A campaign in a folder, driven in this process."""
 
-    def __init__(self, root: Path, campaign: Campaign, name: str = "campaign", store: Path | None = None) -> None:
+    def __init__(self, root: Path, campaign: Specification, name: str = "campaign", store: Path | None = None) -> None:
         self.folder = CampaignFolder(root / name)
         self.folder.root.mkdir(parents=True)
         self.journal = self.folder.journal()

@@ -16,6 +16,7 @@ from campaign_events import (
     run_started,
 )
 
+from hpcmat.campaign.events import Condition
 from hpcmat.campaign.stopping import HOPELESS_EXPLORATIONS, HOPELESS_LABELS, stopping_reason
 
 
@@ -59,6 +60,29 @@ def fit(summary, name="f"):
 )
 def test_target_is_judged_by_the_bound_on_enough_frames(summary, expected):
     assert reason(*fit(summary), target=0.1) == expected
+
+
+def test_target_waits_until_every_temperature_is_judged():
+    """Frames of the cold trajectory alone say nothing of the hot one."""
+    cold, hot = Condition(300.0, 0), Condition(900.0, 0)
+    events = [
+        *fit(fitted(), "f1"),
+        decided("e1", "explore", model="key-f1", condition=cold),
+        finished("e1", explored(candidate(0, reserved=True, exploration="key-e1"))),
+        decided("e2", "explore", model="key-f1", condition=hot),
+        finished("e2", explored(candidate(0, reserved=True, exploration="key-e2"))),
+        decided("v1", "validation", candidate=candidate(0, reserved=True, exploration="key-e1")),
+        finished("v1"),
+    ]
+    judged = [
+        decided("v2", "validation", candidate=candidate(0, reserved=True, exploration="key-e2")),
+        finished("v2"),
+    ]
+    good = finished("f2", fitted(bound=0.09))
+    assert reason(*events, decided("f2", "fit", validation=("key-v1",)), good, target=0.1) is None
+    assert reason(*events, *judged, decided("f2", "fit", validation=("key-v1",)), good, target=0.1) is None
+    both = decided("f2", "fit", validation=("key-v1", "key-v2"))
+    assert reason(*events, *judged, both, good, target=0.1) == "target"
 
 
 def test_target_waits_for_the_reference():

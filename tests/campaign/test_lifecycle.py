@@ -1,5 +1,6 @@
 """Begin, stop, resume, amend: one campaign through all stations, as its user would lead it."""
 
+import fcntl
 import signal
 import subprocess
 from collections import Counter
@@ -7,6 +8,7 @@ from collections import Counter
 import pytest
 from harness import Trial, kill
 
+from hpcmat.campaign import lifecycle
 from hpcmat.campaign.events import Amended
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.lifecycle import Start, request_stop, run_campaign
@@ -86,6 +88,19 @@ def story(tmp_path_factory):
     finally:
         kill(driver)
     return told
+
+
+def test_one_who_looks_whether_a_campaign_is_driven_keeps_no_driver_out(tmp_path, monkeypatch):
+    """`hpcmat status` holds the lock for an instant, in which a driver may begin."""
+    trial = Trial(tmp_path, labels=20)
+    trial.folder.root.mkdir()
+    trial.folder.lock.touch()
+    with trial.folder.lock.open() as looker:
+        fcntl.flock(looker, fcntl.LOCK_SH)
+        assert trial.folder.driven is False, "looking shares the lock"
+        monkeypatch.setattr(lifecycle.time, "sleep", lambda _: fcntl.flock(looker, fcntl.LOCK_UN))
+        with lifecycle._locked(trial.folder):
+            assert trial.folder.driven
 
 
 def test_second_driver_is_sent_away(story):

@@ -1,11 +1,10 @@
 """A campaign through a real Slurm: submitted, drained, taken up by its successor, given back."""
 
 import json
-import os
 
 import pytest
 from harness import Trial
-from slurm import Slurm, missing
+from slurm import running_slurm
 
 from hpcmat.campaign.allocations import read_ledger
 from hpcmat.cli.app import run
@@ -25,23 +24,10 @@ queues = [{{ name = "{queue}" }}]
 """
 
 
-def absent(reason):
-    """Skip on a machine of one's own; where everything was to be installed, its absence is a failure."""
-    (pytest.fail if "HPCMAT_CI" in os.environ else pytest.skip)(reason)
-
-
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory):
-    if lacking := missing():
-        absent(f"no {', '.join(lacking)}: apt-get install slurm-wlm munge")
-    if os.geteuid() != 0:
-        absent("slurmctld and munged are started for this test, which needs root")
-    daemons = Slurm(tmp_path_factory.mktemp("slurm"), nodes=2)
-    try:
-        daemons.start()
+    with running_slurm(tmp_path_factory.mktemp("slurm"), nodes=2) as daemons:
         yield daemons
-    finally:
-        daemons.stop()
 
 
 class Login:

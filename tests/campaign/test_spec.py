@@ -108,7 +108,7 @@ MISTAKES = {
     "unknown engine": (TEACHER, 'name = "gpwa"', "engine.name: unknown engine 'gpwa'; did you mean 'gpaw'?"),
     "far-off engine": (TEACHER, 'name = "xyz"', "engine.name: unknown engine 'xyz'; available: gpaw, teacher"),
     "engine without name": (TEACHER, "", "engine.name: missing"),
-    "screen": ('"potential"', '"screen"', "campaigns of kind 'screen' are not available in this version"),
+    "screen": ('"potential"', '"screen"', "this is a screening campaign"),
     "unknown kind": ('"potential"', '"potentail"', "unknown value 'potentail'; did you mean 'potential'?"),
     "unknown method": ("[explore]", '[explore]\nmethod = "mc"', "unknown value 'mc'; choose one of md, rattle"),
     "name": ('name = "good"', 'name = "../good"', "name: '../good' cannot be part of a file name"),

@@ -212,6 +212,14 @@ def test_export_of_sources(here, capsys):
         assert call("potential", "export", here / "si.npz", "--to", to, "--out", out, "--json") == 0
         assert answer(capsys)["file"] == out
         assert word in Path(out).read_text()
+    # The format has no nuclear repulsion; LAMMPS adds it.
+    inner, outer = Potential.load(here / "si.npz").core[0, 0]
+    head = Path("si.yace").read_text().splitlines()[:4]
+    assert head[1:] == [
+        f"# pair_style hybrid/overlay pace zbl {inner:.16g} {outer:.16g}",
+        "# pair_coeff * * pace si.yace Si",
+        "# pair_coeff 1 1 zbl 14 14",
+    ]
 
 
 def test_export_of_a_plugin_compiles_it(here, capsys):

@@ -10,6 +10,7 @@ import pytest
 from harness import Trial, kill
 from parsl.executors.high_throughput.errors import WorkerLost
 
+from hpcmat.dispatch import stopped
 from hpcmat.dispatch.executor import ParslDispatcher, Workers, is_lost_worker
 from hpcmat.dispatch.worker import Ending, Order
 from hpcmat.errors import DispatchError, StorageError
@@ -89,6 +90,17 @@ def test_dead_interchange_is_seen_and_replaced(dispatcher, store, tmp_path):
     (tmp_path / "go").touch()
     while store.read(f"{1:064x}") is None:
         NEVER.wait(0.02)
+
+
+def test_stopped_interchange_is_replaced(dispatcher, store, monkeypatch):
+    monkeypatch.setattr(stopped, "LOOK_S", 0.05)
+    monkeypatch.setattr(stopped, "PATIENCE_LOOKS", 3)
+    [interchange] = interchanges(psutil.Process().pid)
+    interchange.suspend()
+    while dispatcher.healthy:
+        NEVER.wait(0.02)
+    dispatcher.restart()
+    assert dispatcher.submit(order(store, 3)).result(timeout=60) == Ending.DONE
 
 
 def test_nothing_can_be_submitted_before_it_runs(tmp_path):

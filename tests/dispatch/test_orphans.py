@@ -1,13 +1,14 @@
 """What a killed driver leaves behind is ended by its mark, and nothing else is."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import psutil
 import pytest
 
-from hpcmat.dispatch.orphans import CAMPAIGN_VARIABLE, EPOCH_VARIABLE, end_orphans, start_warden
+from hpcmat.dispatch.orphans import CAMPAIGN_VARIABLE, EPOCH_VARIABLE, end_orphans, end_warden, start_warden
 from hpcmat.dispatch.worker import TASK_PROCESS_NAME
 
 WAIT = "print('ready', flush=True); import sys; sys.stdin.read()"
@@ -63,6 +64,19 @@ def test_a_new_driver_ends_all_epochs_of_its_campaign_but_its_own(spawn):
     assert ended(old)
     assert own.poll() is None
     assert foreign.poll() is None
+
+
+def test_warden_that_was_stopped_ends_with_the_next_driver(spawn, monkeypatch):
+    """It outlived its driver; the mark of its epoch would have it end itself."""
+    monkeypatch.setenv(CAMPAIGN_VARIABLE, "c")
+    old, own = start_warden("old"), start_warden("own")
+    old.send_signal(signal.SIGSTOP)
+    assert end_orphans(epoch="old") == 0
+    assert end_orphans(campaign="c", spare="own") == 1
+    assert ended(old)
+    assert own.poll() is None
+    end_warden(own)
+    old.stdin.close()
 
 
 def test_nobody_ends_himself(monkeypatch):

@@ -1,13 +1,15 @@
 """A real Slurm on this one machine: a private munged, one slurmctld, some slurmd. Needs root, slurm-wlm and munge."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 PROGRAMS = ("munged", "slurmctld", "slurmd")
 
@@ -15,6 +17,7 @@ CONFIGURATION = """\
 ClusterName=sim
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={port}
+FirstJobId={first}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -49,6 +52,26 @@ def missing():
     return [program for program in PROGRAMS if shutil.which(program) is None]
 
 
+def absent(reason):
+    """Skip on a machine of one's own; where everything was to be installed, its absence is a failure."""
+    (pytest.fail if "HPCMAT_CI" in os.environ else pytest.skip)(reason)
+
+
+@contextmanager
+def running_slurm(root, nodes):
+    """Daemons of so many nodes, ended with the block."""
+    if lacking := missing():
+        absent(f"no {', '.join(lacking)}: apt-get install slurm-wlm munge")
+    if os.geteuid() != 0:
+        absent("slurmctld and munged are started for this test, which needs root")
+    daemons = Slurm(root, nodes)
+    try:
+        daemons.start()
+        yield daemons
+    finally:
+        daemons.stop()
+
+
 class Slurm:
     """Nodes sim1, sim2, ... of two cores each; `conf` is for SLURM_CONF."""
 
@@ -66,18 +89,78 @@ class Slurm:
         self._start_munge()
         self._call("slurmctld")
         for name in self.names:
-            (self.root / "spool" / name).mkdir(exist_ok=True)
-            self._call("slurmd", "-N", name)
+            self._start_node(name)
         while set(self._call("sinfo", "-h", "-o", "%T").split()) != {"idle"}:
             pass
 
     def stop(self):
         """Cancel what runs and end all daemons, the one that signs messages last."""
-        if ids := self._queued():
-            self._call("scancel", *ids)
-            self.await_jobs()
+        self.cancel_all()
         for pattern in ("slurm*.pid", "munged.pid"):
             _end([int(file.read_text()) for file in (self.root / "run").glob(pattern)])
+
+    def daemon(self, name):
+        """Process of the daemon of a node, or of `slurmctld`."""
+        file = "slurmctld.pid" if name == "slurmctld" else f"slurmd-{name}.pid"
+        return psutil.Process(int((self.root / "run" / file).read_text()))
+
+    @property
+    def answers(self):
+        """Whether the scheduler's daemon is there and not stopped."""
+        return self.daemon("slurmctld").status() != psutil.STATUS_STOPPED
+
+    def node_state(self, name):
+        """State of a node in one word: idle, allocated, down, ..."""
+        return self._call("sinfo", "-h", "-n", name, "-o", "%T").rstrip("*")
+
+    def set_down(self, name):
+        """Tell the scheduler that a node has failed."""
+        self._call("scontrol", "update", f"nodename={name}", "state=down", "reason=test")
+
+    def resume(self, name):
+        """Start the daemon of a node where it is gone, and give the node back."""
+        if not psutil.pid_exists(int((self.root / "run" / f"slurmd-{name}.pid").read_text())):
+            self._start_node(name)
+        # Refused where the node came back by itself.
+        self._call("scontrol", "update", f"nodename={name}", "state=resume", check=False)
+
+    def release(self):
+        """What an administrator does for jobs that lost their node: Slurm delays them by two minutes, or holds them.
+
+        A node on which a job could not be begun is drained.
+        """
+        for job in self._call("squeue", "-h", "-t", "pending", "-o", "%i").split():
+            self._call("scontrol", "release", job, check=False)
+            self._call("scontrol", "update", f"jobid={job}", "starttime=now", check=False)
+        for name in self.names:
+            if self.node_state(name) == "drained":
+                self.resume(name)
+
+    def queued(self):
+        """Ids of the jobs that wait or run."""
+        return self._call("squeue", "-h", "-o", "%i").split()
+
+    def cancel_all(self):
+        """End every job."""
+        if ids := self.queued():
+            self._call("scancel", *ids)
+            self.await_jobs()
+
+    def steps(self, job):
+        """Nodes on which steps of a job run, its script left out."""
+        names = self._call("squeue", "-h", "-s", f"--jobs={job}", "-o", "%i %N").splitlines()
+        busy = [line.split()[1] for line in names if not line.startswith(f"{job}.batch")]
+        return [name for listed in busy for name in self._call("scontrol", "show", "hostnames", listed).split()]
+
+    def cancel(self, job):
+        """End a job as its owner would."""
+        self._call("scancel", job)
+
+    def await_idle(self):
+        """Return when all nodes can be used, those that were set down included."""
+        while set(self._call("sinfo", "-h", "-o", "%T").split()) != {"idle"}:
+            for name in self.names:
+                self._call("scontrol", "update", f"nodename={name}", "state=resume", check=False)
 
     def states(self):
         """State of each job by its id."""
@@ -87,13 +170,14 @@ class Slurm:
 
     def await_jobs(self):
         """Return when no job is left in the queue."""
-        while ids := self._queued():
+        while ids := self.queued():
             self._call(
                 "sbatch", "--wait", "--output=/dev/null", f"--dependency=afterany:{':'.join(ids)}", "--wrap=true"
             )
 
-    def _queued(self):
-        return self._call("squeue", "-h", "-o", "%i").split()
+    def _start_node(self, name):
+        (self.root / "spool" / name).mkdir(exist_ok=True)
+        self._call("slurmd", "-N", name)
 
     def _call(self, *command, check=True):
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=check)
@@ -116,7 +200,9 @@ class Slurm:
             f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=1000 State=UNKNOWN\n"
             for name, port in zip(self.names, ports[1:], strict=True)
         ]
-        text = CONFIGURATION.format(host=host, port=ports[0], root=self.root)
+        # MPICH names its shared memory by job and step, and what killed ranks leave of it is not for the next Slurm.
+        first = random.SystemRandom().randrange(10_000, 60_000_000)
+        text = CONFIGURATION.format(host=host, port=ports[0], root=self.root, first=first)
         before, partition = text.split("PartitionName", 1)
         self.conf.write_text(before + "".join(nodes) + "PartitionName" + partition)
 

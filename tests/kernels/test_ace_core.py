@@ -1,7 +1,5 @@
 """The inner core of the cluster expansion: where it starts and ends, derivatives, agreement of all evaluators."""
 
-from dataclasses import replace
-
 import jax
 import numpy as np
 import pytest
@@ -11,8 +9,10 @@ from hpcmat_kernels.design import design_rows
 from hpcmat_kernels.jax.ace import ace_parameters, energies_forces
 from hpcmat_kernels.jax.batch import pad_batch
 from hpcmat_kernels.jax.sites import AceShape
+from hpcmat_kernels.lammps.yace import yace_text
 from hpcmat_kernels.neighbors import neighbor_list
 from hpcmat_kernels.radial import NO_CORE, radial_functions
+from hpcmat_kernels.reference import yace
 from hpcmat_kernels.reference.ace import site_energies
 
 PERIODIC = (True, True, True)
@@ -137,11 +137,35 @@ def test_all_evaluators_agree():
     assert abs(run(make_model(NO_CORE)).site_energies - expected).max() > 1e-2
 
 
+OF_PAIRS = np.array([[CORE, (0.9, 2.9)], [(0.9, 2.9), NO_CORE]])
+"""A core for each pair of species; the second has none with itself."""
+
+
+def test_each_pair_of_species_has_its_core():
+    model = make_model(OF_PAIRS)
+    coefficients = split_coefficients(model, VECTOR)
+    result, pairs = run(model), neighbor_list(POSITIONS, CELL, PERIODIC, CUTOFF)
+    expected = site_energies(model, coefficients, POSITIONS, CELL, PERIODIC, SPECIES)
+    np.testing.assert_allclose(result.site_energies, expected, rtol=1e-10, atol=1e-10)
+    rows = design_rows(model, pairs, SPECIES)
+    np.testing.assert_allclose(rows.site @ VECTOR, expected, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose((rows.forces @ VECTOR).reshape(-1, 3), result.forces, rtol=1e-10, atol=1e-10)
+    text = yace.parse(yace_text(model, coefficients, ["Si", "Ge"]))
+    np.testing.assert_allclose(yace.site_energies(text, pairs, SPECIES), expected, rtol=1e-9, atol=1e-9)
+    assert abs(run(make_model()).site_energies - expected).max() > 1e-2
+    with pytest.raises(ValueError, match="one core"):
+        AceShape.of(model)
+
+
+def test_refuses_a_core_that_depends_on_the_order_of_a_pair():
+    with pytest.raises(ValueError, match="symmetric"):
+        make_model(np.array([[CORE, (0.9, 2.9)], [(0.8, 2.9), CORE]]))
+
+
 def test_a_core_below_all_distances_changes_nothing():
     plain, tiny = run(make_model(NO_CORE)), run(make_model((0.0, 0.5)))
     np.testing.assert_allclose(tiny.site_energies, plain.site_energies, rtol=1e-13)
     np.testing.assert_allclose(tiny.forces, plain.forces, rtol=1e-12, atol=1e-12)
-    assert run(replace(make_model(NO_CORE), core=NO_CORE)).forces.tobytes() == plain.forces.tobytes()
 
 
 @pytest.mark.parametrize(

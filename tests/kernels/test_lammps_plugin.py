@@ -17,6 +17,7 @@ from hpcmat_kernels.ace import ace_model, evaluate, split_coefficients
 from hpcmat_kernels.design import design_rows
 from hpcmat_kernels.lammps import build
 from hpcmat_kernels.lammps.build import build_plugin
+from hpcmat_kernels.lammps.overlay import overlay_lines
 from hpcmat_kernels.lammps.plugin import plugin_source
 from hpcmat_kernels.neighbors import neighbor_list
 
@@ -196,30 +197,30 @@ pair_coeff * 3 zero
 """
 
 
-def test_overlay_with_nuclear_repulsion(tmp_path):
-    """As production runs are set up: the model leaves its core to ZBL, which LAMMPS has itself."""
-    core = (1.5, 2.6)
-    model, coefficients = make_model(2, core=core)
-    job = job_of(make_plugin(tmp_path, model, coefficients), 2, pair=OVERLAY)
+CORES = np.array([[[1.5, 2.6], [1.3, 2.9]], [[1.3, 2.9], [1.6, 2.4]]])
+"""Of each pair of species, as fitted potentials have them."""
+
+
+@pytest.mark.parametrize("within", ["the plugin", "LAMMPS"])
+def test_nuclear_repulsion_in_the_cores(within, tmp_path):
+    repulsion = pair.zbl([14, 32], CORES[:, :, 0], CORES[:, :, 1])
+    model, coefficients = make_model(2, core=CORES)
+    inside = within == "the plugin"
+    source = plugin_source(model, coefficients, ELEMENTS[:2], repulsion=repulsion if inside else None)
+    job = job_of(build_plugin(source, tmp_path), 2)
+    if not inside:
+        job["pair"] = "\n".join(overlay_lines("ace/hpcmat", "Si Ge", [14, 32], repulsion)) + "\n"
     (answer,) = run_lammps(tmp_path, [job])
     assert isinstance(answer, dict), answer
     ours = kernel_answer(model, coefficients, job["positions"], job["cell"], job["types"])
-    repulsion = pair.evaluate(
-        pair.zbl([14, 32], *core), job["positions"], job["cell"], (True, True, True), job["types"]
-    )
-    np.testing.assert_allclose(answer["forces"], ours.forces + repulsion.forces, rtol=0, atol=1e-9)
-    total = ours.site_energies.sum() + repulsion.site_energies.sum()
-    assert answer["energy"] == pytest.approx(total, rel=0, abs=1e-9)
-    assert abs(repulsion.forces).max() > 1e-2
-
-
-OVERLAY = """
-pair_style hybrid/overlay ace/hpcmat zbl 1.5 2.6
-pair_coeff * * ace/hpcmat Si Ge
-pair_coeff 1 1 zbl 14 14
-pair_coeff 1 2 zbl 14 32
-pair_coeff 2 2 zbl 32 32
-"""
+    energies, forces, virial = repulsion.between(neighbors_of(job["positions"], job["cell"]), job["types"])
+    np.testing.assert_allclose(answer["forces"], ours.forces + forces, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(answer["virial"], ours.virial + virial, rtol=0, atol=1e-9 * abs(ours.virial).max())
+    np.testing.assert_allclose(answer["site_energies"], ours.site_energies + energies, rtol=0, atol=1e-9)
+    assert abs(forces).max() > 1e-2
+    # Each pair has its own radii: with one core for all the answer would be another.
+    one = pair.zbl([14, 32], 1.5, 2.6).between(neighbors_of(job["positions"], job["cell"]), job["types"])[1]
+    assert abs(one - forces).max() > 1e-2
 
 
 def test_two_plugins_at_once(tmp_path):

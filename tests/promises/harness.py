@@ -23,7 +23,7 @@ name = "{name}"
 seed = {seed}
 [system]
 elements = ["Si"]
-structures = [{{ crystal = "diamond", element = "Si", a_ang = 5.431 }}]
+structures = [{structures}]
 reference = {{ points = {points} }}
 [engine]
 name = "teacher"
@@ -33,9 +33,10 @@ duration = {{ median_s = {median_s}, sigma = {sigma} }}
 faults = {{ {faults} }}
 [explore]
 method = "{method}"
-cold_start = 10
+cold_start = {cold_start}
 [steering]
 refit_every = 10
+pool_min = {pool_min}
 acquisition = "{acquisition}"
 schedule = "{schedule}"
 [target]
@@ -46,6 +47,8 @@ labels = {labels}
 [failures]
 task_walltime_s = {{ label = {walltime_s} }}
 """
+
+SEED = '{{ crystal = "diamond", element = "Si", a_ang = 5.431, repeat = [{}] }}'
 
 
 @dataclass
@@ -64,6 +67,10 @@ class Trial:
     schedule: str = "asynchronous"
     target: float = 1e-9
     labels: int = 30
+    cold_start: int = 10
+    pool_min: int = 20
+    repeats: tuple[str, ...] = ("1, 1, 1",)
+    """Cells of the seed structures along each lattice vector."""
     walltime_s: float = 60.0
     store: Path | None = None
     ledger: Path | None = None
@@ -75,6 +82,7 @@ class Trial:
         self.folder = CampaignFolder(self.root / "campaign")
         self.file = self.root / "campaign.toml"
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        fields["structures"] = ", ".join(SEED.format(repeat) for repeat in self.repeats)
         self.file.write_text(TEMPLATE.format(**fields))
 
     def start(self, *extra: str) -> subprocess.Popen[bytes]:

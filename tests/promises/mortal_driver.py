@@ -11,7 +11,7 @@ from pathlib import Path
 from hpcmat.campaign import folder as campaign_folder
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.lifecycle import Start, run_campaign
-from hpcmat.campaign.spec import load_campaign
+from hpcmat.campaign.specification import load_specification
 from hpcmat.dispatch.sites import load_site
 from hpcmat.store.journal import Journal
 
@@ -41,4 +41,4 @@ class MortalJournal(Journal):
 campaign, folder, store, _ = sys.argv[1:]
 campaign_folder.Journal = MortalJournal
 start = Start(CampaignFolder(Path(folder)), Path(store), load_site("local"))
-run_campaign(load_campaign(Path(campaign)), start, lambda event, state: None)
+run_campaign(load_specification(Path(campaign)), start, lambda event, state: None)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcmat.errors import StorageError
-from hpcmat.records import Execution, Governance, Provenance, Record, Structure
+from hpcmat.records import Execution, Governance, Provenance, Record, Structure, encode
 from hpcmat.store.atomic import create_exclusively, write_text
 from hpcmat.store.claims import Process
 from hpcmat.store.keys import content_key, structure_physics
@@ -55,6 +55,38 @@ def test_failed_attempt_is_kept_and_does_not_count(tmp_path):
     store.publish(record(attempt=2), second.folder)
     assert store.read(KEY).execution.attempt == 2
     assert [attempt.state for attempt in store.attempts(KEY)] == [AttemptState.DONE] * 2
+
+
+def far_and_silent(folder: Path) -> None:
+    """Claim an attempt as a process of another host that has given no sign of life for long."""
+    folder.mkdir(parents=True)
+    (folder / "claim.json").write_text(encode(Process("elsewhere", "another boot", 1, 1)))
+    os.utime(folder / "claim.json", (0, 0))
+
+
+def test_one_taken_for_dead_does_not_publish_a_second_time(tmp_path):
+    """On another host a process can be stopped for longer than its claim lasts, and wake after its successor ended."""
+    store = ResultStore(tmp_path)
+    late = tmp_path / KEY[:2] / KEY / "attempt-1"
+    far_and_silent(late)
+    (late / ".record").touch()
+    successor = store.begin(KEY)
+    assert successor.number == 2
+    assert store.publish(record(attempt=2), successor.folder)
+    assert not store.publish(record(attempt=1), late)
+    assert [attempt.state for attempt in store.attempts(KEY)] == [AttemptState.LOST, AttemptState.DONE]
+    assert store.folder(KEY) == successor.folder
+    assert not (late / ".record").exists()
+
+
+def test_one_taken_for_dead_whose_successor_has_failed_does_publish(tmp_path):
+    """Negative control: its result is the only one."""
+    store = ResultStore(tmp_path)
+    late = tmp_path / KEY[:2] / KEY / "attempt-1"
+    far_and_silent(late)
+    store.publish(record(accepted=False, attempt=2), store.begin(KEY).folder)
+    assert store.publish(record(attempt=1), late)
+    assert store.folder(KEY) == late
 
 
 def test_folder_without_claim_is_taken_not_passed_over(tmp_path):

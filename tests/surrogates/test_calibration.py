@@ -84,6 +84,21 @@ def test_ceiling_of_the_rank_correlation_is_found_without_knowing_sigma(spread):
     assert rank_ceiling(np.zeros((3, 3))) == 0.0
 
 
+def test_ceiling_has_the_error_that_other_sets_show():
+    def drawn(seed):
+        rng = np.random.default_rng(seed)
+        # Structures differ as a whole, so that there are far fewer independent σ than atoms.
+        sigma = np.repeat(np.exp(0.6 * rng.normal(size=30)), 20)[:, None] * np.ones(3)
+        return sigma * rng.normal(size=sigma.shape), sigma
+
+    error, sigma = drawn(0)
+    found = rank_correlation(error, sigma, np.repeat(np.arange(30), 20))
+    others = np.std([rank_ceiling(drawn(seed)[0]) for seed in range(1, 13)])
+    assert 0.4 < found.ceiling_error / others < 2.5
+    # Negative control: atoms taken for independent promise too much.
+    assert rank_correlation(error, sigma).ceiling_error < 0.7 * others
+
+
 def coverage_of_new_structures(method, n_trials=300):
     """Mean coverage of a new structure when whole structures are hard or easy, and hard ones are small."""
     rng = np.random.default_rng(1)

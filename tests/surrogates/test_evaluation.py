@@ -8,7 +8,7 @@ import pytest
 
 from hpcmat.errors import InputError
 from hpcmat.surrogates.dataset.data import Dataset, Frame, LabelKeys
-from hpcmat.surrogates.evaluation import evaluate_dataset
+from hpcmat.surrogates.evaluation import errors_on, evaluate_dataset
 from hpcmat.surrogates.potential import Potential
 from hpcmat.surrogates.trainer import FitOptions, fit_dataset, settings_for
 
@@ -101,6 +101,16 @@ def test_named_errors_are_in_ev(potential, dataset):
     named = dict(total.named())
     assert named["energy_rmse_ev_per_atom"] == pytest.approx(1e-3 * total.energy_rmse_mev_per_atom)
     assert named["forces_mae_ev_per_ang"] == total.forces_mae_ev_per_ang
+    assert errors_on(potential, dataset) == total.named()
+
+
+def test_error_bars_are_judged_where_that_is_asked(potential, dataset):
+    found = evaluate_dataset(potential, dataset, error_bars=True)
+    bars = found.error_bars
+    assert bars.forces.components.rms_z == pytest.approx(found.total.forces_rms_z)
+    assert bars.energy.rms_z == pytest.approx(found.total.energy_rms_z)
+    assert 0 < bars.forces.rank.ceiling_error < 0.2 and bars.forces.rank.observed_error > 0
+    assert evaluate_dataset(potential, dataset).error_bars is None
 
 
 def test_what_cannot_be_evaluated_is_refused(potential, dataset, make):

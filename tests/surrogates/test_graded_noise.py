@@ -75,7 +75,7 @@ def test_never_falls_and_stays_positive_beyond_what_was_seen():
         array[held] = 0.0
     noise = fit_graded_noise(observed, CONSTANT)
     found = noise.variance(np.concatenate([[0.0], np.geomspace(1e-30, 1e6, 200)])[:, None])
-    assert found.min() >= 0.9e-6 * CONSTANT**2 and np.isfinite(found).all()
+    assert found.min() >= 0.9e-12 * CONSTANT**2 and np.isfinite(found).all()
     assert np.diff(np.log(found)).min() > -1e-9
     # Above, it goes on growing, but no faster than the epistemic variance.
     slope = np.diff(np.log(noise.variance(np.exp([[3.0], [4.0]]))))[0]

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from hpcmat.errors import StorageError
 from hpcmat.surrogates.graded_noise import GradedNoise, Term
 from hpcmat.surrogates.label_noise import (
+    BROKEN_SYMMETRY,
     FEWEST_STRUCTURES,
     Epistemic,
     LabelNoise,
@@ -67,6 +68,37 @@ def test_structures_that_the_basis_has_seen_do_not_say_how_large_the_noise_of_en
     deceived = fit_label_noise(scores, frozenset(range(200)), UNITS)
     found = [np.sqrt(np.mean([z(noise, score)[0] for score in new])) for noise in (honest, deceived)]
     assert found[0] == pytest.approx(1.0, abs=0.2) and found[1] > 1.25
+
+
+def held_by_symmetry(score, missed):
+    """The same structure with its forces held by symmetry, which its labels miss by so much."""
+    held = KIND == 1
+    sign = np.where(np.arange(held.sum()) % 2, 1.0, -1.0)
+    residual, variance = score.residual.copy(), score.variance.copy()
+    residual[held], variance[held] = missed * sign, 1e-20 * UNITS[1] ** 2
+    return replace(score, residual=residual, fitted=residual, expected=residual, variance=variance)
+
+
+def force_z(noise, scores):
+    return np.sqrt(np.mean([z(noise, score)[1] for score in scores]))
+
+
+def test_atoms_held_by_symmetry_have_a_noise_of_their_own():
+    scores = structures(200)
+    clean = [held_by_symmetry(s, 1e-6) if k % 3 == 0 else s for k, s in enumerate(scores)]
+    noise = fit_label_noise(clean, frozenset(range(200)), UNITS)
+    known = Epistemic(0.0, np.full(N_ATOMS, 1e-20 * UNITS[1] ** 2), 0.0)
+    held = np.sqrt(noise.force_variance(known)[0])
+    # One that is not clean must still be expected: of 67, by the root of 67 less than it would miss.
+    assert BROKEN_SYMMETRY / 20 < held < BROKEN_SYMMETRY / 4
+    # The others' bars are what they are without them.
+    others = [s for k, s in enumerate(scores) if k % 3]
+    assert force_z(noise, others) == pytest.approx(1.0, abs=0.05)
+    # Negative control: were one in six off by far more, the bars there would follow.
+    broken = [held_by_symmetry(s, 3e-3 if k % 18 == 0 else 1e-6) if k % 3 == 0 else s for k, s in enumerate(scores)]
+    wide = fit_label_noise(broken, frozenset(range(200)), UNITS)
+    assert np.sqrt(wide.force_variance(known)[0]) > 10 * held
+    assert force_z(wide, broken[::3]) == pytest.approx(1.0, abs=0.2)
 
 
 def test_few_structures_have_constant_noise():

@@ -131,6 +131,8 @@ def slurm_directives(ask: Ask) -> list[str]:
         *ask.nodes.split(),
         f"--time={clock(request.walltime_s)}",
         *([ask.account] if ask.account else []),
+        # The driver goes on without a node that fails.
+        *(["--no-kill"] if request.nodes > 1 else []),
         f"--output={shlex.quote(f'{request.folder}/{request.name}.%j.out')}",
         *ask.options,
     ]

@@ -9,7 +9,6 @@ from pathlib import Path
 from hpcmat.dispatch.launchers import fujitsu, hydra, openmpi, slurm
 from hpcmat.dispatch.launchers.request import Dialect, Launch, Launcher, LaunchRequest, Output
 from hpcmat.errors import DispatchError, InputError
-from hpcmat.toml_input import did_you_mean
 
 DIALECTS = {
     "hydra": hydra.DIALECT,
@@ -43,6 +42,8 @@ def dialect_of(launcher: Launcher) -> Dialect:
     try:
         return DIALECTS[launcher.dialect]
     except KeyError:
+        from hpcmat.toml_input import did_you_mean
+
         hint = did_you_mean(launcher.dialect, DIALECTS)
         known = ", ".join(DIALECTS)
         raise InputError(f"unknown launcher dialect '{launcher.dialect}'; {hint} known: {known}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,6 +128,12 @@ class Dialect:
     """Makes the launcher end all ranks, those on other nodes included."""
     fault_texts: tuple[str, ...] = ()
     """What it writes to standard error where a node, not the program, failed; `{node}` stands for the name."""
+    was_cancelled: Callable[[str], bool] = lambda errors: False
+    """Whether, by what it wrote there, somebody outside ended the launch."""
+    was_killed: Callable[[str], bool] = lambda errors: False
+    """Whether, by what it wrote there, a rank was killed from outside, whatever its own exit code."""
+    lost_nodes: Callable[[Sequence[str]], tuple[str, ...]] | None = None
+    """Asks the scheduler which of these nodes the job has lost, where failed launches do not tell."""
 
 
 def output_in(folder: Path) -> Output:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
+import subprocess
+from collections.abc import Sequence
 
 from hpcmat.dispatch.launchers.request import Dialect, Launch, Launcher, LaunchRequest, output_in
+from hpcmat.dispatch.placement.nodes import expand_hostlist
+from hpcmat.errors import DispatchError
+
+_ANSWER_S = 10
+_RANK_END = re.compile(r"srun: error: \S+: tasks? [\d,-]+: (.+)")
+"""How each rank ended that did not end well."""
 
 
 def compose(launcher: Launcher, request: LaunchRequest) -> Launch:
@@ -30,6 +40,31 @@ def compose(launcher: Launcher, request: LaunchRequest) -> Launch:
     return Launch(command, request.variables(), request.folder, output_in(request.folder), stdin=request.stdin)
 
 
+def was_cancelled(errors: str) -> bool:
+    """Whether the step was ended from outside, and not by srun itself because one of its ranks had failed."""
+    before, cancelled, _ = errors.partition("CANCELLED AT ")
+    own = any(text in before for text in ("Terminating StepId", "Exited with exit code"))
+    return (bool(cancelled) and not own) or set(_RANK_END.findall(errors)) == {"Terminated"}
+
+
+def was_killed(errors: str) -> bool:
+    """Whether no rank failed by itself, and one was killed; srun's exit code is that of those it terminates then."""
+    reasons = set(_RANK_END.findall(errors))
+    return "Killed" in reasons and reasons <= {"Killed", "Terminated"}
+
+
+def lost_nodes(names: Sequence[str]) -> tuple[str, ...]:
+    """Nodes that a running job has lost: a step on a node that went down is refused without its name."""
+    job = os.environ.get("SLURM_JOB_ID", "")
+    question = ["squeue", "--noheader", f"--jobs={job}", "--states=RUNNING", "--format=%N"]
+    try:
+        answer = subprocess.run(question, capture_output=True, text=True, timeout=_ANSWER_S, check=True).stdout
+        kept = expand_hostlist(answer)
+    except (OSError, subprocess.SubprocessError, DispatchError):
+        return ()
+    return tuple(name for name in names if name not in kept)
+
+
 DIALECT = Dialect(
     program="srun",
     compose=compose,
@@ -39,4 +74,7 @@ DIALECT = Dialect(
         "DUE TO NODE FAILURE",
         "Node failure on {node}",
     ),
+    was_cancelled=was_cancelled,
+    was_killed=was_killed,
+    lost_nodes=lost_nodes,
 )

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from hpcmat.dispatch.launchers.request import WORLD_SIZE_VARIABLE
 from hpcmat.errors import DispatchError
 
+RANK_VARIABLE = "HPCMAT_RANK"
+"""Tells a program run after the check its rank, so that it needs no MPI of its own to know it."""
 WRONG_WORLD_EXIT = 83
 """Exit status of every rank of a world of the wrong size."""
 
@@ -46,6 +48,7 @@ def check_own_world() -> None:
         print(f"hpcmat: {error}", file=sys.stderr, flush=True)
         # Not Abort: a rank that is alone would end only itself, and the others must say so too.
         sys.exit(WRONG_WORLD_EXIT)
+    os.environ[RANK_VARIABLE] = str(MPI.COMM_WORLD.Get_rank())
 
 
 def main(arguments: Sequence[str]) -> None:

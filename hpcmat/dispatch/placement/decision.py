@@ -6,6 +6,9 @@ gaps. The first task that does not fit gets a reservation: the nodes that are ex
 may start if they leave those nodes, or will have left them by then (Lifka, JSSPP 1995; predictions that proved wrong
 are corrected as in Tsafrir, Etsion and Feitelson, IEEE TPDS 18, 789, 2007).
 
+Where only tasks of equal standing wait, on nodes that are all alike, the queue is played forward instead, and what ends
+first is started (see `lookahead`).
+
 Predictions err. Once the promised time has passed, the nodes of the reservation are fixed and nothing more is started
 on them: every task there has a limit, so the wait is bounded and no task starves.
 """
@@ -17,6 +20,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from hpcmat.dispatch.placement.fitting import Shadow, best_fill, earliest, fits_ever, kinds_of, place, room_of
+from hpcmat.dispatch.placement.lookahead import applies, look_ahead
 from hpcmat.dispatch.placement.state import Demand, Policy, Request, Reservation, Running, State
 
 _URGENT = 0.8
@@ -46,10 +50,14 @@ def decide(state: State, policy: Policy) -> Decision:
     fits = {demand: fits_ever(demand, kinds) for demand in {r.demand for r in state.waiting}}
     reasons = {r.id: _why_never(r, fits[r.demand], left) for r in state.waiting}
     hopeless = tuple(Hopeless(task, reason) for task, reason in reasons.items() if reason)
-    classes = ordered([r for r in state.waiting if not reasons[r.id]], state, policy)
     filling = _Filling(state, policy)
+    possible = [r for r in state.waiting if not reasons[r.id]]
+    if applies(possible, state, policy) and (chosen := look_ahead(possible, state, policy)) is not None:
+        filling.fill(chosen)
+        return Decision(tuple(filling.starts), None, hopeless)
+    classes = ordered(possible, state, policy)
     for equals in classes:
-        filling.fill(equals, last=equals is classes[-1])
+        filling.fill_class(equals, last=equals is classes[-1])
     return Decision(tuple(filling.starts), filling.reservation, hopeless)
 
 
@@ -114,7 +122,12 @@ class _Filling:
         self.spent = False
         """Whether the launcher cannot start one more."""
 
-    def fill(self, equals: list[Request], last: bool) -> None:
+    def fill(self, chosen: list[Request]) -> None:
+        """Start tasks that are known to fit."""
+        for request in chosen:
+            self._start(request)
+
+    def fill_class(self, equals: list[Request], last: bool) -> None:
         """Start what fits of one class.
 
         Tasks of more than half the nodes cannot run together, so that all their waiting adds up. Smaller ones of the

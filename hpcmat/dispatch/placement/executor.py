@@ -18,13 +18,15 @@ from parsl.executors.base import ParslExecutor
 from parsl.executors.errors import InvalidResourceSpecification
 from parsl.utils import RepresentationMixin
 
-from hpcmat.dispatch.launchers.dialects import dialect_of
+from hpcmat.dispatch.launchers.dialects import compose, dialect_of
 from hpcmat.dispatch.launchers.request import Launcher, LaunchRequest
-from hpcmat.dispatch.orphans import EPOCH_VARIABLE, start_warden
+from hpcmat.dispatch.orphans import EPOCH_VARIABLE, end_warden, start_warden
 from hpcmat.dispatch.placement.calls import CALL_FILE, Call, CommandResult, mpi_command, pack_call, plain_function
 from hpcmat.dispatch.placement.decision import never
 from hpcmat.dispatch.placement.nodes import Node, Share
+from hpcmat.dispatch.placement.outcome import Ended, Execution, StopReason, ended
 from hpcmat.dispatch.placement.placer import GRACE_S, Job, Placer
+from hpcmat.dispatch.placement.processes import LaunchProcess
 from hpcmat.dispatch.placement.specification import Specification, parse_specification
 from hpcmat.dispatch.placement.state import Policy, Request
 from hpcmat.errors import DispatchError
@@ -84,7 +86,7 @@ class PlacementExecutor(ParslExecutor, RepresentationMixin):  # type: ignore[mis
             epoch = uuid.uuid4().hex
             self._warden = start_warden(epoch)
         self._policy = self.limits.policy(self._dialect.max_concurrent)
-        self._placer = Placer(self.nodes, self.launcher, self._policy, {EPOCH_VARIABLE: epoch})
+        self._placer = Placer(self.nodes, self._policy, {EPOCH_VARIABLE: epoch})
 
     def submit(
         self, func: Callable[..., Any], resource_specification: Mapping[str, Any], *args: Any, **kwargs: Any
@@ -109,7 +111,7 @@ class PlacementExecutor(ParslExecutor, RepresentationMixin):  # type: ignore[mis
         # Parsl hands its own keyword on to the function.
         named = {name: value for name, value in kwargs.items() if name != "parsl_resource_specification"}
         folder = Path(self.run_dir) / self.label / f"{task:06d}"
-        job = _job(request, wanted, folder, Call(plain_function(func), args, named))
+        job = _job(request, _Order(self.launcher, wanted, folder, Call(plain_function(func), args, named)))
         self._placer.submit(job)
         return job.future
 
@@ -123,9 +125,8 @@ class PlacementExecutor(ParslExecutor, RepresentationMixin):  # type: ignore[mis
         if self._placer is not None:
             self._placer.close()
             self._placer = None
-        if self._warden is not None and self._warden.stdin is not None:
-            self._warden.stdin.close()
-            self._warden.wait()
+        if self._warden is not None:
+            end_warden(self._warden)
             self._warden = None
         super().shutdown()
 
@@ -145,23 +146,48 @@ class PlacementExecutor(ParslExecutor, RepresentationMixin):  # type: ignore[mis
         )
 
 
-def _job(request: Request, wanted: Specification, folder: Path, call: Call) -> Job:
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A call, and where and with what it is started."""
+
+    launcher: Launcher
+    wanted: Specification
+    folder: Path
+    call: Call
+
+
+class _LaunchWork:
+    """The launch of a function or a command on the nodes that it got."""
+
+    def __init__(self, execution: Execution, payload: bytes | None, marks: dict[str, str]) -> None:
+        self._execution, self._payload = execution, payload
+        process = LaunchProcess(execution.launch, dialect_of(execution.launcher).stop_signal, marks)
+        self._process, self.stop, self.kill = process, process.stop, process.kill
+
+    def run(self, stopped: Callable[[], StopReason | None]) -> Ended:
+        """Write what the launch reads, and judge its end."""
+        folder = self._execution.launch.folder
+        folder.mkdir(parents=True)
+        if self._payload is not None:
+            (folder / CALL_FILE).write_bytes(self._payload)
+        return ended(self._execution, self._process.run(), stopped())
+
+
+def _job(request: Request, order: _Order) -> Job:
+    call, wanted, folder = order.call, order.wanted, order.folder
     function = call.function is not mpi_command
     command, environment, stdin = _function_line(folder) if function else _command_line(*call.arguments, **call.named)
     payload = pack_call(call) if function else None
 
-    def prepare() -> None:
-        folder.mkdir(parents=True)
-        if payload is not None:
-            (folder / CALL_FILE).write_bytes(payload)
-
-    def launch(shares: tuple[Share, ...]) -> LaunchRequest:
+    def begin(shares: tuple[Share, ...], marks: dict[str, str]) -> _LaunchWork:
         ranks = wanted.ranks
-        return LaunchRequest(
+        asked = LaunchRequest(
             command, ranks * len(shares), ranks, shares, folder, wanted.threads, tuple(environment.items()), stdin
         )
+        execution = Execution(order.launcher, compose(order.launcher, asked), asked.names, function)
+        return _LaunchWork(execution, payload, marks)
 
-    return Job(request, Future(), launch, prepare, function)
+    return Job(request, Future(), begin)
 
 
 _Line = tuple[tuple[str, ...], Mapping[str, str], Path | None]

@@ -90,6 +90,14 @@ def fits_ever(demand: Demand, kinds: Counter[tuple[int, int]]) -> bool:
     return sum(enough) >= demand.nodes
 
 
+def fit_at_once(demand: Demand, state: State) -> int:
+    """How many tasks of a demand could start now beside those that run."""
+    slots = room_of(state).slots
+    if demand.whole:
+        return sum(_has_free(slot, demand) for slot in slots) // demand.nodes
+    return sum(_parts(slot, demand) for slot in slots)
+
+
 def place(request: Request, room: Room, shadow: Shadow | None, now: float) -> tuple[Share, ...]:
     """Shares of nodes on which a task can start at once, taken from the room; empty where there are none."""
     demand = request.demand
@@ -193,6 +201,11 @@ def _ends_by_node(running: Iterable[Running], now: float) -> dict[str, list[tupl
 
 def _offers(node: Node, demand: Demand) -> bool:
     return node.cores >= demand.cores and node.gpus >= demand.gpus
+
+
+def _parts(slot: _Slot, demand: Demand) -> int:
+    """How many parts of a node are free."""
+    return min([slot.cores // demand.cores, *([len(slot.gpus) // demand.gpus] if demand.gpus else [])])
 
 
 def _has_free(slot: _Slot, demand: Demand) -> bool:

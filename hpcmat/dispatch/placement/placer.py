@@ -9,15 +9,14 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
-from hpcmat.dispatch.launchers.dialects import Blame, compose, dialect_of
-from hpcmat.dispatch.launchers.request import Launcher, LaunchRequest
+from hpcmat.dispatch.launchers.dialects import Blame
+from hpcmat.dispatch.marks import LAUNCH_VARIABLE
 from hpcmat.dispatch.placement.decision import decide
 from hpcmat.dispatch.placement.fences import Fences
 from hpcmat.dispatch.placement.nodes import Node, Share
-from hpcmat.dispatch.placement.outcome import Ended, Execution, StopReason, TaskFailed, ended
-from hpcmat.dispatch.placement.processes import TASK_VARIABLE, LaunchProcess
+from hpcmat.dispatch.placement.outcome import Ended, StopReason, TaskFailed
 from hpcmat.dispatch.placement.state import Policy, Request, Running, State
 from hpcmat.errors import DispatchError
 from hpcmat.records import Failure, FailureKind
@@ -26,17 +25,27 @@ GRACE_S = 5.0
 """From the request to end until the kill."""
 
 
+class Work(Protocol):
+    """What a task does on the nodes that it got; `run` belongs to one thread, `stop` and `kill` to any other."""
+
+    def run(self, stopped: Callable[[], StopReason | None]) -> Ended:
+        """Do it to the end; `stopped` tells whether it was asked to end, and why."""
+
+    def stop(self) -> None:
+        """Ask it to end."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A task with all that is needed to start it."""
 
     request: Request
     future: Future[Any]
-    launch: Callable[[tuple[Share, ...]], LaunchRequest]
-    """The launch on the nodes that it gets."""
-    prepare: Callable[[], None]
-    """Writes what the launch reads; done beside other work."""
-    function: bool
+    begin: Callable[[tuple[Share, ...], dict[str, str]], Work]
+    """Its work on the nodes that it gets, all processes marked so; raises DispatchError where that cannot be."""
 
 
 @dataclass(slots=True)
@@ -44,7 +53,7 @@ class _Active:
     """A launch under way."""
 
     job: Job
-    process: LaunchProcess
+    work: Work
     stop_at: float
     reason: StopReason
     """Why it will be stopped, should it still run then."""
@@ -56,12 +65,12 @@ class Placer:
 
     Parameters
     ----------
-    nodes, launcher, policy : where, with what, and by which rules; `policy.ends_at` on the clock of `time.monotonic`.
+    nodes, policy : where and by which rules; `policy.ends_at` on the clock of `time.monotonic`.
     marks : environment of every process that is started.
     """
 
-    def __init__(self, nodes: tuple[Node, ...], launcher: Launcher, policy: Policy, marks: dict[str, str]) -> None:
-        self._launcher, self._policy, self._marks = launcher, policy, marks
+    def __init__(self, nodes: tuple[Node, ...], policy: Policy, marks: dict[str, str]) -> None:
+        self._policy, self._marks = policy, marks
         self._state, self._fences = State(time.monotonic(), nodes), Fences()
         self._jobs: dict[int, Job] = {}
         self._active: dict[int, _Active] = {}
@@ -70,6 +79,11 @@ class Placer:
         self._pool = ThreadPoolExecutor(policy.max_concurrent or sum(node.cores for node in nodes), "launch")
         self._thread = threading.Thread(target=self._loop, name="placement", daemon=True)
         self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still decides."""
+        return self._thread.is_alive()
 
     @property
     def state(self) -> State:
@@ -157,13 +171,13 @@ class Placer:
             if active.kill_at is None and now >= active.stop_at:
                 self._stop(active, active.reason)
             elif active.kill_at is not None and now >= active.kill_at:
-                active.process.kill()
+                active.work.kill()
                 active.kill_at = now + GRACE_S
 
     def _stop(self, active: _Active, reason: StopReason) -> None:
         if active.kill_at is None:
             active.reason, active.kill_at = reason, time.monotonic() + GRACE_S
-            active.process.stop()
+            active.work.stop()
 
     def _decide(self) -> None:
         decision = decide(self._state, self._policy)
@@ -177,26 +191,21 @@ class Placer:
     def _start(self, running: Running) -> None:
         job, now = self._jobs[running.request.id], self._state.now
         try:
-            launch = compose(self._launcher, job.launch(running.shares))
+            work = job.begin(running.shares, self._marks | {LAUNCH_VARIABLE: uuid.uuid4().hex})
         except DispatchError as error:
             self._gone(running, Ended(error=error))
             _settle(job.future, Ended(error=error))
             return
-        marks = self._marks | {TASK_VARIABLE: uuid.uuid4().hex}
-        process = LaunchProcess(launch, dialect_of(self._launcher).stop_signal, marks)
         limit = now + running.request.limit_s
         reason = StopReason.WALLTIME if limit <= self._policy.ends_at else StopReason.ALLOCATION
-        active = _Active(job, process, min(limit, self._policy.ends_at), reason)
+        active = _Active(job, work, min(limit, self._policy.ends_at), reason)
         self._active[running.request.id] = active
-        names = tuple(share.node.name for share in running.shares)
-        self._pool.submit(self._execute, running, active, Execution(self._launcher, launch, names, job.function))
+        self._pool.submit(self._execute, running, active)
 
-    def _execute(self, running: Running, active: _Active, execution: Execution) -> None:
+    def _execute(self, running: Running, active: _Active) -> None:
         """The whole life of a launch, in a thread of its own."""
         try:
-            active.job.prepare()
-            end = active.process.run()
-            result = ended(execution, end, None if active.kill_at is None else active.reason)
+            result = active.work.run(lambda: None if active.kill_at is None else active.reason)
         except BaseException as error:  # noqa: BLE001 - the caller must hear of it, and the nodes must be freed
             result = Ended(error=error)
         self._events.put(lambda: self._gone(running, result))
@@ -217,7 +226,7 @@ class Placer:
 
     def _give_up(self, error: BaseException) -> None:
         for active in self._active.values():
-            active.process.kill()
+            active.work.kill()
         for task in [task for task in self._jobs if task not in self._active]:
             self._drop(task, error)
 

@@ -15,10 +15,8 @@ import psutil
 
 from hpcmat.dispatch.launchers.dialects import collect
 from hpcmat.dispatch.launchers.request import Launch
+from hpcmat.dispatch.marks import LAUNCH_VARIABLE
 from hpcmat.mpi_environment import outside_mpi
-
-TASK_VARIABLE = "HPCMAT_LAUNCH"
-"""Marks every process of one task, whatever sessions and groups it makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class LaunchProcess:
     def __init__(self, launch: Launch, stop_signal: signal.Signals, marks: Mapping[str, str]) -> None:
         self._launch = launch
         self._stop_signal = stop_signal
-        self._mark = marks[TASK_VARIABLE]
+        self._mark = marks[LAUNCH_VARIABLE]
         self._environment = outside_mpi(os.environ) | dict(launch.environment) | dict(marks)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -113,7 +111,7 @@ def kill_marked(mark: str) -> int:
 
 def _mark_of(process: psutil.Process) -> str | None:
     try:
-        mark: str | None = process.environ().get(TASK_VARIABLE)
+        mark: str | None = process.environ().get(LAUNCH_VARIABLE)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
     return mark

@@ -35,15 +35,18 @@ class AceShape:
     inner: float
     """Å"""
     core: tuple[float, float]
-    """Å"""
+    """Å, of all pairs of species"""
     paths: tuple[PathDegrees, ...]
 
     @classmethod
     def of(cls, model: AceModel) -> AceShape:
-        """Shape of a model."""
+        """Shape of a model; raises ValueError where its pairs of species have different cores."""
+        core = model.core[0, 0]
+        if (model.core != core).any():
+            raise ValueError("All pairs of species need one core here: give the model one, or none.")
         paths = tuple((path.degrees, path.intermediate) for path in model.paths)
         sizes = (model.n_species, model.n_radial, model.l_max, model.n_channels)
-        return cls(*sizes, model.cutoff, model.inner, model.core, paths)
+        return cls(*sizes, model.cutoff, model.inner, (float(core[0]), float(core[1])), paths)
 
 
 class Weights(NamedTuple):

@@ -101,7 +101,7 @@ def _bond(model: AceModel, z: int, other: int) -> dict[str, Any]:
     plain = np.repeat(expansion[:, None], n_l, axis=1)
     block = model.mixing[z, :, other * model.n_radial : (other + 1) * model.n_radial]
     mixed = np.einsum("lkc,kn->cln", block, expansion)
-    start, end = model.core
+    start, end = model.core[z, other].tolist()
     return {
         "nradmax": model.n_radial + model.n_channels,
         "lmax": model.l_max,

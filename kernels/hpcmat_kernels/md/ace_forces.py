@@ -19,13 +19,12 @@ class AceArrays(NamedTuple):
 
     shape: Any
     """`KernelShape`"""
-    radii: Any
     places: Any
     """(start of the blocks in the scratch vector, size of a block, start of the virial)"""
     mean: Any
-    """Parameters (species, size) and energies of the lone atoms (1, species)."""
+    """Radii, parameters (species, size) and energies of the lone atoms (1, species)."""
     committee: Any
-    """Parameters (M species, size) and energies of the lone atoms (M, species)."""
+    """The same of M members: (M species, size), (M, species)."""
 
 
 class AceWork(NamedTuple):
@@ -54,7 +53,7 @@ def _room(members: Any, n: Any, n_pairs: Any) -> Any:
 def _site_work(potential: Any, largest: Any) -> Any:
     """As `simd.evaluation.workspace`."""
     blocks, size, _ = potential.places
-    n_species = potential.mean[1].shape[1]
+    n_species = potential.mean[2].shape[1]
     count = blocks + (largest // LANES + n_species) * size
     raw = np.zeros(count + LANES)
     start = (-(raw.ctypes.data // 8)) % LANES
@@ -70,7 +69,7 @@ def _prepare(potential: Any, verlet: Any, species: Any) -> Any:
     seconds = real_seconds(verlet)
     return AceWork(
         species_by_place(verlet, species), seconds, arriving_pairs(seconds, n), np.empty((n_pairs, 3)),
-        _site_work(potential, largest), _room(1, n, n_pairs), _room(len(potential.committee[1]), n, n_pairs),
+        _site_work(potential, largest), _room(1, n, n_pairs), _room(len(potential.committee[2]), n, n_pairs),
     )  # fmt: skip
 
 
@@ -80,7 +79,7 @@ def _evaluate(potential: Any, numbers: Any, work: Any, verlet: Any, room: Any) -
     energies, virials, gradients, forces = room
     atoms = (0, len(verlet.order))
     pairs = (verlet.offsets, work.seconds, work.vectors)
-    model = (potential.shape, potential.radii, numbers[0], numbers[1])
+    model = (potential.shape, numbers[0], numbers[1], numbers[2])
     evaluate_sites(pairs, work.species, model, work.sites, (energies, virials, gradients), atoms)
     gather_forces(verlet.offsets, work.arriving, gradients, forces, atoms)
 

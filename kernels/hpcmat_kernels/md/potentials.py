@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from hpcmat_kernels.ace import AceModel, Coefficients, kernel_of
+import numpy as np
+
+from hpcmat_kernels.ace import OPEN, AceModel, Coefficients, kernel_of
 from hpcmat_kernels.md.ace_forces import AceArrays
 from hpcmat_kernels.md.pair_forces import EmbeddedAtomArrays, LennardJonesArrays, SumArrays, ZBLArrays
 from hpcmat_kernels.pair.eam import EmbeddedAtom
@@ -41,7 +43,8 @@ class Ace:
     """Cluster expansion, with a committee where uncertainties are wanted.
 
     Energy and forces are those of `coefficients`, not a mean over the committee. Draws from the posterior of a fit
-    make a committee whose spread is the deviation of the forces.
+    make a committee whose spread is the deviation of the forces. The committee is evaluated without the core: where
+    the expansion is silent, its members would agree, and nothing would tell that no label reaches there.
     """
 
     model: AceModel
@@ -68,8 +71,9 @@ class Ace:
         shape, (radii, parameters, lone) = kernel_of(self.model, (self.coefficients, *self.committee))
         rows, n_species = parameters.reshape(-1, parameters.shape[2]), self.n_species
         places = shape.scratch.blocks, shape.block.size, shape.scratch.virial
-        mean, others = (rows[:n_species], lone[:1]), (rows[n_species:], lone[1:])
-        return AceArrays(shape, radii, places, mean, others)
+        without_core = *radii[:2], np.full_like(radii[2], OPEN)
+        mean, others = (radii, rows[:n_species], lone[:1]), (without_core, rows[n_species:], lone[1:])
+        return AceArrays(shape, places, mean, others)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

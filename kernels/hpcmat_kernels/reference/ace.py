@@ -30,7 +30,8 @@ def site_energies(
     """Energies (n,) eV; see `hpcmat_kernels.ace` for the formulas."""
     energies = np.empty(len(positions))
     for i in range(len(positions)):
-        density = _density(model, _neighbours(positions, cell, pbc, i, model.cutoff), species)
+        around = _neighbours(positions, cell, pbc, i, model.cutoff)
+        density = _density(model, int(species[i]), around, species)
         energies[i] = _energy(model, coefficients, density, int(species[i]))
     return energies
 
@@ -67,26 +68,28 @@ def real_harmonic(degree: int, order: int, vector: Floats) -> float:
     return math.sqrt(2) * norm * associated * (math.cos(m * phi) if order > 0 else math.sin(m * phi))
 
 
-def _radial(model: AceModel, distance: float) -> Floats:
+def _radial(model: AceModel, pair: tuple[int, int], distance: float) -> Floats:
     s = (2 * distance - model.cutoff - model.inner) / (model.cutoff - model.inner)
     values: Floats = chebyshev.chebvander(np.array([s]), model.n_radial - 1)[0]
-    return values * (1 - distance / model.cutoff) ** 3 * _core(model, distance)
+    return values * (1 - distance / model.cutoff) ** 3 * _core(model, pair, distance)
 
 
-def _core(model: AceModel, distance: float) -> float:
-    start, end = model.core
+def _core(model: AceModel, pair: tuple[int, int], distance: float) -> float:
+    start, end = model.core[pair]
     if distance >= end:
         return 1.0
     t = (distance - start) / (end - start)
     return 6 * t**5 - 15 * t**4 + 10 * t**3 if t > 0 else 0.0
 
 
-def _density(model: AceModel, neighbours: list[tuple[int, Floats]], species: NDArray[np.int64]) -> list[Floats]:
-    """A[l][m, q] of one atom."""
+def _density(
+    model: AceModel, centre: int, neighbours: list[tuple[int, Floats]], species: NDArray[np.int64]
+) -> list[Floats]:
+    """A[l][m, q] of an atom of species `centre`."""
     density = [np.zeros((2 * degree + 1, model.n_density)) for degree in range(model.l_max + 1)]
     for j, vector in neighbours:
         q = slice(int(species[j]) * model.n_radial, (int(species[j]) + 1) * model.n_radial)
-        radial = _radial(model, float(np.linalg.norm(vector)))
+        radial = _radial(model, (centre, int(species[j])), float(np.linalg.norm(vector)))
         for degree in range(model.l_max + 1):
             for order in range(-degree, degree + 1):
                 density[degree][order + degree, q] += real_harmonic(degree, order, vector) * radial

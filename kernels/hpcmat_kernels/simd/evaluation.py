@@ -17,8 +17,10 @@ from hpcmat_kernels.tickets import TICKET_ROW
 Ints = NDArray[np.int64]
 Pairs = tuple[Ints, NDArray[np.int32], Floats]
 """Offsets, second atoms and vectors of a neighbour list."""
-Constants = tuple[tuple[float, float, float, float], Floats, Floats]
-"""Radii (cutoff, inner, core), parameter vectors (M, species, size), energies of the lone atoms (M, species)."""
+Radii = tuple[float, float, Floats]
+"""Cutoff, inner radius, cores (species, species, 2)."""
+Constants = tuple[Radii, Floats, Floats]
+"""Radii, parameter vectors (M, species, size), energies of the lone atoms (M, species)."""
 _of_thread = threading.local()
 
 

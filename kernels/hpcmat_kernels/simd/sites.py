@@ -90,7 +90,7 @@ def write_virial(scratch: Any, start: Any, virials: Any, member: Any, i: Any) ->
 def evaluate_sites(pairs: Any, species: Any, model: Any, work: Any, results: Any, atoms: Any) -> None:
     """Energies, virials and pair gradients of the atoms atoms[0] <= i < atoms[1], for each member of a committee.
 
-    `model` = (shape, (cutoff, inner, core start, core end), parameters (members * species, size), constants (members,
+    `model` = (shape, (cutoff, inner, cores), parameters (members * species, size), constants (members,
     species)); `work` as in `evaluation.workspace`; `results` = (energies, virials, gradients), members first. Arrays
     are passed whole, since Numba counts references to slices atom by atom.
     """
@@ -101,8 +101,9 @@ def evaluate_sites(pairs: Any, species: Any, model: Any, work: Any, results: Any
     for i in range(atoms[0], atoms[1]):
         ends, centre = (offsets[i], offsets[i + 1]), species[i]
         fill_blocks(pairs, ends, species, radii[0], work)
-        basis(shape, scratch, first[len(counts)], radii)
         for kind in range(len(counts)):
+            pair = centre * len(counts) + kind
+            basis(shape, scratch, first[kind], first[kind + 1], (radii[0], radii[1]), radii[2], pair)
             density(shape, scratch, kind, first[kind], counts[kind])
         mix(shape, scratch, parameters, centre)
         for member in range(len(constants)):
@@ -172,8 +173,9 @@ def write_features(pairs: Any, species: Any, model: Any, work: Any, features: An
     for i in range(atoms[0], atoms[1]):
         ends = (pairs[0][i], pairs[0][i + 1])
         fill_blocks(pairs, ends, species, radii[0], (scratch, places, first, counts, chosen))
-        basis(shape, scratch, first[len(counts)], radii)
         for kind in range(len(counts)):
+            pair = species[i] * len(counts) + kind
+            basis(shape, scratch, first[kind], first[kind + 1], (radii[0], radii[1]), radii[2], pair)
             density(shape, scratch, kind, first[kind], counts[kind])
         mix(shape, scratch, parameters, species[i])
         product_features(shape, scratch, parameters, products_of_site)

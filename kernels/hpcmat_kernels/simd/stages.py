@@ -3,7 +3,7 @@ r"""Stages of one atom's energy and of its adjoint, as vector code.
 Each function here is written as if it ran once; it appends code for the shape at hand to the function that calls it
 from Numba. In the order of use, with the equations of `hpcmat_kernels.ace`:
 
-    basis            g_k, dg_k, Y_lm of all neighbours                                  one lane per neighbour
+    basis            g_k, dg_k, Y_lm of the neighbours of one species                   one lane per neighbour
     density          A_{(zk),lm} of the neighbours of one species                       one lane per k
     mix              A_{c,lm}                                                           one lane per channel
     products         Σ θ B, dE/dA_{c,lm}                                                one lane per channel
@@ -60,11 +60,18 @@ def _operand(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 
 
 @stage
-def basis(e: Emitter, shape: KernelShape, scratch: Pointer, n_blocks: Any, radii: Any) -> None:
-    """Replace each vector of the blocks by its direction; write distances, radial functions and harmonics."""
+def basis(  # noqa: PLR0913 - one for each argument of the compiled code
+    e: Emitter, shape: KernelShape, scratch: Pointer, first: Any, last: Any, radii: Any, core: Pointer, pair: Any
+) -> None:
+    """Replace each vector of blocks first <= b < last by its direction; write distances, radial functions, harmonics.
+
+    `core` holds start and end for each pair of species, of which `pair` is the one of these blocks and their centre.
+    """
     rows = shape.block
-    cutoff, inner, start, end = (e.splat(radius) for radius in radii)
-    with e.loop(n_blocks) as index:
+    cutoff, inner = (e.splat(radius) for radius in radii)
+    ends = core + e.times(pair, 2)
+    start, end = e.load_splat(ends), e.load_splat(ends + 1)
+    with e.loop(last, start=first) as index:
         block = _block(e, shape, scratch, index)
         x, y, z = (e.load(block + (rows.vector + LANES * a)) for a in range(3))
         distance = e.square_root(x * x + y * y + z * z)

@@ -9,6 +9,7 @@ from packing_bound import dual_feasible, lower_bound
 from placement_mixes import random_mix
 from placement_simulation import overused, simulate
 
+from hpcmat.dispatch.placement import decision
 from hpcmat.dispatch.placement.decision import decide
 from hpcmat.dispatch.placement.nodes import Node, Share
 from hpcmat.dispatch.placement.state import Demand, Policy, Request, Reservation, Running, State
@@ -34,10 +35,7 @@ def names(running):
 
 
 def test_thousand_mixes_are_packed_within_five_percent_of_the_bound():
-    """Each loses little, nearly all less than 5 %; what is printed says which mix, and by how much.
-
-    The bound is below what any packing can reach, and a mix may lose to it because nothing better exists.
-    """
+    """Each loses less than 5 % of what no packing can beat; what is printed says which mix, and by how much."""
     results = []
     for seed in range(1000):
         mix = random_mix(seed)
@@ -50,9 +48,34 @@ def test_thousand_mixes_are_packed_within_five_percent_of_the_bound():
     results.sort(key=lambda result: result[0])
     worst = "\n".join(f"{ratio:.4f} of the best, {bound:.0f} s at least: {mix}" for ratio, bound, mix in results[:10])
     ratios = [ratio for ratio, _, _ in results]
-    assert sum(ratios) / len(ratios) >= 0.98, worst
-    assert sum(ratio < 0.95 for ratio in ratios) <= 10, worst
-    assert ratios[0] >= 0.90, worst
+    assert sum(ratios) / len(ratios) >= 0.99, worst
+    assert ratios[0] >= 0.95, worst
+
+
+HARD = (26, 118, 334, 411, 453, 573, 761, 895, 929, 992)
+"""Mixes in which filling the nodes now leaves gaps beside all that comes later."""
+
+
+def test_without_looking_ahead_the_hard_mixes_would_not_pass(monkeypatch):
+    """The control: the same rules, with the largest that fits started at once."""
+    monkeypatch.setattr(decision, "applies", lambda *_: False)
+    for seed in HARD:
+        mix = random_mix(seed)
+        trace, _ = simulate(mix.nodes, mix.requests)
+        assert lower_bound(mix.nodes, mix.requests) < 0.95 * trace.makespan
+
+
+def test_a_node_is_held_back_where_that_ends_sooner():
+    """Small tasks started one by one keep tasks of two from running beside those of three."""
+    five = (*FOUR, Node("n4", 4))
+    running = (on(task(8, 3, 10.0), *five[:3]), on(task(9, 1, 10.0), five[3]))
+    pairs = [task(1, 3, 100.0), task(2, 3, 100.0), task(3, 2, 100.0), task(4, 2, 100.0)]
+    queue = (*pairs, *(task(number, 1, 95.0) for number in range(10, 15)))
+    state = State(0.0, five, queue, running)
+    assert not decide(state, Policy()).starts
+    assert decide(state, Policy(ends_at=300.0)).starts, "not all of it can end in time: as much as possible at once"
+    fewer = State(0.0, five, queue[:-4], running)
+    assert decide(fewer, Policy()).starts, "control: a single small task is best begun now"
 
 
 def test_queue_in_order_of_arrival_would_not_pass():
@@ -91,14 +114,15 @@ def heaviest(weight, total):
     return best[total]
 
 
+@pytest.mark.parametrize("priorities", [(0, 1), (0,)])
 @pytest.mark.parametrize("seed", range(15))
-def test_nothing_starves_though_predictions_are_wrong_and_tasks_keep_coming(seed):
+def test_nothing_starves_though_predictions_are_wrong_and_tasks_keep_coming(seed, priorities):
     """A task waits for those before it and for those within one ageing step, never for the stream of small ones."""
     rng = random.Random(seed)
     nodes, ageing = FOUR, 100.0
     large = task(0, 4, 20.0, submitted=50.0, limit_s=60.0)
     small = [
-        task(i, rng.choice([1, 1, 1, 2, 3]), 20.0, rng.uniform(0, 3000), limit_s=60.0, priority=rng.choice([0, 1]))
+        task(i, rng.choice([1, 1, 1, 2, 3]), 20.0, rng.uniform(0, 3000), limit_s=60.0, priority=rng.choice(priorities))
         for i in range(1, 400)
     ]
     actual = {r.id: rng.uniform(1.0, 60.0) for r in small}

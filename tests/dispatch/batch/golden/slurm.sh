@@ -4,6 +4,7 @@
 #SBATCH --ntasks-per-node=4
 #SBATCH --time=1:30:00
 #SBATCH --account=hp1
+#SBATCH --no-kill
 #SBATCH --output=/vol0003/hp1/si/si.%j.out
 #SBATCH --exclusive
 #SBATCH --open-mode=append

@@ -1,0 +1,92 @@
+"""Conditions a campaign names, seed by temperature: which is explored next, and which is judged next.
+
+The potential is for all of them alike. Trajectories of the hotter ones end early while it does not know them, so that
+frames would come from the others if nobody saw to it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+
+from hpcmat.campaign.events import Candidate, Condition, ExploreSummary
+from hpcmat.campaign.spec import Campaign
+from hpcmat.campaign.state import CampaignState, TaskState
+
+
+class Conditions:
+    """Follows the explorations of one campaign; asked in the order of its journal.
+
+    Parameters
+    ----------
+    campaign : names the temperatures.
+    n_seeds : number of seed structures.
+    """
+
+    def __init__(self, campaign: Campaign, n_seeds: int) -> None:
+        self._campaign = campaign
+        temperatures = campaign.explore.temperatures_k
+        self.in_turn = tuple(Condition(t, seed) for t in temperatures for seed in range(n_seeds))
+        self._by_exploration: dict[str, TaskState] = {}
+        self._explored: dict[Condition, TaskState] = {}
+        """The last exploration of each condition that was decided with a potential."""
+        self._judged: Counter[Condition | None] = Counter()
+        """Validation labels decided."""
+        self._seen = {"explore": 0, "validation": 0}
+
+    def to_explore(self, state: CampaignState) -> Condition:
+        """The condition of the next exploration.
+
+        Each once, in turn; then the one whose last trajectory ended the earliest, if an older potential made it; then
+        again in turn.
+        """
+        self._catch_up(state)
+        number = state.index.number(("explore",))
+        turn = self.in_turn[number % len(self.in_turn)]
+        if self._campaign.explore.conditions == "in-turn" or state.model is None:
+            return turn
+        order = [*self.in_turn[number % len(self.in_turn) :], *self.in_turn[: number % len(self.in_turn)]]
+        fresh = [condition for condition in order if condition not in self._explored]
+        if fresh:
+            return fresh[0]
+        steps = {c: _steps_run(task) for c, task in self._explored.items() if task.decision.model != state.model.key}
+        short = [c for c in order if steps.get(c, self._campaign.explore.steps) < self._campaign.explore.steps]
+        return min(short, key=lambda condition: steps[condition]) if short else turn
+
+    def to_judge(self, state: CampaignState) -> Candidate:
+        """The reserved frame that is labelled next to measure the error.
+
+        Of the condition with the fewest so far, so that each counts alike; of the trajectory that went the farthest,
+        since one that ended early saw the beginning alone; the newest of these.
+        """
+        self._catch_up(state)
+        waiting = state.pool.newest(self._campaign.steering.pool_max, reserved=True)
+
+        def merit(candidate: Candidate) -> tuple[int, int]:
+            task = self._by_exploration.get(candidate.exploration)
+            condition = task.decision.condition if task else None
+            return self._judged[condition], -(_steps_run(task) if task else 0)
+
+        # The first of equals, from the newest to the oldest exploration.
+        return min(reversed(waiting), key=merit)
+
+    def _condition_of(self, candidate: Candidate | None) -> Condition | None:
+        task = self._by_exploration.get(candidate.exploration) if candidate else None
+        return task.decision.condition if task else None
+
+    def _catch_up(self, state: CampaignState) -> None:
+        explorations = state.index.purposes.get("explore", [])
+        for task in islice(explorations, self._seen["explore"], None):
+            self._by_exploration[task.key] = task
+            if task.decision.condition is not None and task.decision.model is not None:
+                self._explored[task.decision.condition] = task
+        self._seen["explore"] = len(explorations)
+        validation = state.index.purposes.get("validation", [])
+        for task in islice(validation, self._seen["validation"], None):
+            self._judged[self._condition_of(task.decision.candidate)] += 1
+        self._seen["validation"] = len(validation)
+
+
+def _steps_run(task: TaskState) -> int:
+    """Steps of a trajectory; none while it runs or where it was given up."""
+    return task.summary.steps_run if isinstance(task.summary, ExploreSummary) else 0

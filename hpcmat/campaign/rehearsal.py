@@ -1,0 +1,282 @@
+"""A campaign on a virtual clock: the real driver, planner and runners in one process that never waits.
+
+Labels, explorations and fits are computed, because decisions rest on them; the engine is a teacher. How long they take
+on the machine that is rehearsed, and whether they fail, is drawn from what has been learned of its tasks. An order is
+carried out when it is submitted and its future is done when the virtual clock reaches its end, so that the driver sees
+what it would see in real time, in the same order.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+import hpcmat
+from hpcmat.campaign.costs import CostBook, LabelCosts, Size, label_size, size_of
+from hpcmat.campaign.driver import Driver, Observer
+from hpcmat.campaign.events import Created, RunStarted
+from hpcmat.campaign.folder import CampaignFolder
+from hpcmat.campaign.spec import Campaign, canonical_spec_json
+from hpcmat.campaign.state import CampaignState
+from hpcmat.campaign.structures import reference_structures, seed_structures
+from hpcmat.dispatch.dispatcher import Dispatcher
+from hpcmat.dispatch.worker import Ending, Order
+from hpcmat.engines.calculators import ELEMENTS
+from hpcmat.engines.labelling import LabelRequest
+from hpcmat.engines.settings import DurationSettings, EngineSettings, FaultSettings, TeacherSettings
+from hpcmat.errors import InputError
+from hpcmat.records import Execution, Failure, FailureKind, Record, Task, decode, encode
+from hpcmat.steering.chance import uniform_for
+from hpcmat.store.journal import Entry, Journal
+from hpcmat.store.results import Attempt, ResultStore
+
+TASK_OVERHEAD_S = 0.2
+"""From one task of a worker to the next: handing over, forking, publishing."""
+
+
+@dataclass(slots=True)
+class VirtualClock:
+    """Seconds since the campaign began."""
+
+    now: float = 0.0
+
+
+class Machine(Protocol):
+    """How long tasks take and whether they fail."""
+
+    def seconds(self, task: Task, attempt: int, outcome: str) -> float:
+        """Duration of one attempt that ended in this outcome (JSON)."""
+
+    def fails(self, task: Task, attempt: int) -> bool:
+        """Whether an attempt gives no result."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedMachine:
+    """Durations and failures drawn from what was learned; the same task always meets the same ones."""
+
+    engine: EngineSettings
+    """The engine whose labels take so long, for which the teacher stands in."""
+    book: CostBook
+    labels: LabelCosts
+    seed: int = 0
+
+    @classmethod
+    def of(cls, engine: EngineSettings, book: CostBook, seed: int = 0) -> LearnedMachine:
+        """A machine as it is known now."""
+        return cls(engine, book, book.label_costs(), seed)
+
+    def seconds(self, task: Task, attempt: int, outcome: str) -> float:
+        """A draw from the predictive distribution, and the time between two tasks."""
+        size = self._size(task, json.loads(outcome).get("steps_run"))
+        level = min(max(uniform_for(self.seed, "duration", task.key, attempt), 1e-3), 1.0 - 1e-3)
+        return TASK_OVERHEAD_S + self.book.expected(task.kind, size).quantile_s(level)
+
+    def fails(self, task: Task, attempt: int) -> bool:
+        """Labels alone fail, as often as was learned."""
+        if task.kind != "label":
+            return False
+        chance = 1.0 - self.labels.success_probability(self._size(task))
+        return uniform_for(self.seed, "failure", task.key, attempt) < chance
+
+    def _size(self, task: Task, steps_run: int | None = None) -> Size:
+        if task.kind == "label":
+            return label_size(decode(LabelRequest, task.request).structure, self.engine)
+        return size_of(task.kind, task.request, steps_run)
+
+
+@dataclass(order=True, slots=True)
+class _Running:
+    finished: float
+    number: int
+    future: Future[str] = field(compare=False)
+
+
+class VirtualDispatcher(Dispatcher):
+    """Workers that exist on the virtual clock alone; it is never entered, since it starts nothing."""
+
+    healthy = True
+    draining = False
+
+    def __init__(self, workers: int, clock: VirtualClock, machine: Machine) -> None:
+        super().__init__(Path(), "rehearsal", workers)
+        self._clock = clock
+        self._machine = machine
+        self._running: list[_Running] = []
+        self._submitted = 0
+
+    def _start(self) -> None:
+        """Nothing to start."""
+
+    def _stop(self) -> None:
+        """Nothing to end."""
+
+    def submit(self, order: Order) -> Future[str]:
+        """Carry an order out; its future is done once `advance` reaches its end."""
+        future: Future[str] = Future()
+        self._submitted += 1
+        heapq.heappush(self._running, _Running(self._finish(order), self._submitted, future))
+        return future
+
+    def advance(self) -> None:
+        """Let time pass until the next task ends."""
+        ended = heapq.heappop(self._running)
+        self._clock.now = max(self._clock.now, ended.finished)
+        ended.future.set_result(Ending.DONE)
+
+    def _finish(self, order: Order) -> float:
+        """Carry an order out and publish what it gave; when it ends."""
+        store = ResultStore(order.store)
+        attempt = store.begin(order.task.key)
+        if attempt is None:
+            # The same structure is being labelled for another purpose; the driver will find its result.
+            return self._clock.now
+        outcome = self._outcome(order.task, attempt)
+        finished = self._clock.now + self._machine.seconds(order.task, attempt.number, outcome)
+        store.publish(self._record(order, attempt.number, outcome, finished), attempt.folder)
+        return finished
+
+    def _outcome(self, task: Task, attempt: Attempt) -> str:
+        if self._machine.fails(task, attempt.number):
+            return encode(Failure(FailureKind.CRASH, "drawn to fail"))
+        module, _, function = task.runner.partition(":")
+        text: str = getattr(import_module(module), function)(task.request, attempt.folder, attempt.number)
+        return text
+
+    def _record(self, order: Order, attempt: int, outcome: str, finished: float) -> Record:
+        task, resources = order.task, self.resources(order.task)
+        execution = Execution(
+            attempt=attempt,
+            host="virtual",
+            pid=0,
+            started=self._clock.now,
+            finished=finished,
+            nodes=resources.nodes,
+            cores=resources.ranks * resources.threads,
+            cores_per_node=order.cores_per_node,
+        )
+        accepted = json.loads(outcome)["kind"] != "failure"
+        return Record(task.key, task.kind, task.request, outcome, accepted, execution, task.provenance, task.governance)
+
+
+class VirtualJournal(Journal):
+    """Events with the time of the virtual clock; nothing outlives the rehearsal."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._number = 0
+
+    def stage(self, kind: str, payload: str) -> Entry:
+        """One event, now."""
+        self._number += 1
+        return Entry(self._number, self._clock.now, kind, payload, "")
+
+    def commit(self) -> None:
+        """Nothing is written."""
+
+
+class RehearsalDriver(Driver):
+    """The driver with another clock, on which nobody waits."""
+
+    def __init__(
+        self,
+        folder: CampaignFolder,
+        state: CampaignState,
+        dispatcher: VirtualDispatcher,
+        clock: VirtualClock,
+        cores_per_node: int,
+        observer: Observer,
+    ) -> None:
+        super().__init__(folder, VirtualJournal(clock), state, dispatcher, cores_per_node, observer)
+        self._virtual = dispatcher
+        self._clock = clock
+
+    def _now(self) -> float:
+        return self._clock.now
+
+    def _wait(self) -> None:
+        self._virtual.advance()
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """Where a campaign is rehearsed."""
+
+    machine: Machine
+    workers: int
+    cores_per_node: int
+    root: Path
+    """An empty folder for results; it may be thrown away afterwards."""
+
+
+def rehearse(
+    campaign: Campaign, rehearsal: Rehearsal, observer: Observer = lambda _event, _state: None
+) -> CampaignState:
+    """Run a campaign of the teacher to its end on a virtual clock.
+
+    Parameters
+    ----------
+    campaign : its engine is a teacher, which here takes no time and has no faults: those are the machine's.
+    observer : told of each event.
+
+    Returns
+    -------
+    CampaignState
+        As of a real campaign, in virtual seconds from 0.
+    """
+    assert isinstance(campaign.engine, TeacherSettings), "only a teacher answers at once"
+    quick = {"duration": DurationSettings(), "faults": FaultSettings(), "ledger": None}
+    campaign = campaign.model_copy(update={"engine": campaign.engine.model_copy(update=quick)})
+    clock, state, workers = VirtualClock(), CampaignState(), rehearsal.workers
+    state.apply(_created(campaign, rehearsal.root / "store"), clock.now)
+    started = RunStarted("rehearsal", "virtual", 0, "virtual", workers, rehearsal.cores_per_node, ())
+    state.apply(started, clock.now)
+    dispatcher = VirtualDispatcher(workers, clock, rehearsal.machine)
+    folder = CampaignFolder(rehearsal.root)
+    RehearsalDriver(folder, state, dispatcher, clock, rehearsal.cores_per_node, observer).run()
+    return state
+
+
+def _created(campaign: Campaign, store: Path) -> Created:
+    return Created(
+        identity=f"{campaign.name}-rehearsal",
+        spec=canonical_spec_json(campaign),
+        version=hpcmat.__version__,
+        store=str(store),
+        seeds=seed_structures(campaign),
+        references=reference_structures(campaign),
+    )
+
+
+def with_teacher(campaign: Campaign, calculator: str | None = None) -> Campaign:
+    """The campaign with a teacher in the place of its engine.
+
+    Parameters
+    ----------
+    calculator : name of the teacher's calculator; the engine itself where that is one, else the first that knows the
+        elements.
+
+    Raises
+    ------
+    InputError
+        No calculator knows all elements.
+    """
+    if isinstance(campaign.engine, TeacherSettings) and calculator is None:
+        return campaign
+    elements = set(campaign.system.elements)
+    able = [name for name in reversed(ELEMENTS) if elements <= ELEMENTS[name]]
+    if not able or (calculator is not None and calculator not in able):
+        known = "; ".join(f"{name}: {', '.join(sorted(ELEMENTS[name]))}" for name in ELEMENTS)
+        raise InputError(
+            f"no teacher for {', '.join(sorted(elements))}: {calculator or 'none'} knows all of them ({known}); "
+            "rehearse with a similar system of these elements"
+        )
+    # stillinger-weber comes before tersoff: it is ten times as fast.
+    name = calculator or ("stillinger-weber" if "stillinger-weber" in able else able[0])
+    teacher = TeacherSettings.model_validate({"calculator": name})
+    return campaign.model_copy(update={"engine": teacher})

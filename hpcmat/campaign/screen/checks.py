@@ -1,0 +1,59 @@
+"""Checks of a screening that need more than one key: candidates, engine, objectives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hpcmat.campaign.screen.candidates import candidates_of
+from hpcmat.campaign.screen.spec import ScreenCampaign
+from hpcmat.engines.acceptance import check_structure
+from hpcmat.engines.registry import check_engine
+from hpcmat.errors import InputError
+from hpcmat.surrogates.properties.descriptors import describe_structures
+from hpcmat.toml_input import did_you_mean
+
+
+def check_screen(campaign: ScreenCampaign, source: Path | str) -> None:
+    """Refuse a screening that cannot run.
+
+    Raises
+    ------
+    InputError
+        With the first problem found, prefixed by the name of the file.
+    """
+    try:
+        _check_candidates(campaign)
+        _check_objectives(campaign)
+        _check_literature(campaign)
+    except InputError as error:
+        raise type(error)(f"{source}: {error}") from None
+
+
+def _check_candidates(campaign: ScreenCampaign) -> None:
+    candidates = candidates_of(campaign)
+    for candidate in candidates:
+        try:
+            check_structure(candidate.structure)
+            describe_structures([candidate.structure])
+        except InputError as error:
+            raise InputError(f"candidates: {candidate.name}: {error}") from None
+    try:
+        check_engine(campaign.engine, {symbol for c in candidates for symbol in c.structure.symbols})
+    except InputError as error:
+        raise InputError(f"engine: {error}") from None
+    if campaign.search.top > len(candidates):
+        raise InputError(f"search.top: {campaign.search.top} of {len(candidates)} candidates; lower it")
+
+
+def _check_objectives(campaign: ScreenCampaign) -> None:
+    properties = [objective.property for objective in campaign.objectives]
+    if len(set(properties)) < len(properties):
+        raise InputError("objectives: two of them have one property; leave one out")
+
+
+def _check_literature(campaign: ScreenCampaign) -> None:
+    names = [candidate.name for candidate in candidates_of(campaign)]
+    for known in campaign.literature:
+        if known.candidate not in names:
+            hint = did_you_mean(known.candidate, names) or f"write one such as '{names[0]}'"
+            raise InputError(f"literature: there is no candidate '{known.candidate}'; {hint}")

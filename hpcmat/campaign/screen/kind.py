@@ -1,0 +1,151 @@
+"""Screening campaigns as the driver sees them: each task is one label of one candidate's recipe.
+
+The recipe is run anew from the labels that are done whenever one more is, so that nothing but the journal and the
+result store is remembered. Candidates that were begun are finished before another is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hpcmat.campaign.events import Decision, ScreenSummary, Stopping
+from hpcmat.campaign.outcomes import label_summary
+from hpcmat.campaign.screen.search import Choice, Enough, Search
+from hpcmat.campaign.screen.standing import CrystalState, crystal_states
+from hpcmat.campaign.state import CampaignState, TaskState, last_ended
+from hpcmat.campaign.stopping import spent_reason
+from hpcmat.engines.labelling import LabelRequest, label_key
+from hpcmat.engines.recipes import Need, Refusal, Standing, advance
+from hpcmat.records import Label, Provenance, Record, Resources, Structure, Task, decode, encode
+from hpcmat.store.results import ResultStore
+
+_RUNNER = "hpcmat.engines.labelling:run_label"
+
+
+class ScreenKind:
+    """Chooses candidates and takes their recipes forward; see `hpcmat.campaign.kinds.Kind`."""
+
+    def __init__(self, state: CampaignState, store: ResultStore) -> None:
+        assert state.created is not None, "a journal begins with its Created event"
+        self._created = state.created
+        self._campaign = state.screen
+        self._store = store
+        self._search = Search(state.screen, state.created.seeds)
+        self._labels: dict[str, Label] = {}
+        """By content key."""
+        self._wanted: dict[int, tuple[int, tuple[tuple[str, Structure], ...]]] = {}
+        """By candidate: how many of its labels were done, and the labels that its recipe then waited for."""
+
+    def decide(self, state: CampaignState) -> Decision | None:
+        """The next label of a candidate that was begun, or the first of another."""
+        if state.stopping is not None:
+            return None
+        crystals = crystal_states(state)
+        for crystal in crystals:
+            if crystal.status == "running" and (label := next(self._undecided(crystal), None)):
+                begun = crystal.tasks[0].decision
+                return self._decision(
+                    state,
+                    crystal,
+                    label,
+                    Choice(crystal.number, "recipe", f"label of {crystal.name}, begun with {begun.id}"),
+                )
+        choice = self._search.next(crystals)
+        if isinstance(choice, Enough):
+            return None
+        crystal = crystals[choice.crystal]
+        return self._decision(state, crystal, next(self._undecided(crystal)), choice)
+
+    def foresee(self, state: CampaignState) -> None:
+        """Choose the next candidate as things are now."""
+        if state.stopping is None:
+            self._search.next(crystal_states(state))
+
+    def summarise(self, record: Record, task: TaskState, state: CampaignState) -> ScreenSummary:
+        """Summary of a label, with the properties where it was the last of its recipe."""
+        label = decode(Label, record.outcome)
+        summary = label_summary(label)
+        number = task.decision.crystal
+        assert number is not None, "every label of a screening belongs to a candidate"
+        self._labels[task.key] = label
+        keys = {other.key for other in state.of_purpose("screen") if _done_for(other, number)} | {task.key}
+        match self._standing(number, keys):
+            case Need():
+                return ScreenSummary(summary)
+            case Refusal(reason):
+                return ScreenSummary(summary, refused=reason)
+            case properties:
+                return ScreenSummary(summary, properties=properties)
+
+    def stopping(self, state: CampaignState, now: float) -> Stopping | None:
+        """Spent, failing, or enough candidates known and none under way."""
+        if spent := spent_reason(state, now):
+            return spent
+        crystals = crystal_states(state)
+        if any(crystal.status == "running" for crystal in crystals) or state.open_tasks:
+            return None
+        enough = self._search.next(crystals)
+        if isinstance(enough, Choice):
+            return None
+        exhausted = all(crystal.status != "waiting" for crystal in crystals) or "budget" in enough.sentence
+        return Stopping("budget" if exhausted else "target", enough.sentence)
+
+    def _undecided(self, crystal: CrystalState) -> Iterator[tuple[str, Structure]]:
+        """Labels that the recipe waits for and that were not decided yet."""
+        done = {task.key for task in crystal.tasks if task.status == "done"}
+        known, wanted = self._wanted.get(crystal.number, (-1, ()))
+        if known != len(done):
+            standing = self._standing(crystal.number, done)
+            needed = standing.structures if isinstance(standing, Need) else ()
+            wanted = tuple((label_key(structure, self._campaign.engine), structure) for structure in needed)
+            self._wanted[crystal.number] = len(done), wanted
+        decided = {task.key for task in crystal.tasks}
+        return (label for label in wanted if label[0] not in decided)
+
+    def _standing(self, crystal: int, done: set[str]) -> Standing:
+        def known(structure: Structure) -> Label | None:
+            key = label_key(structure, self._campaign.engine)
+            return self._label(key) if key in done else None
+
+        return advance(self._campaign.recipe.steps(self._created.seeds[crystal]), known)
+
+    def _label(self, key: str) -> Label:
+        if key not in self._labels:
+            record = self._store.read(key)
+            assert record is not None, "a finished label has an accepted record"
+            self._labels[key] = decode(Label, record.outcome)
+        return self._labels[key]
+
+    def _decision(
+        self, state: CampaignState, crystal: CrystalState, label: tuple[str, Structure], choice: Choice
+    ) -> Decision:
+        identity = f"label-{state.index.number(('screen',)) + 1:04d}"
+        key, structure = label
+        walls = [task.execution.wall_s for task in last_ended(state, 20, "screen") if task.execution]
+        provenance = Provenance(
+            self._created.identity, identity, choice.rule, score=choice.score, seed=self._campaign.seed
+        )
+        return Decision(
+            id=identity,
+            purpose="screen",
+            rule=choice.rule,
+            reason=choice.reason,
+            task=Task(
+                id=identity,
+                kind="label",
+                key=key,
+                runner=_RUNNER,
+                request=encode(LabelRequest(structure, self._campaign.engine)),
+                resources=Resources(walltime_s=self._campaign.failures.task_walltime_s.label),
+                provenance=provenance,
+                governance=self._campaign.governance.record(),
+            ),
+            score=choice.score,
+            passed_over=choice.passed_over,
+            predicted_s=sum(walls) / len(walls) if walls else None,
+            crystal=crystal.number,
+        )
+
+
+def _done_for(task: TaskState, crystal: int) -> bool:
+    return task.decision.crystal == crystal and task.status == "done"

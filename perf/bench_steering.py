@@ -1,0 +1,184 @@
+"""How many labels a campaign needs, and what they cost, by policy: on teachers with dynamics in the loop and on pools.
+
+Parts, each of which can be run alone with --parts:
+
+campaigns   labels to the target force RMSE on fixed frames of the teacher's own dynamics: hpcmat against labels drawn
+            at random and against draws from a trust window, as concurrent learning makes them (DP-GEN).
+pools       labels to what random draws reach with all labels, on sets of others (Zuo et al. 2020).
+cost        node-hours to the target with and without looking at what labels cost, where it varies 36-fold.
+flight      labels to the target with 1 to 64 labels in flight.
+bound       how often the true error exceeds the bound at which a campaign stops.
+
+Ratios have 90 % intervals by the bootstrap over seeds; a campaign that does not reach its target counts with its
+budget, so that ratios err against the policy that is late.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from data_sets import data_folder
+from rows import Row, parser, publish, row
+from teacher_systems import POLICIES, SYSTEMS, FixedMachine, Policy, campaign_of, reference_frames, run
+from validation_streams import exceedances
+
+from hpcmat.campaign.replay import Labels, Pace, replay
+from hpcmat.campaign.replay import Policy as PoolPolicy
+from hpcmat.surrogates.dataset import read_dataset
+from hpcmat.surrogates.trainer import FitOptions, settings_for
+
+PARTS = ("campaigns", "pools", "cost", "flight", "bound")
+IN_FLIGHT = (1, 8, 64)
+RESAMPLES = 2000
+ELEMENTS = ("Si", "Cu", "Li")
+CELLS = "Cu (EMT), three cells"
+TEACHERS = [name for name in SYSTEMS if name != CELLS]
+
+
+def compared(case: str, metric: str, unit: str, values: Sequence[float], peer: tuple[str, Sequence[float]]) -> Row:
+    """A row of medians over the same seeds; prints the interval of their ratio."""
+    ours, theirs = np.array(values), np.array(peer[1])
+    rng = np.random.default_rng(0)
+    draws = rng.integers(len(ours), size=(RESAMPLES, len(ours)))
+    ratios = np.median(ours[draws], axis=1) / np.median(theirs[draws], axis=1)
+    low, high = np.quantile(ratios, [0.05, 0.95])
+    print(
+        f"{case}: {metric}, ratio to {peer[0]} between {low:.2f} and {high:.2f}; {_listed(ours)} and {_listed(theirs)}"
+    )
+    return row(case, metric, float(np.median(ours)), unit, (peer[0], float(np.median(theirs))))
+
+
+def _listed(values: np.ndarray) -> str:
+    return " ".join(f"{value:.3g}" for value in values)
+
+
+def labels_needed(name: str, policy: Policy, seed: int, options: Namespace, workers: int = 1) -> float:
+    """Labels to the target of a system, or the budget where it is not reached."""
+    target = SYSTEMS[name].target
+    found = run(name, campaign_of(name, policy, seed, options.labels), workers, stop_below=target)
+    return min(found.curve.labels_to(target), float(options.labels))
+
+
+def campaigns(options: Namespace) -> list[Row]:
+    """Each system under each policy."""
+    rows = []
+    for name in options.systems:
+        needed: dict[str, list[float]] = {policy: [] for policy in POLICIES}
+        for seed in range(1, options.seeds + 1):
+            for policy in POLICIES:
+                needed[policy].append(labels_needed(name, POLICIES[policy], seed, options))
+                print(f"{name}, {policy}, seed {seed}: {needed[policy][-1]:.1f} labels", flush=True)
+        metric = f"labels to {SYSTEMS[name].target:g} eV/Å (less is better)"
+        rows += [
+            compared(name, metric, "", needed["hpcmat"], (peer, needed[peer])) for peer in POLICIES if peer != "hpcmat"
+        ]
+    return rows
+
+
+def pools(options: Namespace) -> list[Row]:
+    """Replays on sets of others; their test sets judge."""
+    folder, rows = data_folder(options.data, "zuo2020"), []
+    pace = Pace(limit=options.pool_labels)
+    for element in ELEMENTS:
+        train, test = (read_dataset(folder / f"{element}_{part}.xyz.gz") for part in ("train", "test"))
+        pool, judges = (tuple(frame.label for frame in each.frames) for each in (train, test))
+        labels = Labels(pool, judges, settings_for(train, FitOptions(size="small")))
+        curves = {
+            rule: [replay(labels, PoolPolicy(rule), seed, pace) for seed in range(options.seeds)]
+            for rule in ("random", "trusted", "i-optimal")
+        }
+        target = statistics.median(curve.force_rmse[-1] for curve in curves["random"])
+        needed = {
+            rule: [min(curve.labels_to(target), float(pace.limit)) for curve in found] for rule, found in curves.items()
+        }
+        metric = f"labels to {target:.4f} eV/Å (less is better)"
+        rows += [
+            compared(f"{element} pool", metric, "", needed["i-optimal"], (peer, needed[peer]))
+            for peer in ("random", "trusted")
+        ]
+    return rows
+
+
+def cost(options: Namespace) -> list[Row]:
+    """Cells of 8, 16 and 48 atoms, whose labels take as the square of that."""
+    name = CELLS
+    machine, spent = FixedMachine(exponent=2.0), dict[bool, list[float]]()
+    for aware in (False, True):
+        policy = replace(POLICIES["hpcmat"], cost_aware=aware)
+        spent[aware] = [_node_hours(name, policy, seed, options, machine) for seed in range(1, options.seeds + 1)]
+        print(f"{name}, cost-aware {aware}: {_listed(np.array(spent[aware]))} node-hours", flush=True)
+    metric = f"node-hours to {SYSTEMS[name].target:g} eV/Å (less is better)"
+    return [compared(name, metric, "node-hours", spent[True], ("the same without costs", spent[False]))]
+
+
+def _node_hours(name: str, policy: Policy, seed: int, options: Namespace, machine: FixedMachine) -> float:
+    target = SYSTEMS[name].target
+    found = run(name, campaign_of(name, policy, seed, options.labels), 1, machine, stop_below=target)
+    reached = [hours for hours, error in zip(found.node_hours, found.curve.force_rmse, strict=True) if error <= target]
+    return reached[0] if reached else found.state.node_hours
+
+
+def flight(options: Namespace) -> list[Row]:
+    """The same policy with more and more labels in flight, which it must account for."""
+    name, rows = options.systems[0], []
+    needed = {
+        workers: [
+            labels_needed(name, POLICIES["hpcmat"], seed, options, workers) for seed in range(1, options.seeds + 1)
+        ]
+        for workers in IN_FLIGHT
+    }
+    for workers in IN_FLIGHT[1:]:
+        metric = f"labels to {SYSTEMS[name].target:g} eV/Å (less is better)"
+        rows.append(compared(f"{name}, {workers} in flight", metric, "", needed[workers], ("1 in flight", needed[1])))
+    return rows
+
+
+def bound(options: Namespace) -> list[Row]:
+    """The bound at which campaigns stop against the error over all frames of the same potential."""
+    rows = []
+    for name in options.systems:
+        share = exceedances(name, options.streams)
+        error = math.sqrt(share * (1 - share) / options.streams)
+        case = f"{name}, {options.streams} campaigns"
+        rows.append(row(case, "true error above the 95 % bound", 100 * share, "%", ("allowed", 7.0), 100 * error))
+    return rows
+
+
+def check(options: Namespace) -> None:
+    """Stop where the frames that judge are not what they should be."""
+    for name in options.systems:
+        frames = reference_frames(name)
+        forces = [np.sqrt(np.mean(frame.forces**2)) for frame in frames]
+        assert len(frames) >= 60 and max(forces) > 2 * min(forces), "hot and cold frames judge"
+
+
+def main() -> None:
+    """Run the parts and publish what they found."""
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    options.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=TEACHERS)
+    options.add_argument("--seeds", type=int, default=5)
+    options.add_argument("--labels", type=int, default=60, help="budget of a campaign")
+    options.add_argument("--pool-labels", type=int, default=60, help="labels at which replays end")
+    options.add_argument("--streams", type=int, default=200, help="campaigns whose bound is tried")
+    options.add_argument("--data", type=Path, help="folder of the sets of others; or HPCMAT_DATA")
+    given = options.parse_args()
+    check(given)
+    measured: dict[str, Callable[[Namespace], list[Row]]] = {
+        "campaigns": campaigns,
+        "pools": pools,
+        "cost": cost,
+        "flight": flight,
+        "bound": bound,
+    }
+    publish([each for part in given.parts for each in measured[part](given)], given.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Screening campaigns of metals and alloys, labelled by effective-medium theory."""
+
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+
+from hpcmat.campaign.screen.candidates import candidates_of
+from hpcmat.campaign.screen.spec import ScreenCampaign
+from hpcmat.campaign.specification import load_specification
+from hpcmat.engines.recipes import advance
+from hpcmat.engines.structures import to_atoms
+from hpcmat.engines.teacher import make_calculator
+from hpcmat.records import Label, Method
+from hpcmat.toml_input import parse_model
+
+METALS = '["Al", "Cu", "Ag", "Pt", "Au"]'
+TEXT = """\
+kind = "screen"
+name = "alloys"
+{top}
+candidates = [{{ prototype = "fcc", sites = [{metals}] }}, {{ prototype = "L1_2", sites = [{metals}, {metals}] }}]
+objectives = [{objectives}]
+[engine]
+name = "teacher"
+calculator = "emt"
+{engine}
+[search]
+{search}
+[budget]
+{budget}
+"""
+STIFFEST = '{ property = "bulk_modulus_gpa", goal = "maximise" }'
+LIGHTEST = '{ property = "density_g_cm3", goal = "minimise" }'
+
+
+def screen_text(**changes: str) -> str:
+    """The campaign file."""
+    values = {
+        "top": "",
+        "metals": METALS,
+        "objectives": STIFFEST,
+        "engine": "",
+        "search": "first = 4\ntop = 3",
+        "budget": "",
+    }
+    return TEXT.format(**(values | changes))
+
+
+def screen_of(**changes: str) -> ScreenCampaign:
+    """The campaign, without the checks that a file undergoes."""
+    return parse_model(ScreenCampaign, tomllib.loads(screen_text(**changes)), Path("alloys.toml"))
+
+
+def checked(folder: Path, **changes: str) -> ScreenCampaign:
+    """The campaign as a command reads it."""
+    file = folder / "alloys.toml"
+    file.write_text(screen_text(**changes))
+    return load_specification(file)
+
+
+def label_of(structure) -> Label:
+    """What the engine gives."""
+    atoms = to_atoms(structure)
+    atoms.calc = make_calculator("emt")
+    method = Method("emt", "1", "{}", "")
+    return Label(structure, atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress(), method)
+
+
+@lru_cache(maxsize=1)
+def truth() -> dict[str, dict[str, float]]:
+    """Properties of all candidates, from their recipes alone."""
+    campaign = screen_of()
+    return {c.name: dict(advance(campaign.recipe.steps(c.structure), label_of)) for c in candidates_of(campaign)}

@@ -1,0 +1,96 @@
+"""Conditions: each is explored, those little known first, and each is judged alike."""
+
+from dataclasses import replace
+
+from campaign_events import campaign_of, candidate, created, decided, explored, finished, fitted, fold, run_started
+
+from hpcmat.campaign.conditions import Conditions
+from hpcmat.campaign.events import Condition
+
+HOT, COLD = Condition(900.0, 0), Condition(300.0, 0)
+EXPLORE = 'temperatures_k = [300.0, 900.0]\nsteps = 400\nconditions = "{order}"'
+
+
+def begin(order="least-known"):
+    campaign = campaign_of(explore=EXPLORE.format(order=order))
+    return campaign, created(campaign), run_started()
+
+
+def exploration(name, condition, model, steps=None, frames=()):
+    """Decided, and ended after so many steps."""
+    event = decided(name, "explore", model=model, condition=condition)
+    if steps is None:
+        return [event]
+    summary = replace(explored(*frames, model=model), steps_run=steps)
+    return [event, finished(name, summary)]
+
+
+def fit(name):
+    return [decided(name, "fit"), finished(name, fitted())]
+
+
+def next_condition(*events, order="least-known"):
+    campaign, *first = begin(order)
+    return Conditions(campaign, 1).to_explore(fold(*first, *events))
+
+
+def test_conditions_are_all_seeds_at_each_temperature():
+    campaign, *_ = begin()
+    assert Conditions(campaign, 2).in_turn == tuple(Condition(t, s) for t in (300.0, 900.0) for s in (0, 1))
+
+
+def test_each_is_explored_once_before_any_is_repeated():
+    first = [*exploration("cold", COLD, None, 0), *fit("f1")]
+    assert next_condition(*first) == HOT, "it is the second exploration"
+    hot = exploration("e1", HOT, "key-f1", 20)
+    assert next_condition(*first, *hot) == COLD, "the cold start was no trajectory"
+
+
+def test_a_trajectory_that_ended_early_is_repeated_once_there_is_a_better_potential():
+    events = [*fit("f1"), *exploration("e1", COLD, "key-f1", 400), *exploration("e2", HOT, "key-f1", 20)]
+    assert next_condition(*events) == COLD, "with the same potential it would end there again"
+    assert next_condition(*events, *fit("f2")) == HOT
+    running = exploration("e3", HOT, "key-f2"), exploration("e4", HOT, "key-f2")
+    assert next_condition(*events, *fit("f2"), *running[0], *running[1]) == COLD, "it is being repeated: in turn again"
+    reached = exploration("e3", HOT, "key-f2", 400)
+    assert next_condition(*events, *fit("f2"), *reached, *fit("f3")) == HOT, "all reach their end: in turn again"
+
+
+def test_in_turn_nothing_is_preferred():
+    events = [*fit("f1"), *exploration("e1", COLD, "key-f1", 400), *exploration("e2", HOT, "key-f1", 20), *fit("f2")]
+    assert next_condition(*events, order="in-turn") == COLD
+
+
+def reserved(number, name):
+    return candidate(number, reserved=True, exploration=f"key-{name}")
+
+
+def to_judge(*events):
+    campaign, *first = begin()
+    return Conditions(campaign, 1).to_judge(fold(*first, *events))
+
+
+def test_the_condition_with_the_fewest_is_judged_next():
+    cold = exploration("e1", COLD, "key-f1", 400, [reserved(0, "e1"), reserved(1, "e1")])
+    hot = exploration("e2", HOT, "key-f1", 400, [reserved(0, "e2"), reserved(1, "e2")])
+    events = [*fit("f1"), *hot, *cold]
+    first = to_judge(*events)
+    assert first.exploration == "key-e1", "of equals the newest"
+    events.append(decided("v1", "validation", candidate=first))
+    second = to_judge(*events)
+    assert second.exploration == "key-e2"
+    events.append(decided("v2", "validation", candidate=second))
+    assert to_judge(*events).exploration == "key-e1"
+
+
+def test_the_trajectory_that_went_the_farthest_is_judged_by():
+    """Frames of one that ended early are of its beginning alone."""
+    long = exploration("e1", HOT, "key-f1", 400, [reserved(0, "e1")])
+    short = exploration("e2", HOT, "key-f1", 20, [reserved(0, "e2")])
+    assert to_judge(*fit("f1"), *long, *short).exploration == "key-e1"
+    assert to_judge(*fit("f1"), *short, *long).exploration == "key-e1"
+
+
+def test_journals_without_conditions_can_still_be_judged():
+    events = [decided("e1", "explore"), finished("e1", explored(reserved(0, "e1")))]
+    assert to_judge(*events).exploration == "key-e1"
