@@ -108,7 +108,11 @@ MISTAKES = {
     "missing lattice constant": (", a_ang = 5.43", "", "system.structures[0].a_ang: missing (Lattice constant a"),
     "neither crystal nor file": ('crystal = "diamond", ', "", "needs either the key 'crystal' or the key 'file'"),
     "unknown engine": (TEACHER, 'name = "gpwa"', "engine.name: unknown engine 'gpwa'; did you mean 'gpaw'?"),
-    "far-off engine": (TEACHER, 'name = "xyz"', "engine.name: unknown engine 'xyz'; available: gpaw, teacher"),
+    "far-off engine": (
+        TEACHER,
+        'name = "xyz"',
+        "engine.name: unknown engine 'xyz'; available: gpaw, espresso, abinit, cp2k, vasp, siesta, tblite, teacher",
+    ),
     "engine without name": (TEACHER, "", "engine.name: missing"),
     "screen": ('"potential"', '"screen"', "this is a screening campaign"),
     "unknown kind": ('"potential"', '"potentail"', "unknown value 'potentail'; did you mean 'potential'?"),
