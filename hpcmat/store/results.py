@@ -55,7 +55,7 @@ class ResultStore:
         parent = self._parent(key)
         try:
             names = os.listdir(parent)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return ()
         numbers = sorted(int(name[8:]) for name in names if name.startswith("attempt-"))
         return tuple(self._attempt(parent / f"attempt-{number}", number) for number in numbers)
