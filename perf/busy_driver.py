@@ -159,7 +159,7 @@ class Watched(Driver):
 
     def leverage(self, known: int) -> float:
         """Largest leverage of a candidate, in units of the mean over all labels, features / labels."""
-        ranking = self._planner._ranked.ranking
+        ranking = self._kind._planner._chooser._ranked.ranking
         return float(ranking._leverages.max()) * known / len(ranking._covariance)
 
 

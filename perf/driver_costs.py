@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hpcmat.campaign import outcomes
+from hpcmat.campaign.choosing import Chooser
 from hpcmat.campaign.driver import Driver
 from hpcmat.campaign.events import (
     Candidate,
@@ -53,9 +54,9 @@ TIMED: dict[str, tuple[Any, str]] = {
     "commit": (Journal, "commit"),
     "stopping": (Driver, "_consider_stopping"),
     "foresight": (Planner, "foresee"),
-    "ranking": (Planner, "_rank"),
+    "ranking": (Chooser, "_rank"),
     "reading": (Evidence, "_read_exploration"),
-    "upkeep": (Planner, "_outdated"),
+    "upkeep": (Chooser, "_outdated"),
     "judging": (Ranking, "best"),
     "start": (Driver, "_start"),
 }
