@@ -79,7 +79,7 @@ def verify(campaign: CampaignFile, out: WorkFolder = None, as_json: AsJson = Fal
 
 
 @engines.command()
-def compare(  # noqa: PLR0913 - one parameter for each option of the command line
+def compare(
     campaigns: CampaignFiles,
     engine: EngineNames = None,
     copies: Copies = 2,

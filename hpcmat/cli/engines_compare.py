@@ -71,7 +71,7 @@ def _engines(specs: Sequence[Campaign], wanted: Wanted) -> list[EngineSettings]:
             engines.append(settings_for(name, first.engine))
     if len(engines) < 2 and not wanted.published:
         raise InputError(
-            "one engine alone is compared with nothing; add --engine NAME, another campaign or --reference"
+            "one engine alone is compared with nothing; add --engine NAME, another campaign, or --reference"
         )
     for engine in engines:
         check_engine(engine, first.system.elements, (*seed_structures(first), *reference_structures(first)))
@@ -82,8 +82,9 @@ def _require_published(engines: Sequence[EngineSettings], volumes: bool) -> None
     if not volumes:
         raise InputError("--reference needs an equation of state; set system.reference.points to at least 5")
     for engine in engines:
-        if getattr(engine, "xc", "PBE") != "PBE":
-            raise InputError(f"the published equations of state are of PBE, {engine.name} has {engine.xc}; set PBE")
+        functional = getattr(engine, "xc", "PBE")
+        if functional != "PBE":
+            raise InputError(f"the published equations of state are of PBE, {engine.name} has {functional}; set PBE")
 
 
 def _title(number: int, each: Studied) -> str:
@@ -93,12 +94,19 @@ def _title(number: int, each: Studied) -> str:
 def _print(studied: Sequence[Studied], published: EquationOfState | None, frames: int, volumes: int) -> None:
     names = [_title(number, each) for number, each in enumerate(studied)]
     print(f"{frames} strained and rattled structures; differences from {names[0]}\n")
-    head = ("engine", "labels", "energy rms, max (meV/atom)", "force rms, max (meV/Å)", "stress max (GPa)", "CPU-s")
+    head: tuple[str, ...] = (
+        "engine",
+        "labels",
+        "energy rms, max (meV/atom)",
+        "force rms, max (meV/Å)",
+        "stress max (GPa)",
+        "CPU-s",
+    )
     print_columns([head, *(_apart_cells(name, each) for name, each in zip(names, studied, strict=True))])
     if volumes:
         print(f"\nequation of state from {volumes} volumes\n")
         columns = ("engine", "V0 (Å³/atom)", "B0 (GPa)", "B1", "scatter (meV/atom)", f"Δ to {names[0]} (meV/atom)")
-        head = (*columns, "Δ to WIEN2k (meV/atom)") if published else columns
+        head = (*columns, *(["Δ to WIEN2k (meV/atom)"] if published else []))
         rows = [_state_cells(name, each, published) for name, each in zip(names, studied, strict=True)]
         print_columns([head, *rows, *([_published_cells(published)] if published else [])])
     for name, each in zip(names, studied, strict=True):
@@ -122,6 +130,8 @@ def _apart_cells(name: str, each: Studied) -> tuple[str, ...]:
 
 
 def _state_cells(name: str, each: Studied, published: EquationOfState | None) -> tuple[str, ...]:
+    from hpcmat.engines.study.differences import delta_mev_per_atom
+
     state = each.state
     numbers = ["-"] * 4
     if state is not None:
@@ -133,7 +143,7 @@ def _state_cells(name: str, each: Studied, published: EquationOfState | None) ->
             scatter,
         ]
     apart = "" if each.apart is None else _number(each.delta_mev_per_atom)
-    return (name, *numbers, apart, *([_number(_delta(state, published))] if published else []))
+    return (name, *numbers, apart, *([_number(delta_mev_per_atom(state, published))] if published else []))
 
 
 def _published_cells(published: EquationOfState) -> tuple[str, ...]:
@@ -156,12 +166,6 @@ def _print_failures(name: str, each: Studied, volumes: bool) -> None:
         print(f"\n{name}: no equation of state: {each.state_missing}")
 
 
-def _delta(state: EquationOfState | None, published: EquationOfState | None) -> float | None:
-    from hpcmat.engines.study.differences import delta_mev_per_atom
-
-    return None if state is None or published is None else delta_mev_per_atom(state, published)
-
-
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
@@ -174,6 +178,8 @@ def _as_data(studied: Sequence[Studied], published: EquationOfState | None) -> d
 
 
 def _engine_data(each: Studied, published: EquationOfState | None) -> dict[str, Any]:
+    from hpcmat.engines.study.differences import delta_mev_per_atom
+
     failures = [
         {"of": kind, "number": number, "failure": str(failure.failure), "message": failure.message}
         for kind, calculated in (("structure", each.frames), ("volume", each.volumes))
@@ -185,7 +191,7 @@ def _engine_data(each: Studied, published: EquationOfState | None) -> dict[str, 
         "differences": asdict(each.apart) if each.apart else None,
         "equation_of_state": asdict(each.state) if each.state else None,
         "delta_mev_per_atom": each.delta_mev_per_atom,
-        "delta_to_published_mev_per_atom": _delta(each.state, published),
+        "delta_to_published_mev_per_atom": delta_mev_per_atom(each.state, published),
         "cpu_s": each.frames.cpu_s + each.volumes.cpu_s,
         "failures": failures,
     }

@@ -47,12 +47,13 @@ def converge_campaign(campaign: Path, wanted: Wanted, as_json: bool) -> None:
     spec = load_campaign(campaign)
     force = wanted.force_tolerance_mev or 1000.0 * TOLERANCE_OF_TARGET * spec.target.force_rmse_ev_per_ang
     tolerances = Tolerances(wanted.energy_tolerance_mev, force, wanted.stress_tolerance_gpa)
-    grid = grid_of(spec.engine, wanted.tight_cutoff_ev, wanted.tight_spacing_per_ang)
+    frames = study_frames(spec, wanted.copies)
+    grid = grid_of(spec.engine, frames, wanted.tight_cutoff_ev, wanted.tight_spacing_per_ang)
     require_writable(campaign.absolute().parent)
     with ExitStack() as stack:
         temporary = None if wanted.out else stack.enter_context(tempfile.TemporaryDirectory(prefix="hpcmat-converge-"))
         folder = make_folder(wanted.out or Path(str(temporary)))
-        study = converge(spec.engine, study_frames(spec, wanted.copies), grid, tolerances, folder, _tell)
+        study = converge(spec.engine, frames, grid, tolerances, folder, _tell)
     record = _recorded(campaign, spec, study, tolerances, wanted.write)
     if as_json:
         print_json(_as_data(study, tolerances, record))
@@ -64,7 +65,11 @@ def converge_campaign(campaign: Path, wanted: Wanted, as_json: bool) -> None:
 
 
 def _tell(trial: Trial) -> None:
-    print(f"{trial.cutoff_ev:g} eV, {trial.spacing_per_ang:g} 1/Å: {_verdict(trial)}", file=sys.stderr, flush=True)
+    print(
+        f"{trial.series}: {trial.cutoff_ev:g} eV, {trial.spacing_per_ang:g} 1/Å: {_verdict(trial)}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _recorded(campaign: Path, spec: Campaign, study: Convergence, tolerances: Tolerances, write: bool) -> Path | None:
@@ -73,8 +78,8 @@ def _recorded(campaign: Path, spec: Campaign, study: Convergence, tolerances: To
 
     if study.found is None:
         return None
-    found, tight = study.found, study.tight
-    method = next(label.method for label in tight.calculated.labels if label is not None)
+    found = study.found
+    method = next(label.method for label in found.calculated.labels if label is not None)
     if write:
         values = {CUTOFF_KEY: found.cutoff_ev, SPACING_KEY: found.spacing_per_ang}
         write_engine_values(campaign, values)
@@ -84,8 +89,8 @@ def _recorded(campaign: Path, spec: Campaign, study: Convergence, tolerances: To
         kpoint_spacing_per_ang=found.spacing_per_ang,
         tolerances=tolerances,
         errors=found.errors,
-        tight_cutoff_ev=tight.cutoff_ev,
-        tight_spacing_per_ang=tight.spacing_per_ang,
+        tight_cutoff_ev=study.grid.tight[0],
+        tight_spacing_per_ang=study.grid.tight[1],
         code=method.code,
         version=method.version,
     )
@@ -95,13 +100,14 @@ def _recorded(campaign: Path, spec: Campaign, study: Convergence, tolerances: To
 def _print(study: Convergence, tolerances: Tolerances) -> None:
     stress = "any" if tolerances.stress_gpa is None else f"{tolerances.stress_gpa:g} GPa"
     print(
-        f"{len(study.tight.calculated.outcomes)} structures; largest errors against {study.tight.cutoff_ev:g} eV and "
-        f"{study.tight.spacing_per_ang:g} 1/Å; allowed: {tolerances.energy_mev_per_atom:g} meV/atom, "
+        f"{len(study.trials[0].calculated.outcomes)} structures; largest errors against {study.grid.tight[0]:g} eV, "
+        f"{study.grid.tight[1]:g} 1/Å, or both; allowed: {tolerances.energy_mev_per_atom:g} meV/atom, "
         f"{tolerances.force_mev_per_ang:g} meV/Å, stress {stress}\n"
     )
-    head = ("cutoff (eV)", "spacing (1/Å)", "energy (meV/atom)", "force (meV/Å)", "stress (GPa)", "CPU-s", "")
-    rows = sorted(study.trials, key=lambda trial: (trial.cutoff_ev, -trial.spacing_per_ang))
+    head = ("series", "cutoff (eV)", "spacing (1/Å)", "energy (meV/atom)", "force (meV/Å)", "stress (GPa)", "CPU-s", "")
+    rows = study.trials
     print_columns([head, *(_cells(trial, study) for trial in rows)])
+    print(f"\n{study.cpu_s:.0f} CPU-s in all")
     for trial in rows:
         for number, failure in trial.calculated.failures:
             where = f"{trial.cutoff_ev:g} eV, {trial.spacing_per_ang:g} 1/Å, structure {number}"
@@ -110,15 +116,15 @@ def _print(study: Convergence, tolerances: Tolerances) -> None:
 
 def _cells(trial: Trial, study: Convergence) -> tuple[str, ...]:
     errors = trial.errors
-    marks = {id(study.tight): "tight", id(study.found): "cheapest within tolerance"}
     return (
+        trial.series,
         f"{trial.cutoff_ev:g}",
         f"{trial.spacing_per_ang:g}",
         _number(errors.energy_max_mev_per_atom),
         _number(errors.force_max_mev_per_ang),
         _number(errors.stress_max_gpa),
         f"{trial.calculated.cpu_s:.1f}",
-        marks.get(id(trial), _verdict(trial)),
+        "cheapest within tolerance" if trial is study.found else _verdict(trial),
     )
 
 
@@ -144,8 +150,9 @@ def _number(value: float | None) -> str:
 def _as_data(study: Convergence, tolerances: Tolerances, record: Path | None) -> dict[str, Any]:
     return {
         "tolerances": asdict(tolerances),
-        "tight": _trial_data(study.tight),
+        "grid": asdict(study.grid),
         "found": _trial_data(study.found) if study.found else None,
+        "cpu_s": study.cpu_s,
         "trials": [_trial_data(trial) for trial in study.trials],
         "record": str(record) if record else None,
     }
@@ -153,6 +160,7 @@ def _as_data(study: Convergence, tolerances: Tolerances, record: Path | None) ->
 
 def _trial_data(trial: Trial) -> dict[str, Any]:
     return {
+        "series": trial.series,
         "cutoff_ev": trial.cutoff_ev,
         "kpoint_spacing_per_ang": trial.spacing_per_ang,
         "errors": asdict(trial.errors),

@@ -44,18 +44,17 @@ def calculate(settings: EngineSettings, structures: Sequence[Structure], folder:
 
 
 def _outcome(settings: EngineSettings, structure: Structure, folder: Path) -> Label | Failure:
-    tried: tuple[tuple[str, ...], ...] = ()
+    tried: list[tuple[str, ...]] = []
     remedies: tuple[str, ...] | None = ()
-    # Failures that a campaign forgives without limit are the machine's: nobody waits for another one here.
-    for attempt in range(1, MAX_CHARGED_ATTEMPTS + 1):
-        assert remedies is not None
+    while remedies is not None:
+        tried.append(remedies)
         request = encode(LabelRequest(structure, settings, remedies))
-        text = run_label(request, make_folder(folder / f"attempt-{attempt}"), attempt)
+        text = run_label(request, make_folder(folder / f"attempt-{len(tried)}"), len(tried))
         outcome: Label | Failure = decode(Label | Failure, text)  # type: ignore[arg-type]
-        tried = (*tried, remedies)
-        remedies = next_remedies(outcome, tried) if isinstance(outcome, Failure) else None
-        if remedies is None:
+        # Failures that a campaign forgives without limit are the machine's: no study waits for a better one.
+        if isinstance(outcome, Label) or len(tried) == MAX_CHARGED_ATTEMPTS:
             break
+        remedies = next_remedies(outcome, tuple(tried))
     return outcome
 
 

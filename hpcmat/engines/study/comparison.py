@@ -75,7 +75,6 @@ def _state(crystal: Calculated) -> EquationOfState:
 
 
 def _apart(first: Studied, other: Studied) -> Studied:
-    both = first.state is not None and other.state is not None
     return Studied(
         other.settings,
         other.frames,
@@ -83,5 +82,5 @@ def _apart(first: Studied, other: Studied) -> Studied:
         other.state,
         other.state_missing,
         differences(first.frames.labels, other.frames.labels),
-        delta_mev_per_atom(first.state, other.state) if both else None,
+        delta_mev_per_atom(first.state, other.state),
     )

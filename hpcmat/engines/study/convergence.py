@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from hpcmat.engines.kpoints import kpoint_grid
 from hpcmat.engines.settings import EngineSettings
@@ -16,7 +17,9 @@ from hpcmat.errors import InputError
 from hpcmat.records import Structure
 from hpcmat.toml_input import parse_model
 
-_Key = tuple[float, tuple[tuple[int, int, int], ...]]
+Series = Literal["cutoff", "spacing", "both"]
+"""Which settings differ from those that a trial is compared with."""
+_Grids = tuple[tuple[int, int, int], ...]
 
 CUTOFF_KEY, SPACING_KEY = "cutoff_ev", "kpoint_spacing_per_ang"
 TIGHT_CUTOFF_FACTOR, TIGHT_SPACING_FACTOR = 2.0, 0.5
@@ -50,8 +53,9 @@ class Tolerances:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """Labels at one cutoff and spacing, and how far they are from the tight ones."""
+    """Labels at one cutoff and spacing, and how far they are from those of tighter settings."""
 
+    series: Series
     cutoff_ev: float
     spacing_per_ang: float
     calculated: Calculated
@@ -60,27 +64,48 @@ class Trial:
     """Largest error over its tolerance; infinite where a structure has no label."""
 
 
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Settings that are tried, each series from coarse to fine, and those that they are compared with."""
+
+    cutoffs_ev: tuple[float, ...]
+    spacings_per_ang: tuple[float, ...]
+    usual: tuple[float, float]
+    """Cutoff (eV) and spacing (1/Å) of the campaign, at which the other series is tried."""
+    tight: tuple[float, float]
+    """Cutoff and spacing to compare with."""
+
+    def reference(self, series: Series) -> tuple[float, float]:
+        """What trials of a series are compared with: what is not tried is as in the trial."""
+        tight_cutoff, tight_spacing = self.tight
+        if series == "cutoff":
+            return tight_cutoff, self.usual[1]
+        return (self.usual[0], tight_spacing) if series == "spacing" else self.tight
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Convergence:
     """A study of convergence."""
 
-    tight: Trial
+    grid: Grid
     trials: tuple[Trial, ...]
     """In the order in which they were made."""
     found: Trial | None
     """The cheapest one within tolerance; None where none is."""
+    cpu_s: float
+    """Processor time of all calculations."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """Settings that are tried, each series from coarse to tight; the last of each is the tight one."""
-
-    cutoffs_ev: tuple[float, ...]
-    spacings_per_ang: tuple[float, ...]
-
-
-def grid_of(settings: EngineSettings, tight_cutoff_ev: float | None, tight_spacing_per_ang: float | None) -> Grid:
+def grid_of(
+    settings: EngineSettings,
+    structures: Sequence[Structure],
+    tight_cutoff_ev: float | None = None,
+    tight_spacing_per_ang: float | None = None,
+) -> Grid:
     """Cutoffs and spacings around those of the settings, up to the tight ones.
+
+    Of spacings that give the same grids of k-points on all structures the largest stays, and none of those that give
+    the tight ones.
 
     Raises
     ------
@@ -94,8 +119,12 @@ def grid_of(settings: EngineSettings, tight_cutoff_ev: float | None, tight_spaci
     spacing = tight_spacing_per_ang or TIGHT_SPACING_FACTOR * given[SPACING_KEY]
     step = _round_step(cutoff / _CUTOFF_STEPS)
     numbers = range(math.ceil(LOWEST_CUTOFF * cutoff / step), math.floor(HIGHEST_CUTOFF * cutoff / step) + 1)
-    spacings = (float(f"{factor * spacing:.3g}") for factor in SPACING_FACTORS)
-    return Grid((*(step * number for number in numbers), cutoff), (*spacings, spacing))
+    by_grids: dict[_Grids, float] = {}
+    for tried in (float(f"{factor * spacing:.3g}") for factor in SPACING_FACTORS):
+        by_grids.setdefault(_grids(structures, tried), tried)
+    by_grids.pop(_grids(structures, spacing), None)
+    cutoffs = tuple(step * number for number in numbers)
+    return Grid(cutoffs, tuple(by_grids.values()), (given[CUTOFF_KEY], given[SPACING_KEY]), (cutoff, spacing))
 
 
 def with_grid(settings: EngineSettings, cutoff_ev: float, spacing_per_ang: float) -> EngineSettings:
@@ -118,25 +147,35 @@ def converge(
     folder: Path,
     tell: Callable[[Trial], None] = lambda trial: None,
 ) -> Convergence:
-    """Search cutoff and spacing separately, each with the other tight, and check the pair that is found.
+    """Search cutoff and spacing separately, each with the other as usual, and check the pair that is found.
+
+    Errors of cutoff and of k-points are nearly independent of each other, so that only the pair is computed beside
+    labels that are tight in both.
 
     Parameters
     ----------
     structures : strained and rattled ones, so that forces are there and energies differ.
     folder : where the calculations are made.
-    tell : called with each trial when it is done, the tight one first.
+    tell : called with each trial when it is done.
 
     Raises
     ------
     InputError
-        A tight calculation failed or lacks the stress that is asked for, so that there is nothing to compare with.
+        A calculation to compare with failed, or lacks the stress, the tolerance of which is given.
     """
     study = _Study(settings, tuple(structures), grid, tolerances, folder, tell)
-    counts = (len(grid.cutoffs_ev) - 1, len(grid.spacings_per_ang) - 1)
-    tight = study.trial(*counts)
-    _require_labels(tight, tolerances)
-    found = cheapest_within(counts, lambda i, j: study.trial(i, j).worst)
-    return Convergence(tight, tuple(study.trials.values()), study.trial(*found) if found else None)
+    cutoffs, spacings = grid.cutoffs_ev, grid.spacings_per_ang
+    found = cheapest_within(
+        (len(cutoffs), len(spacings)),
+        (
+            lambda i: study.trial("cutoff", cutoffs[i], grid.usual[1]).worst,
+            lambda j: study.trial("spacing", grid.usual[0], spacings[j]).worst,
+        ),
+        lambda i, j: study.trial("both", cutoffs[i], spacings[j]).worst,
+    )
+    best = study.trial("both", cutoffs[found[0]], spacings[found[1]]) if found else None
+    cpu_s = sum(calculated.cpu_s for calculated in study.calculations.values())
+    return Convergence(grid, tuple(study.trials.values()), best, cpu_s)
 
 
 @dataclass(slots=True, eq=False)
@@ -147,36 +186,47 @@ class _Study:
     tolerances: Tolerances
     folder: Path
     tell: Callable[[Trial], None]
-    trials: dict[_Key, Trial] = field(default_factory=dict)
-    """By what is calculated: spacings with the same grids of k-points are one trial."""
+    trials: dict[tuple[Series, float, float], Trial] = field(default_factory=dict)
+    calculations: dict[tuple[float, _Grids], Calculated] = field(default_factory=dict)
 
-    def trial(self, cutoff_number: int, spacing_number: int) -> Trial:
-        """The trial at one point of the grid; made once."""
-        cutoff, spacing = self.grid.cutoffs_ev[cutoff_number], self.grid.spacings_per_ang[spacing_number]
-        key = (cutoff, tuple(kpoint_grid(structure.cell, spacing) for structure in self.structures))
+    def trial(self, series: Series, cutoff: float, spacing: float) -> Trial:
+        """One trial of a series; made once."""
+        key = (series, cutoff, spacing)
         if key not in self.trials:
-            self.trials[key] = self._made(cutoff, spacing)
+            self.trials[key] = self._made(series, cutoff, spacing)
             self.tell(self.trials[key])
         return self.trials[key]
 
-    def _made(self, cutoff: float, spacing: float) -> Trial:
-        settings = with_grid(self.settings, cutoff, spacing)
-        calculated = calculate(settings, self.structures, self.folder / f"{cutoff:g}-{spacing:g}")
-        tight = next(iter(self.trials.values())).calculated if self.trials else calculated
+    def _made(self, series: Series, cutoff: float, spacing: float) -> Trial:
+        tight = self._calculated(*self.grid.reference(series))
+        _require_labels(tight, self.grid.reference(series), self.tolerances)
+        calculated = self._calculated(cutoff, spacing)
         errors = differences(calculated.labels, tight.labels)
         worst = math.inf if calculated.failures else self.tolerances.worst(errors)
-        return Trial(cutoff, spacing, calculated, errors, worst)
+        return Trial(series, cutoff, spacing, calculated, errors, worst)
+
+    def _calculated(self, cutoff: float, spacing: float) -> Calculated:
+        key = (cutoff, _grids(self.structures, spacing))
+        if key not in self.calculations:
+            settings = with_grid(self.settings, cutoff, spacing)
+            folder = self.folder / f"{cutoff:g}-{spacing:g}"
+            self.calculations[key] = calculate(settings, self.structures, folder)
+        return self.calculations[key]
 
 
-def _require_labels(tight: Trial, tolerances: Tolerances) -> None:
-    if tight.calculated.failures:
-        number, failure = tight.calculated.failures[0]
+def _require_labels(tight: Calculated, at: tuple[float, float], tolerances: Tolerances) -> None:
+    if tight.failures:
+        number, failure = tight.failures[0]
         raise InputError(
-            f"structure {number} has no label at the tight settings, {tight.cutoff_ev:g} eV and "
-            f"{tight.spacing_per_ang:g} 1/Å ({failure.failure}: {failure.message}); mend that first"
+            f"structure {number} has no label at {at[0]:g} eV and {at[1]:g} 1/Å, with which others are compared "
+            f"({failure.failure}: {failure.message}); mend that first"
         )
-    if tolerances.stress_gpa is not None and tight.errors.stress_max_gpa is None:
+    if tolerances.stress_gpa is not None and not all(label is not None and label.stress.size for label in tight.labels):
         raise InputError("the engine gives no stress with these settings; leave the tolerance of the stress out")
+
+
+def _grids(structures: Sequence[Structure], spacing: float) -> _Grids:
+    return tuple(kpoint_grid(structure.cell, spacing) for structure in structures)
 
 
 def _round_step(step: float) -> float:

@@ -52,12 +52,14 @@ def differences(labels: Sequence[Label | None], others: Sequence[Label | None]) 
     )
 
 
-def delta_mev_per_atom(first: EquationOfState, second: EquationOfState) -> float:
+def delta_mev_per_atom(first: EquationOfState | None, second: EquationOfState | None) -> float | None:
     """Δ: root mean square difference of two equations of state, minima aligned, over ±6 % of their mean volume.
 
     Lejaeghere et al., Crit. Rev. Solid State Mater. Sci. 39, 1 (2014); symmetric in both, as in Science 351,
-    aad3000 (2016).
+    aad3000 (2016). None where one of them is missing.
     """
+    if first is None or second is None:
+        return None
     return MEV_PER_EV * float(delta(*_parameters(first), *_parameters(second)))
 
 

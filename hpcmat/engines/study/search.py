@@ -7,8 +7,8 @@ from collections.abc import Callable
 CONFIRMATIONS = 2
 """How many finer settings must be within tolerance too: errors may cross zero by accident."""
 
-Worst = Callable[[int, int], float]
-"""Largest error over its tolerance at settings i of the first series and j of the second; infinite after a failure."""
+Error = Callable[[int], float]
+"""Largest error over its tolerance at one setting of a series; infinite after a failure."""
 
 
 def coarsest_within(count: int, within: Callable[[int], bool]) -> int | None:
@@ -28,23 +28,29 @@ def coarsest_within(count: int, within: Callable[[int], bool]) -> int | None:
     return first
 
 
-def cheapest_within(counts: tuple[int, int], worst: Worst) -> tuple[int, int] | None:
+def cheapest_within(
+    counts: tuple[int, int], errors: tuple[Error, Error], joint: Callable[[int, int], float]
+) -> tuple[int, int] | None:
     """Cheapest pair of settings within tolerance; None where no setting of one series is, or no pair.
 
-    Each series is searched with the other at its tight end, which has the number `counts[0]` or `counts[1]`. Both
-    errors add up, so that the pair is then checked itself; where it is outside, the one with the larger error of its
-    own is refined.
+    Both series are searched alone. Their errors add up, so that the pair is then checked itself; where it is outside,
+    the setting with the larger error of its own is refined.
+
+    Parameters
+    ----------
+    counts : settings in each series, from cheap to dear.
+    errors : of each series alone.
+    joint : largest error over its tolerance of a pair.
     """
-    tight_first, tight_second = counts
-    first = coarsest_within(tight_first, lambda i: worst(i, tight_second) <= 1.0)
-    second = coarsest_within(tight_second, lambda j: worst(tight_first, j) <= 1.0)
+    first = coarsest_within(counts[0], lambda i: errors[0](i) <= 1.0)
+    second = coarsest_within(counts[1], lambda j: errors[1](j) <= 1.0)
     if first is None or second is None:
         return None
-    while worst(first, second) > 1.0:
-        refinable = (first + 1 < tight_first, second + 1 < tight_second)
+    while joint(first, second) > 1.0:
+        refinable = (first + 1 < counts[0], second + 1 < counts[1])
         if not any(refinable):
             return None
-        if refinable[0] and (not refinable[1] or worst(first, tight_second) >= worst(tight_first, second)):
+        if refinable[0] and (not refinable[1] or errors[0](first) >= errors[1](second)):
             first += 1
         else:
             second += 1
