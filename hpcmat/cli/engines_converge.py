@@ -131,7 +131,7 @@ def _cells(trial: Trial, study: Convergence) -> tuple[str, ...]:
 def _verdict(trial: Trial) -> str:
     if trial.calculated.failures:
         return "failed"
-    return "within tolerance" if trial.worst <= 1.0 else f"{trial.worst:.2g} of what is allowed"
+    return "within tolerance" if trial.worst <= 1.0 else f"{trial.worst:.3g} times what is allowed"
 
 
 def _print_outcome(study: Convergence, campaign: Path, record: Path | None, written: bool) -> None:
