@@ -154,10 +154,9 @@ def _signal_session(pid: int, number: signal.Signals) -> None:
 def _end_ranks(session: int) -> None:
     """Let the guards of ranks end them, those on other nodes included, and kill what is left here."""
     deadline = time.monotonic() + STOP_GRACE_S
-    number = signal.SIGTERM
     with suppress(ProcessLookupError):
         while time.monotonic() < deadline:
-            os.killpg(session, number)
+            os.killpg(session, signal.SIGTERM)
             time.sleep(0.05)
         os.killpg(session, signal.SIGKILL)
 
