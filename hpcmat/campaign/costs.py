@@ -19,13 +19,13 @@ from hpcmat.campaign.plan import (
     RECORDS_READ,
     START_SECONDS,
     guess_label_seconds,
+    number_of_kpoints,
 )
 from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.engines.base import physics_of
 from hpcmat.engines.exploration import ExploreRequest
-from hpcmat.engines.kpoints import kpoint_grid
 from hpcmat.engines.labelling import LabelRequest
-from hpcmat.engines.settings import EngineSettings, GpawSettings
+from hpcmat.engines.settings import EngineSettings
 from hpcmat.records import Structure, decode
 from hpcmat.steering.costs import CostModel, Duration, SuccessModel, guessed_costs, learn_success
 from hpcmat.store.results import ResultStore
@@ -62,9 +62,7 @@ def label_size(structure: Structure, engine: EngineSettings) -> Size:
     from ase.data import atomic_numbers
 
     charge = sum(atomic_numbers[symbol] for symbol in structure.symbols) / len(structure)
-    kpoints = 1
-    if isinstance(engine, GpawSettings):
-        kpoints = math.prod(kpoint_grid(structure.cell, engine.kpoint_spacing_per_ang))
+    kpoints = number_of_kpoints(structure, engine)
     features = _features(len(structure) / TYPICAL_ATOMS, charge / TYPICAL_CHARGE, kpoints)
     return Size(features, guess_label_seconds(structure, engine))
 

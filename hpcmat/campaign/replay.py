@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.state import CampaignState
 from hpcmat.errors import InputError
 from hpcmat.records import Label, decode
@@ -117,7 +118,15 @@ def force_rmse(potential: Potential, labels: Sequence[Label]) -> float:
 
 
 def labels_of(state: CampaignState, store: ResultStore) -> Labels:
-    """What a campaign labelled to train on, judged by its validation stream."""
+    """What a campaign labelled to train on, judged by its validation stream.
+
+    Raises
+    ------
+    InputError
+        It is a screening, which trains nothing.
+    """
+    if not isinstance(state.spec, Campaign):
+        raise InputError(f"{state.specification.name}: a screening has no policy to replay; name another campaign")
     spec = state.campaign.surrogate
     settings = AceSettings(state.campaign.system.elements, spec.cutoff_ang, spec.inner_ang, spec.size, spec.seed)
     found = {task.key: store.read(task.key) for task in state.done("train", "validation")}

@@ -71,12 +71,6 @@ def test_campaign_survives_its_faults(survivor):
     assert survivor.outcome.labels >= survivor.outcome.plan.labels
 
 
-def of_labels(evidence):
-    """Finished events of labels with their keys, in order."""
-    labels = {task.id: task.key for task in evidence.state.done(*audit.LABELS)}
-    return [(event, labels[event.task_id]) for event in evidence.events if getattr(event, "task_id", "") in labels]
-
-
 def first_label(evidence):
     return evidence.state.done(*audit.LABELS)[0].key
 

@@ -1,19 +1,27 @@
 """Screening campaigns: the best are found with fewer labels, whatever fails, is killed or was computed before."""
 
+import json
 import os
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 from campaign_events import Drive
+from rich.console import Console
 from screens import LIGHTEST, STIFFEST, checked, screen_of, truth
 
 from hpcmat.campaign.events import Decided, Finished
 from hpcmat.campaign.screen.search import Enough, Search, ranking
 from hpcmat.campaign.screen.standing import crystal_states
+from hpcmat.cli.app import run
 from hpcmat.dispatch.worker import Ending
 from hpcmat.records import Execution, Failure, FailureKind, Governance, Provenance, Record, encode
+from hpcmat.report.kinds import standing_data
 from hpcmat.report.screening import screening_report
+from hpcmat.report.watching import Watcher
 from hpcmat.store.results import ResultStore
+
+ZERO = '{ candidate = "Al fcc", property = "energy_ev", value = 0.0, source = "somewhere" }'
 
 
 def best_of(state, count=3):
@@ -106,6 +114,8 @@ def test_a_driver_takes_up_what_another_left_and_comes_to_the_same(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         drive.run()
     drive.state = drive.folder.read()
+    left = standing_data(drive.state, 0.0, driver_runs=False)
+    assert left["phase"] == "interrupted" and "goes on where it was" in left["outcome"]
     drive.dispatcher.carry_out = perform
     state = drive.run()
     assert state.ended.complete and best_of(state) == true_best()
@@ -113,6 +123,20 @@ def test_a_driver_takes_up_what_another_left_and_comes_to_the_same(tmp_path):
     assert len(accepted) == len(set(accepted))
     decided = [event.decision.task.key for event in drive.events if isinstance(event, Decided)]
     assert len(decided) == len(set(decided))
+
+
+def test_a_screening_can_be_watched_and_asked_for_and_is_not_replayed(shared, capsys):
+    with Watcher(shared.folder) as watcher:
+        assert [event for event, _ in watcher.news()][2:] == shared.events
+        screen = Console(width=120, file=StringIO())
+        screen.print(watcher.screen())
+        computed = sum(crystal.status == "done" for crystal in crystal_states(watcher.state))
+        assert f"{computed} of {len(truth())}" in screen.file.getvalue()
+        assert watcher.last_words().startswith("alloys: complete.")
+    assert run(["status", str(shared.folder.root), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["phase"] == "complete"
+    assert run(["replay", str(shared.folder.root)]) == 2
+    assert "has no policy to replay" in capsys.readouterr().err
 
 
 def test_two_objectives_end_with_the_front(tmp_path):
@@ -157,6 +181,7 @@ def test_decisions_say_why_and_rest_on_the_state_alone(shared):
         ({"objectives": f"{STIFFEST}, {STIFFEST}"}, "one property"),
         ({"metals": '["Al", "Xx"]'}, "no element"),
         ({"search": "top = 100"}, "lower it"),
+        ({"top": f"literature = [{ZERO}]"}, "leave the entry out"),
         ({"top": "constraints = [{ property = 'volume_ang3' }]"}, "at_least"),
     ],
 )
@@ -176,12 +201,11 @@ def test_candidates_of_files_have_names_and_a_name_stands_once(tmp_path):
 
     write(tmp_path / "two.extxyz", [bulk("Cu"), bulk("NaCl", "rocksalt", a=5.6)])
     campaign = screen_of()
-    source = {"candidates": [{"file": "two.extxyz"}]}
     read = type(campaign).model_validate_json(
         campaign.model_copy().model_dump_json(exclude={"candidates"})[:-1] + ',"candidates":[{"file":"two.extxyz"}]}'
     )
     read._folder = tmp_path
-    assert source and [c.name for c in candidates_of(read)] == ["Cu 0.0", "NaCl 0.1"]
+    assert [c.name for c in candidates_of(read)] == ["Cu 0.0", "NaCl 0.1"]
     doubled = campaign.model_copy(update={"candidates": campaign.candidates[:1] * 2})
     with pytest.raises(InputError, match="twice"):
         candidates_of(doubled)
