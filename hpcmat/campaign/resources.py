@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcmat.campaign.spec import Campaign
-from hpcmat.campaign.structures import seed_structures
+from hpcmat.campaign.specification import Specification, contents_of
 from hpcmat.dispatch.site_model import TASK_KINDS, Site, TaskSize, cores_on_node
 from hpcmat.dispatch.sites import Machine
 from hpcmat.engines.labelling import LabelRequest
@@ -63,15 +63,15 @@ def require_fitting(site: Site, nodes: int) -> None:
         )
 
 
-def label_sizes(site: Site, campaign: Campaign, nodes: int) -> tuple[Resources, ...]:
+def label_sizes(site: Site, campaign: Specification, nodes: int) -> tuple[Resources, ...]:
     """Resources of the labels of a campaign in an allocation of so many nodes, each size once, smallest first."""
-    explored = math.prod(campaign.explore.repeat)
-    atoms = {len(seed) * factor for seed in seed_structures(campaign) for factor in {1, explored}}
+    explored = math.prod(campaign.explore.repeat) if isinstance(campaign, Campaign) else 1
+    atoms = {len(seed) * factor for seed in contents_of(campaign).seeds for factor in {1, explored}}
     found = {_sized(site, site.tasks.label, count, nodes) for count in atoms}
     return tuple(sorted(found, key=lambda resources: (resources.nodes, resources.ranks)))
 
 
-def placing_sentence(site: Site, campaign: Campaign, nodes: int) -> str:
+def placing_sentence(site: Site, campaign: Specification, nodes: int) -> str:
     """How the labels of a campaign are placed, in words; empty where each is one process of a worker.
 
     Raises

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from campaign_events import Drive
 from rich.console import Console
-from screens import LIGHTEST, STIFFEST, checked, screen_of, truth
+from screens import LIGHTEST, STIFFEST, checked, screen_of, screen_text, truth
 
 from hpcmat.campaign.events import Decided, Finished
 from hpcmat.campaign.screen.search import Enough, Search, ranking
@@ -125,7 +125,7 @@ def test_a_driver_takes_up_what_another_left_and_comes_to_the_same(tmp_path):
     assert len(decided) == len(set(decided))
 
 
-def test_a_screening_can_be_watched_and_asked_for_and_is_not_replayed(shared, capsys):
+def test_a_screening_can_be_watched_and_asked_for_and_is_not_replayed(shared, tmp_path, capsys):
     with Watcher(shared.folder) as watcher:
         assert [event for event, _ in watcher.news()][2:] == shared.events
         screen = Console(width=120, file=StringIO())
@@ -135,6 +135,9 @@ def test_a_screening_can_be_watched_and_asked_for_and_is_not_replayed(shared, ca
         assert watcher.last_words().startswith("alloys: complete.")
     assert run(["status", str(shared.folder.root), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["phase"] == "complete"
+    (tmp_path / "alloys.toml").write_text(screen_text())
+    assert run(["check", str(tmp_path / "alloys.toml"), "--site", "local-mpi"]) == 0
+    assert "labels on 1 of 1 node(s), 2 rank(s)" in capsys.readouterr().out
     assert run(["replay", str(shared.folder.root)]) == 2
     assert "has no policy to replay" in capsys.readouterr().err
 
