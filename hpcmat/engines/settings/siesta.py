@@ -16,6 +16,7 @@ _OURS = {
     "numberofspecies": "",
     "latticeconstant": "",
     "atomiccoordinatesformat": "",
+    "kgridcutoff": "kpoint_spacing_per_ang",
     "xcfunctional": "xc",
     "xcauthors": "xc",
     "meshcutoff": "cutoff_ev",

@@ -202,6 +202,26 @@ def test_inputs_in_the_order_of_the_elements(tmp_path, data):
     assert (folder / "KPOINTS").read_text().splitlines()[2:4] == ["Gamma", "3 3 3"]
 
 
+def test_a_grid_without_the_symmetry_of_the_lattice_is_not_reduced(data):
+    cell = from_atoms(bulk("MgO", "rocksalt", 4.21))
+    for kind, reduced in (("gamma", True), ("monkhorst-pack", False)):
+        settings = data.model_copy(update={"kpoint_grid": kind, "kpoint_spacing_per_ang": 0.7})
+        assert ("isym" in VaspEngine(settings).tags(cell, ())) is not reduced
+
+
+def test_licensed_data_sets_do_not_stay(tmp_path, data, monkeypatch):
+    program = tmp_path / "vasp_std"
+    program.write_text("#!/bin/sh\ncp POTCAR seen\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("HPCMAT_VASP", str(program))
+    (tmp_path / "work").mkdir()
+    with pytest.raises(EngineFailure):
+        VaspEngine(data).calculate(STRUCTURE, Job(tmp_path / "work"))
+    kept = {path.name for path in (tmp_path / "work").iterdir()}
+    assert {"seen", "POSCAR", "INCAR"} <= kept
+    assert "POTCAR" not in kept
+
+
 def test_data_sets_are_told_apart_and_asked_for(tmp_path, data, monkeypatch):
     method = VaspEngine(data).method({"Mg", "O"})
     assert [entry.split()[0] for entry in method.inputs] == ["POTCAR-Mg", "POTCAR-O"]
