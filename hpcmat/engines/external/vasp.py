@@ -14,11 +14,10 @@ from typing import Any, ClassVar
 from hpcmat.engines.base import Job, make_method
 from hpcmat.engines.external.calculation import Calculation
 from hpcmat.engines.external.code import Code, Sources
-from hpcmat.engines.external.engine import ExternalEngine
+from hpcmat.engines.external.plane_waves import PlaneWaveEngine
 from hpcmat.engines.external.run import Ending, Invocation
 from hpcmat.engines.external.vasp_failures import LOG_NAME
 from hpcmat.engines.external.vasp_output import read_label, sorted_atoms
-from hpcmat.engines.kpoints import grid_has_lattice_symmetry, grid_shift, kpoint_grid
 from hpcmat.engines.settings.vasp import VaspSettings
 from hpcmat.errors import InputError
 from hpcmat.records import Label, Method, Structure
@@ -45,7 +44,7 @@ _ISMEAR = {"fermi-dirac": -1, "gaussian": 0, "methfessel-paxton": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class VaspEngine(ExternalEngine):
+class VaspEngine(PlaneWaveEngine):
     """VASP with given settings; `scf_steps` limits the self-consistency cycle."""
 
     code: ClassVar[Code] = CODE
@@ -117,18 +116,12 @@ class VaspEngine(ExternalEngine):
             tags["magmom"] = f"{len(structure)}*{INITIAL_MOMENT_BOHR}"
         if "mixing" in remedies:
             tags |= {"amix": 0.1, "bmix": 0.01}
-        grid, shift = self._grid(structure)
-        if "no-symmetry" in remedies or not grid_has_lattice_symmetry(structure.cell, grid, shift):
-            # Reduced by symmetries that it lacks, a grid is another one.
+        if not self.reduces(structure, remedies):
             tags["isym"] = 0
         return tags | dict(settings.extra)
 
-    def _grid(self, structure: Structure) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-        grid = kpoint_grid(structure.cell, self.settings.kpoint_spacing_per_ang)
-        return grid, grid_shift(grid, self.settings.kpoint_grid)
-
     def _kpoints(self, structure: Structure) -> str:
-        grid = " ".join(map(str, self._grid(structure)[0]))
+        grid = " ".join(map(str, self.grid(structure)[0]))
         centred = "Gamma" if self.settings.kpoint_grid == "gamma" else "Monkhorst-Pack"
         return f"k-points by spacing\n0\n{centred}\n{grid}\n0 0 0\n"
 
