@@ -6,6 +6,7 @@ Not run where this package is tested, for want of a licence: inputs and outputs 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, ClassVar
 from hpcmat.engines.base import Job, make_method
 from hpcmat.engines.external.calculation import Calculation
 from hpcmat.engines.external.code import Code, Sources
+from hpcmat.engines.external.engine import check_occupations
 from hpcmat.engines.external.plane_waves import PlaneWaveEngine
 from hpcmat.engines.external.run import Ending, Invocation
 from hpcmat.engines.external.vasp_failures import LOG_NAME
@@ -73,6 +75,8 @@ class VaspEngine(PlaneWaveEngine):
         structure, folder = calculation.structure, job.folder
         atoms, _ = sorted_atoms(structure)
         files = self.data_files(structure.symbols)
+        valence = {symbol: _valence(path) for symbol, path in files.items()}
+        check_occupations(sum(valence[symbol] for symbol in structure.symbols), self.settings.smearing_ev)
         with (folder / "POSCAR").open("w") as stream:
             write_vasp(stream, atoms, direct=False)
         # POTCAR holds the data sets in the order in which POSCAR names the elements.
@@ -131,3 +135,10 @@ class VaspEngine(PlaneWaveEngine):
             return named
         above = Path(os.environ.get(FOLDER_VARIABLE, ""))
         return above / (self.settings.pseudopotentials or _FAMILIES[self.settings.xc])
+
+
+def _valence(path: Path) -> float:
+    found = re.search(r"ZVAL\s*=\s*(\d+\.?\d*)", path.read_text(errors="replace"))
+    if found is None:
+        raise InputError(f"{path} states no ZVAL, the number of its electrons; put a whole data set in its place")
+    return float(found[1])
