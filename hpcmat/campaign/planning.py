@@ -114,7 +114,7 @@ class Planner:
         return state.pool.newest(self.campaign.steering.pool_max)
 
     def _label(self, state: CampaignState, draft: Decision, structure: Structure, key: str) -> Decision:
-        return self._with_task(state, draft, key, encode(LabelRequest(structure, self.campaign.engine)))
+        return self._with_task(state, draft, key, encode(LabelRequest(structure, self.campaign.engine, key=key)))
 
     def _explore(self, state: CampaignState) -> Decision:
         number = state.index.number(("explore",))

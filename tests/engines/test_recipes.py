@@ -94,6 +94,14 @@ def test_a_crystal_without_a_minimum_is_refused():
     assert isinstance(standing, Refusal) and "no minimum" in standing.reason
 
 
+def test_atoms_that_do_not_feel_each_other_have_no_minimum():
+    def apart(structure: Structure) -> Label:
+        return Label(structure, 0.0, np.zeros((1, 3)), np.zeros(6), METHOD)
+
+    standing = advance(equation_of_state(structure_of(bulk("Cu")), RecipeSpec()), apart)
+    assert isinstance(standing, Refusal) and "does not depend on the volume" in standing.reason
+
+
 def test_a_scaled_crystal_keeps_its_fractional_coordinates():
     start = structure_of(bulk("NaCl", "rocksalt", a=5.6))
     larger = scaled(start, 1.331)

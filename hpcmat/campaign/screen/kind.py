@@ -135,7 +135,7 @@ class ScreenKind:
                 kind="label",
                 key=key,
                 runner=_RUNNER,
-                request=encode(LabelRequest(structure, self._campaign.engine)),
+                request=encode(LabelRequest(structure, self._campaign.engine, key=key)),
                 resources=Resources(walltime_s=self._campaign.failures.task_walltime_s.label),
                 provenance=provenance,
                 governance=self._campaign.governance.record(),

@@ -1,4 +1,4 @@
-"""CP2K itself: units and signs by finite differences, failures provoked for real, and damaged outputs."""
+"""CP2K itself: units and signs by finite differences, and failures provoked for real."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from hpcmat.engines.acceptance import accept
 from hpcmat.engines.base import EngineFailure, Job
 from hpcmat.engines.external.calculation import read_asked, read_ending
 from hpcmat.engines.external.cp2k import Cp2kEngine
-from hpcmat.engines.external.cp2k_output import SCINE_NAME, read_label
+from hpcmat.engines.external.cp2k_output import read_label
 from hpcmat.engines.external.run import Ending
 from hpcmat.engines.settings import Cp2kSettings
 from hpcmat.engines.structures import from_atoms
@@ -108,44 +108,3 @@ def test_old_outputs_are_read_again(run):
     moved = replace(read_asked(folder), structure=silicon(0.061))
     with pytest.raises(EngineFailure, match="another structure"):
         read_label(moved, folder, Ending(0))
-
-
-def damaged(text, rng):
-    """The text cut off, without a line, with one twice, or with another character in one place."""
-    place, lines = int(rng.integers(len(text))), text.splitlines(keepends=True)
-    number = int(rng.integers(len(lines)))
-    # Half of the damage where the numbers are.
-    if rng.random() < 0.5:
-        words = ("ENERGY|", "ATOMIC FORCES", "STRESS|", "gradient", "coordinates", "energy:")
-        spots = [n for n, line in enumerate(lines) if any(word in line for word in words)]
-        number = min(int(rng.choice(spots)) + int(rng.integers(6)), len(lines) - 1)
-        place = sum(map(len, lines[:number])) + int(rng.integers(len(lines[number])))
-    kind = int(rng.integers(5))
-    if kind == 0:
-        return text[:place]
-    if kind == 1:
-        return "".join(lines[:number] + lines[number + 1 :])
-    if kind == 2:
-        return "".join(lines[: number + 1] + lines[number:])
-    return text[:place] + str(rng.choice(list("0123456789.-E *\n"))) + text[place + 1 :]
-
-
-def test_damaged_outputs_never_give_another_label(run, tmp_path):
-    folder, truth = run
-    asked, rng, given = read_asked(folder), np.random.default_rng(6), 0
-    texts = {name: (folder / name).read_text() for name in ("cp2k.out", SCINE_NAME)}
-    for number in range(400):
-        name = list(texts)[number % 2]
-        for other, text in texts.items():
-            (tmp_path / other).write_text(damaged(text, rng) if other == name else text)
-        try:
-            label = read_label(asked, tmp_path, Ending(0))
-        except EngineFailure:
-            continue
-        given += 1
-        assert label.energy == pytest.approx(truth.energy, abs=1e-9)
-        np.testing.assert_allclose(label.forces, truth.forces, rtol=0, atol=1e-9)
-        np.testing.assert_allclose(label.stress, truth.stress, rtol=0, atol=1e-9)
-        assert label.scf_steps == truth.scf_steps
-    # Much of an output is not what the label is read from.
-    assert 0 < given < 250
