@@ -97,6 +97,7 @@ class Simulation:
     gone: int = 0
     """Labels that the potential before the newest one had taken in."""
     explorations_of_model: int = 0
+    explored: bool = False
     model_labels: int = 0
     busy: float = 0.0
     free: int = 0
@@ -144,6 +145,7 @@ class Simulation:
         if action is Action.EXPLORE:
             self._spend(self.costs.exploration)
             self.change = math.inf
+            self.explored = self.fit_number > 0
             found = self.campaign.candidates if self.fit_number else self.campaign.rules.cold_start
             reserved = round(self.campaign.reserved * found) if self.fit_number else 0
             self.counts["pool train"] += found - reserved
@@ -166,7 +168,8 @@ class Simulation:
             if self.now - self.group_began > GROUP_S:
                 self._hand_over()
         self._hand_over()
-        if not self.free and self.full is None:
+        # The ramp includes the cold start, whose end may be waited for.
+        if not self.free and self.full is None and self.fit_number:
             self.full = self.now
 
     def _decide(self, action: Action) -> None:
@@ -233,6 +236,7 @@ class Simulation:
             explorations_open=count[f"{Action.EXPLORE} open"],
             explorations_of_model=self.explorations_of_model,
             has_model=self.fit_number > 0,
+            explored=self.explored,
             pool_train=count["pool train"],
             pool_validation=count["pool validation"],
             references_left=0,
