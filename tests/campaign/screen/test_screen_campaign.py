@@ -1,5 +1,6 @@
 """Screening campaigns: the best are found with fewer labels, whatever fails, is killed or was computed before."""
 
+import math
 import os
 from dataclasses import replace
 
@@ -137,6 +138,18 @@ def test_a_constraint_excludes_the_otherwise_best(tmp_path):
     assert best_of(state) == set(sorted(light, key=lambda name: -light[name]["bulk_modulus_gpa"])[:3])
 
 
+def test_several_objectives_begin_where_nothing_known_fulfils_the_constraint(shared):
+    """The reference point is then that of draws, of which most break it too."""
+    top = "constraints = [{ property = 'density_g_cm3', at_most = 3.0 }]"
+    campaign, names = screen_of(objectives=f"{STIFFEST}, {LIGHTEST}", top=top), shared.state.created.names
+    crystals = [
+        replace(crystal, status="waiting", properties={}) if name == "Al fcc" else crystal
+        for name, crystal in zip(names, crystal_states(shared.state), strict=True)
+    ]
+    choice = Search(campaign, shared.state.created.seeds).next(crystals)
+    assert math.isfinite(choice.score) and "first hypervolume" in choice.reason
+
+
 def test_decisions_say_why_and_rest_on_the_state_alone(shared):
     state = shared.state
     chosen = [task.decision for task in state.of_purpose("screen") if task.decision.rule == "top-probability"]
@@ -176,12 +189,11 @@ def test_candidates_of_files_have_names_and_a_name_stands_once(tmp_path):
 
     write(tmp_path / "two.extxyz", [bulk("Cu"), bulk("NaCl", "rocksalt", a=5.6)])
     campaign = screen_of()
-    source = {"candidates": [{"file": "two.extxyz"}]}
     read = type(campaign).model_validate_json(
         campaign.model_copy().model_dump_json(exclude={"candidates"})[:-1] + ',"candidates":[{"file":"two.extxyz"}]}'
     )
     read._folder = tmp_path
-    assert source and [c.name for c in candidates_of(read)] == ["Cu 0.0", "NaCl 0.1"]
+    assert [c.name for c in candidates_of(read)] == ["Cu 0.0", "NaCl 0.1"]
     doubled = campaign.model_copy(update={"candidates": campaign.candidates[:1] * 2})
     with pytest.raises(InputError, match="twice"):
         candidates_of(doubled)
