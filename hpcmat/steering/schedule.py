@@ -1,5 +1,6 @@
-"""What a free worker does next. The asynchronous schedule waits for the first potential alone; the barrier schedule, for
-whole rounds, is its measure.
+"""What a free worker does next.
+
+The asynchronous schedule waits for the first potential alone; the barrier schedule, for whole rounds, is its measure.
 
 Labels of rattled seeds teach little and count against the budget as all others do. Until the first potential exists no
 more of them are decided than the cold start and a quarter of it, which is there so that one slow or failing label does
