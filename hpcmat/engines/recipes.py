@@ -199,8 +199,11 @@ def _add(
 
 
 def _open_side(energies: Mapping[int, float]) -> int:
-    """-1 or 1 where the least energy is that of the smallest or the largest volume, else 0."""
-    least = min(energies, key=lambda step: energies[step])
+    """-1 or 1 where the least energy is that of the smallest or the largest volume, else 0.
+
+    Of equal energies, as atoms have that are too far apart to interact, that of the smaller volume counts as the least.
+    """
+    least = min(energies, key=lambda step: (energies[step], step))
     return int(least == max(energies)) - int(least == min(energies))
 
 

@@ -59,8 +59,7 @@ class Ranking:
         gains, self._leverages = judge(covariance, candidates, reference, excess)
         scores = np.where(gains > 0.0, gains * self._worth, gains)
         self._heap = [(-float(score), index, 0.0) for index, score in enumerate(scores)]
-        """Negative score, which is gain times worth; candidate; and `change` when it was judged. Equal ones in the order
-        given."""
+        """Negative score, which is gain times worth; candidate; `change` when it was judged. Equal ones as given."""
         heapq.heapify(self._heap)
 
     def gain(self, candidate: int, score: float) -> float:

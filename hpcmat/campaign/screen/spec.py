@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
 
 from hpcmat.campaign.spec import Count, FailureSpec, FileSeed, GovernanceSpec, _plain_name
 from hpcmat.engines.recipes import Property, RecipeSpec
@@ -75,8 +75,15 @@ class LiteratureSpec(StrictModel):
 
     candidate: str = Field(min_length=1, description="Name of the candidate, as `hpcmat check` lists it.")
     property: Property = Field(description="A property that the recipe gives.")
-    value: float = Field(description="In the unit of the property.")
+    value: float = Field(description="In the unit of the property; not 0, since differences are told relative to it.")
     source: str = Field(min_length=1, description="Where it is from.")
+
+    @field_validator("value")
+    @classmethod
+    def _is_not_zero(cls, value: float) -> float:
+        if value == 0.0:
+            raise ValueError("a relative difference from 0 says nothing; leave this value out")
+        return value
 
 
 class SearchSpec(StrictModel):

@@ -16,6 +16,8 @@ from hpcmat.records import Execution, Failure, FailureKind, Governance, Provenan
 from hpcmat.report.screening import screening_report
 from hpcmat.store.results import ResultStore
 
+AT_ZERO = 'candidate = "Al fcc", property = "energy_ev", value = 0.0, source = "nowhere"'
+
 
 def best_of(state, count=3):
     return {crystal.name for crystal in ranking(state.screen, crystal_states(state))[:count]}
@@ -170,6 +172,7 @@ def test_decisions_say_why_and_rest_on_the_state_alone(shared):
         ({"objectives": f"{STIFFEST}, {STIFFEST}"}, "one property"),
         ({"metals": '["Al", "Xx"]'}, "no element"),
         ({"search": "top = 100"}, "lower it"),
+        ({"top": f"literature = [{{ {AT_ZERO} }}]"}, "leave this value out"),
         ({"top": "constraints = [{ property = 'volume_ang3' }]"}, "at_least"),
     ],
 )
