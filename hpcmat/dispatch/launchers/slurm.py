@@ -15,6 +15,11 @@ from hpcmat.errors import DispatchError
 _ANSWER_S = 10
 _RANK_END = re.compile(r"srun: error: \S+: tasks? [\d,-]+: (.+)")
 """How each rank ended that did not end well."""
+_STEP_WAIT_S = 60
+"""So long may a step wait for nodes that this job holds. Slurm 22.05 loses count of the processors of a job that goes
+on without a node that failed: steps on whole nodes then wait for ever."""
+_NO_STEP = ": Requested nodes are busy"
+"""What it says when it gives up; all nodes of the step are then suspected."""
 
 
 def compose(launcher: Launcher, request: LaunchRequest) -> Launch:
@@ -35,6 +40,7 @@ def compose(launcher: Launcher, request: LaunchRequest) -> Launch:
         *((f"--gpus-per-node={len(share.gpus)}",) if share.gpus else ()),
         "--kill-on-bad-exit=1",
         "--quit-on-interrupt",
+        f"--immediate={_STEP_WAIT_S}",
     )
     command = (launcher.program, *options, *launcher.options, *request.command)
     return Launch(command, request.variables(), request.folder, output_in(request.folder), stdin=request.stdin)
@@ -73,6 +79,7 @@ DIALECT = Dialect(
         "failed on node {node}: ",
         "DUE TO NODE FAILURE",
         "Node failure on {node}",
+        _NO_STEP,
     ),
     was_cancelled=was_cancelled,
     was_killed=was_killed,

@@ -52,7 +52,7 @@ def test_srun_asks_for_its_cores_alone_on_a_shared_node():
     command = line("srun", request(whole("a", "b"), threads=4), options=("--mpi=pmi2",))
     assert command == (
         "srun --ntasks=4 --ntasks-per-node=2 --nodes=2 --nodelist=a,b --cpus-per-task=4 --mem=0 "
-        "--kill-on-bad-exit=1 --quit-on-interrupt --mpi=pmi2 pw.x -in a"
+        "--kill-on-bad-exit=1 --quit-on-interrupt --immediate=60 --mpi=pmi2 pw.x -in a"
     )
     shared = line("srun", request(half_a_node()))
     assert "--exact" in shared
@@ -163,6 +163,8 @@ def test_files_of_ranks_are_put_together_in_order(tmp_path):
         ("hydra", "ssh: connect to host n1 port 22: Connection refused", Blame(("n1",))),
         ("openmpi", "PRTE has lost communication with a remote daemon.", Blame(suspected=("n1", "n2"))),
         ("srun", "Segmentation fault", Blame()),
+        ("srun", "srun: error: Unable to create step for job 1: Requested nodes are busy", Blame((), ("n1", "n2"))),
+        ("srun", "srun: Job 1 step creation temporarily disabled, retrying (Requested nodes are busy)", Blame()),
         ("hydra", "ssh: connect to host n11 port 22: Connection refused", Blame()),
     ],
 )
