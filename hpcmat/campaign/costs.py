@@ -6,6 +6,7 @@ import json
 import math
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ class CostBook:
         self._sizes: dict[str, Size] = {}
         """Of labels that were decided here and have not ended, by task."""
         self._ended = 0
-        self._taken_in: dict[str, int] = {}
+        self._taken_in = 0
         self.settled: LabelCosts | None = None
         """What choices among candidates rest on: as of certain numbers of ended labels, so that choices in a row can
         share a ranking and the same journal gives the same ones."""
@@ -146,12 +147,10 @@ class CostBook:
                 self.settled = self.label_costs()
 
     def catch_up(self, state: CampaignState) -> None:
-        """Take in what ended since the last call, in the order of ending."""
-        for purpose, tasks in state.index.ended.items():
-            news = tasks[self._taken_in.get(purpose, 0) :]
-            self._taken_in[purpose] = len(tasks)
-            for task in news:
-                self._take_in_task(task)
+        """Take in what ended since the last call, in the order of ending: a driver that comes back learns the same."""
+        for task in islice(state.index.all_ended, self._taken_in, None):
+            self._take_in_task(task)
+        self._taken_in = len(state.index.all_ended)
 
     def _take_in_task(self, task: TaskState) -> None:
         """Nothing is learned from what another campaign ran, nor from a failure of the machine."""

@@ -80,7 +80,10 @@ class Planner:
 
     def _validation(self, state: CampaignState) -> Decision:
         candidate = self._conditions.to_judge(state)
-        reason = "drawn at random from the explored frames to measure the error; never trained on"
+        reason = (
+            "drawn at random from the longest trajectory of the condition judged least, to measure the error; "
+            "never trained on"
+        )
         draft = Decision(
             "",
             "validation",

@@ -21,11 +21,9 @@ from hpcmat.steering.trust import TrustWindow, draw_trusted, largest_deviation
 from hpcmat.store.results import ResultStore
 from hpcmat.surrogates.ace import AceSettings, Design, basis_for
 from hpcmat.surrogates.fitting import fit_potential
-from hpcmat.surrogates.label_noise import Epistemic, constant_noise
 from hpcmat.surrogates.potential import Potential
 
 Floats = NDArray[np.float64]
-
 
 _TRUST = TrustWindow(0.05, 0.15)
 
@@ -201,12 +199,8 @@ class _Grounds:
         return np.concatenate([energy / noise[0], design.forces / noise[1], stress])
 
     def _excess(self, design: Design) -> Floats:
-        potential = self._potential
-        graded = potential.label_noise or constant_noise(potential.noise)
-        variances = potential.epistemic_force_variance_of(design).mean(axis=1)
-        noise = graded.force_variance(Epistemic(0.0, variances, 0.0)) / potential.noise_forces**2
-        stress = len(design.stress) if potential.noise[2] > 0.0 else 0
-        return np.concatenate([np.zeros(1), np.repeat(noise - 1.0, 3), np.zeros(stress)])
+        stress = len(design.stress) if self._potential.noise[2] > 0.0 else 0
+        return np.concatenate([np.zeros(1), self._potential.force_excess(design.forces), np.zeros(stress)])
 
 
 def _batch(grounds: _Grounds, policy: Policy, seed: int, count: int) -> list[int]:

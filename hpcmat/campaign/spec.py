@@ -193,7 +193,9 @@ class ExploreSpec(StrictModel):
     )
     repeat: Repeat = Field(default=(1, 1, 1), description="Repetition of the seed cell in trajectories.")
     cold_start: int = Field(
-        default=10, ge=2, description="Rattled and strained seeds labelled before the first potential exists."
+        default=10,
+        ge=2,
+        description="Labels of rattled and strained seeds for the first potential; a quarter more may be under way.",
     )
 
 

@@ -1,6 +1,7 @@
 """Screening campaigns: the best are found with fewer labels, whatever fails, is killed or was computed before."""
 
 import json
+import math
 import os
 from dataclasses import replace
 from io import StringIO
@@ -162,6 +163,18 @@ def test_a_constraint_excludes_the_otherwise_best(tmp_path):
     state = Drive(tmp_path, screen_of(top=top)).run()
     light = {name: p for name, p in truth().items() if p["density_g_cm3"] <= 15.0}
     assert best_of(state) == set(sorted(light, key=lambda name: -light[name]["bulk_modulus_gpa"])[:3])
+
+
+def test_several_objectives_begin_where_nothing_known_fulfils_the_constraint(shared):
+    """The reference point is then that of draws, of which most break it too."""
+    top = "constraints = [{ property = 'density_g_cm3', at_most = 3.0 }]"
+    campaign, names = screen_of(objectives=f"{STIFFEST}, {LIGHTEST}", top=top), shared.state.created.names
+    crystals = [
+        replace(crystal, status="waiting", properties={}) if name == "Al fcc" else crystal
+        for name, crystal in zip(names, crystal_states(shared.state), strict=True)
+    ]
+    choice = Search(campaign, shared.state.created.seeds).next(crystals)
+    assert math.isfinite(choice.score) and "first hypervolume" in choice.reason
 
 
 def test_decisions_say_why_and_rest_on_the_state_alone(shared):
