@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,7 +33,7 @@ def check(campaign: CampaignFile, site: SiteToCheck = "", as_json: AsJson = Fals
 
     spec = load_specification(campaign)
     settings = resolved_settings(spec)
-    facts = _facts(spec) if isinstance(spec, Campaign) else _candidates(spec)
+    facts = _facts(spec, campaign) if isinstance(spec, Campaign) else _candidates(spec)
     if site:
         facts |= {"placing": _placing(spec, site)}
     if as_json:
@@ -51,6 +52,8 @@ def check(campaign: CampaignFile, site: SiteToCheck = "", as_json: AsJson = Fals
         )
     if facts.get("placing"):
         print(f"on site '{site}': {facts['placing']}")
+    for warning in facts.get("warnings", ()):
+        print(f"warning: {warning}")
 
 
 def _placing(spec: Specification, name: str) -> str:
@@ -67,17 +70,20 @@ def _candidates(spec: ScreenCampaign) -> dict[str, Any]:
     return {"candidates": [candidate.name for candidate in candidates_of(spec)]}
 
 
-def _facts(spec: Campaign) -> dict[str, Any]:
+def _facts(spec: Campaign, campaign: Path) -> dict[str, Any]:
+    from hpcmat.campaign.converged import not_converged
     from hpcmat.campaign.spec_checks import validation_expected
     from hpcmat.campaign.structures import reference_structures, seed_structures
 
     seeds = seed_structures(spec)
+    warning = not_converged(spec.engine, spec.system.elements, campaign)
     return {
         "seed_structures": len(seeds),
         "seed_atoms": ", ".join(str(len(seed)) for seed in seeds),
         "reference_structures": len(reference_structures(spec)),
         "labels": spec.budget.labels,
         "validation_frames": validation_expected(spec),
+        "warnings": [warning] if warning else [],
     }
 
 

@@ -20,6 +20,8 @@ class EquationOfState:
     bulk_modulus_gpa: float
     energy: float
     """eV/atom"""
+    bulk_modulus_derivative: float
+    """dB/dp at the minimum, without unit."""
     scatter: float = 0.0
     """Root mean square distance of the energies from the curve, eV/atom: more than a meV is noise of the engine."""
 
@@ -60,5 +62,7 @@ def _minimum(v: NDArray[np.float64], e: NDArray[np.float64]) -> EquationOfState:
     volume = root**-1.5
     # d²E/dV² = E''(s) (ds/dV)² at the minimum, with ds/dV = -(2/3) V^(-5/3).
     bulk = volume * float(curvature(root)) * (2 / 3 * volume ** (-5 / 3)) ** 2
+    # dB/dp = -1 - V E'''(V) / E''(V); with E'''(V) = E'''(s) (ds/dV)³ + 3 E''(s) (ds/dV) (d²s/dV²) it is:
+    derivative = 4.0 + 2 / 3 * root * float(cubic.deriv(3)(root)) / float(curvature(root))
     scatter = float(np.sqrt(np.mean((cubic(s) + offset - e) ** 2)))
-    return EquationOfState(volume, bulk * GPA_PER_EV_PER_ANG3, float(cubic(root)) + float(offset), scatter)
+    return EquationOfState(volume, bulk * GPA_PER_EV_PER_ANG3, float(cubic(root)) + float(offset), derivative, scatter)

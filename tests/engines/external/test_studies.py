@@ -1,0 +1,77 @@
+"""Studies of real engines, small ones: pw.x on two atoms of silicon."""
+
+import json
+
+import pytest
+from ase.build import bulk
+
+from hpcmat.cli.app import run as hpcmat
+
+CAMPAIGN = """\
+kind = "potential"
+name = "si"
+[system]
+elements = ["Si"]
+structures = [{ file = "si.xyz" }]
+[engine]
+name = "espresso"
+cutoff_ev = 120.0    # to be converged
+kpoint_spacing_per_ang = 1.5
+[target]
+force_rmse_ev_per_ang = 0.1
+"""
+
+
+@pytest.fixture
+def campaign(tmp_path):
+    bulk("Si", "diamond", 5.47).write(tmp_path / "si.xyz")
+    path = tmp_path / "si.toml"
+    path.write_text(CAMPAIGN)
+    return path
+
+
+def answered(capsys, *arguments):
+    code = hpcmat([*map(str, arguments), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_campaign_is_converged_and_says_so(pw, campaign, capsys):
+    _, before = answered(capsys, "check", campaign)
+    assert "cutoff_ev = 120 " in before["warnings"][0]
+    tolerances = ("--energy-tolerance", "20", "--force-tolerance", "200")
+    code, found = answered(capsys, "engines", "converge", campaign, *tolerances, "--write")
+    assert code == 0
+    assert found["found"]["errors"]["force_max_mev_per_ang"] <= 200.0
+    assert found["found"]["cpu_s"] > 0.0
+    _, after = answered(capsys, "check", campaign)
+    assert after["warnings"] == []
+    written = campaign.read_text()
+    assert f"cutoff_ev = {found['found']['cutoff_ev']}    # to be converged\n" in written
+    assert len(written.splitlines()) == len(CAMPAIGN.splitlines())
+
+
+def test_nothing_is_written_where_nothing_is_within_tolerance(pw, campaign, capsys):
+    code, found = answered(capsys, "engines", "converge", campaign, "--force-tolerance", "0.001")
+    assert code == 4
+    assert (found["found"], found["record"]) == (None, None)
+    assert campaign.read_text() == CAMPAIGN
+    assert [path.name for path in campaign.parent.iterdir() if "converged" in path.name] == []
+
+
+def test_codes_are_compared_with_each_other_and_with_the_published_crystal(pw, abinit, campaign, capsys):
+    campaign.write_text(CAMPAIGN.replace("120.0", "250.0").replace("1.5", "0.85"))
+    code, found = answered(capsys, "engines", "compare", campaign, "--engine", "abinit", "--reference")
+    assert code == 0
+    ours, theirs = found["engines"]
+    assert theirs["engine"] == "abinit"
+    assert theirs["settings"]["cutoff_ev"] == 250.0
+    assert 0.0 < theirs["differences"]["force_rms_mev_per_ang"] < 100.0
+    assert ours["differences"] is None
+    # One coarse grid of k-points: the volume is right within 2 %.
+    for engine in found["engines"]:
+        assert engine["equation_of_state"]["volume"] == pytest.approx(found["published"]["volume"], rel=0.02)
+        assert engine["delta_to_published_mev_per_atom"] < 10.0
+
+
+def test_one_engine_alone_has_nothing_to_be_compared_with(pw, campaign, capsys):
+    assert answered(capsys, "engines", "compare", campaign)[0] == 2
