@@ -70,6 +70,18 @@ def test_the_label_is_that_of_the_documented_run(run):
     assert label.notes[0].startswith(f"CP2K {label.method.version}")
 
 
+def test_the_spins_of_aluminium_pair(tmp_path):
+    """From a moment of 1 μB its two spins come to the energy of one that holds both; three electrons need smearing."""
+    aluminium = from_atoms(bulk("Al", "fcc", 4.04))
+    smeared = SMALL.model_copy(update={"smearing_ev": 0.3})
+    polarized = compute(aluminium, tmp_path / "two", smeared.model_copy(update={"spin_polarized": True}))
+    assert polarized.energy == pytest.approx(compute(aluminium, tmp_path / "one", smeared).energy, abs=1e-5)
+    assert "Spin 2" in (tmp_path / "two" / "cp2k.out").read_text()
+    failure = failure_of(aluminium, tmp_path / "fixed", GAMMA)
+    assert failure.kind is FailureKind.BAD_SETTINGS
+    assert "odd number of electrons" in failure.message
+
+
 def test_an_unconverged_run_ends_well_and_is_no_label(tmp_path):
     """Exit code 0, and energy, forces and stress are printed all the same."""
     failure = failure_of(silicon(), tmp_path, GAMMA, scf_steps=3)
