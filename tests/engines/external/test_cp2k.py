@@ -49,14 +49,19 @@ def run(cp2k, tmp_path_factory):
     return folder, accept(compute(silicon(), folder))
 
 
-def test_the_force_is_the_derivative_of_the_energy(run, tmp_path):
+@pytest.fixture(scope="module")
+def gamma(cp2k, tmp_path_factory):
+    """Label at one k-point."""
+    return accept(compute(silicon(), tmp_path_factory.mktemp("gamma"), GAMMA))
+
+
+def test_the_force_is_the_derivative_of_the_energy(run, gamma, tmp_path):
     """One component, at one k-point; all of them, and the stress, are what `hpcmat engines verify` compares."""
-    label = accept(compute(silicon(), tmp_path / "middle", GAMMA))
     up, down = (compute(silicon(0.06 + h), tmp_path / str(h), GAMMA).energy for h in (0.01, -0.01))
-    assert label.forces[1, 0] == pytest.approx(-(up - down) / 0.02, abs=2e-3)
-    assert abs(label.forces[1, 0]) > 0.5
+    assert gamma.forces[1, 0] == pytest.approx(-(up - down) / 0.02, abs=2e-3)
+    assert abs(gamma.forces[1, 0]) > 0.5
     # One k-point is another physics.
-    assert abs(label.energy - run[1].energy) > 1.0
+    assert abs(gamma.energy - run[1].energy) > 1.0
 
 
 def test_the_label_is_that_of_the_documented_run(run):
@@ -68,6 +73,21 @@ def test_the_label_is_that_of_the_documented_run(run):
     np.testing.assert_allclose(label.stress * GPA_PER_EV_PER_ANG3, stress_gpa, rtol=0, atol=0.01)
     assert abs(label.forces.sum(axis=0)).max() < 1e-4
     assert label.notes[0].startswith(f"CP2K {label.method.version}")
+
+
+def test_two_spins_of_an_insulator_are_the_calculation_without(gamma, tmp_path):
+    """From a moment of 1 μB on each atom; the smearing that leaves it free is narrow beside the gap."""
+    settings = GAMMA.model_copy(update={"spin_polarized": True, "smearing_ev": 0.01})
+    label = accept(compute(silicon(), tmp_path, settings))
+    assert label.energy == pytest.approx(gamma.energy, abs=1e-5)
+    np.testing.assert_allclose(label.forces, gamma.forces, rtol=0, atol=1e-3)
+    assert " Spin 2" in (tmp_path / "cp2k.out").read_text()
+
+
+def test_odd_electrons_without_smearing_are_refused(tmp_path):
+    failure = failure_of(from_atoms(bulk("Al", "fcc", 4.04)), tmp_path, GAMMA)
+    assert failure.kind is FailureKind.BAD_SETTINGS
+    assert "odd number of electrons" in failure.message
 
 
 def test_an_unconverged_run_ends_well_and_is_no_label(tmp_path):

@@ -142,7 +142,7 @@ def test_settings_reach_the_input_in_physical_units(settings, tmp_path):
     assert value(found, "FORCE_EVAL/DFT/MGRID", "CUTOFF") == "[eV] 4000.0"
     kelvin = float(value(found, "FORCE_EVAL/DFT/SCF/SMEAR ON", "ELECTRONIC_TEMPERATURE").split()[1])
     assert kelvin == pytest.approx(1160.45, abs=0.01)
-    assert value(found, "FORCE_EVAL/DFT/SCF", "ADDED_MOS") == "-1"
+    assert value(found, "FORCE_EVAL/DFT/SCF", "ADDED_MOS") == "-1 -1"
     assert value(found, "FORCE_EVAL/DFT", "UKS") == ".TRUE."
     assert ("FORCE_EVAL/DFT/XC/XC_FUNCTIONAL PADE", "", "") in found
     assert value(found, "FORCE_EVAL/SUBSYS/KIND Si", "POTENTIAL") == "GTH-PADE-q4"
