@@ -107,8 +107,8 @@ def not_converged(settings: EngineSettings, symbols: tuple[str, ...], campaign_f
     )
 
 
-def write_engine_values(campaign_file: Path, values: dict[str, float]) -> None:
-    """Change numbers in the table `[engine]` of a campaign file; every other character stays.
+def with_engine_values(campaign_file: Path, values: dict[str, float]) -> str:
+    """Text of a campaign file with other numbers in its table `[engine]`; every other character stays.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def write_engine_values(campaign_file: Path, values: dict[str, float]) -> None:
     if tomllib.loads(edited) != _expected(tomllib.loads(text), values):
         lines = ", ".join(f"{key} = {value}" for key, value in values.items())
         raise InputError(f"{campaign_file}: has no plain table [engine] to edit; write into it by hand: {lines}")
-    write_text(campaign_file, edited)
+    return edited
 
 
 def _expected(data: dict[str, Any], values: dict[str, float]) -> dict[str, Any]:

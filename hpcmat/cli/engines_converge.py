@@ -42,7 +42,7 @@ def converge_campaign(campaign: Path, wanted: Wanted, as_json: bool) -> None:
     from hpcmat.campaign.spec import load_campaign
     from hpcmat.campaign.studies import study_frames
     from hpcmat.engines.study.convergence import Tolerances, converge, grid_of
-    from hpcmat.store.atomic import make_folder, require_writable
+    from hpcmat.store.atomic import make_folder, require_writable, write_text
 
     spec = load_campaign(campaign)
     force = wanted.force_tolerance_mev or 1000.0 * TOLERANCE_OF_TARGET * spec.target.force_rmse_ev_per_ang
@@ -50,11 +50,16 @@ def converge_campaign(campaign: Path, wanted: Wanted, as_json: bool) -> None:
     frames = study_frames(spec, wanted.copies)
     grid = grid_of(spec.engine, frames, wanted.tight_cutoff_ev, wanted.tight_spacing_per_ang)
     require_writable(campaign.absolute().parent)
+    if wanted.write:
+        # Whether it can be edited is known before anything is computed.
+        _edited(campaign, *grid.usual)
     with ExitStack() as stack:
         temporary = None if wanted.out else stack.enter_context(tempfile.TemporaryDirectory(prefix="hpcmat-converge-"))
         folder = make_folder(wanted.out or Path(str(temporary)))
         study = converge(spec.engine, frames, grid, tolerances, folder, _tell)
-    record = _recorded(campaign, spec, study, tolerances, wanted.write)
+    record = _recorded(campaign, spec, study, tolerances)
+    if wanted.write and study.found is not None:
+        write_text(campaign, _edited(campaign, study.found.cutoff_ev, study.found.spacing_per_ang))
     if as_json:
         print_json(_as_data(study, tolerances, record))
     else:
@@ -72,17 +77,20 @@ def _tell(trial: Trial) -> None:
     )
 
 
-def _recorded(campaign: Path, spec: Campaign, study: Convergence, tolerances: Tolerances, write: bool) -> Path | None:
-    from hpcmat.campaign.converged import Converged, add_converged, other_physics, write_engine_values
+def _edited(campaign: Path, cutoff_ev: float, spacing_per_ang: float) -> str:
+    from hpcmat.campaign.converged import with_engine_values
     from hpcmat.engines.study.convergence import CUTOFF_KEY, SPACING_KEY
+
+    return with_engine_values(campaign, {CUTOFF_KEY: cutoff_ev, SPACING_KEY: spacing_per_ang})
+
+
+def _recorded(campaign: Path, spec: Campaign, study: Convergence, tolerances: Tolerances) -> Path | None:
+    from hpcmat.campaign.converged import Converged, add_converged, other_physics
 
     if study.found is None:
         return None
     found = study.found
     method = next(label.method for label in found.calculated.labels if label is not None)
-    if write:
-        values = {CUTOFF_KEY: found.cutoff_ev, SPACING_KEY: found.spacing_per_ang}
-        write_engine_values(campaign, values)
     outcome = Converged(
         physics=other_physics(spec.engine, spec.system.elements),
         cutoff_ev=found.cutoff_ev,
@@ -131,7 +139,7 @@ def _cells(trial: Trial, study: Convergence) -> tuple[str, ...]:
 def _verdict(trial: Trial) -> str:
     if trial.calculated.failures:
         return "failed"
-    return "within tolerance" if trial.worst <= 1.0 else f"{trial.worst:.2g} of what is allowed"
+    return "within tolerance" if trial.worst <= 1.0 else f"{trial.worst:.3g} times what is allowed"
 
 
 def _print_outcome(study: Convergence, campaign: Path, record: Path | None, written: bool) -> None:

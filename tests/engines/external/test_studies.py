@@ -2,10 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 from ase.build import bulk
 
 from hpcmat.cli.app import run as hpcmat
+from hpcmat.engines.study import convergence
+from hpcmat.engines.study.calculations import Calculated
+from hpcmat.records import Label, Method
 
 CAMPAIGN = """\
 kind = "potential"
@@ -13,6 +17,7 @@ name = "si"
 [system]
 elements = ["Si"]
 structures = [{ file = "si.xyz" }]
+reference = { points = 5 }
 [engine]
 name = "espresso"
 cutoff_ev = 120.0    # to be converged
@@ -38,10 +43,10 @@ def answered(capsys, *arguments):
 def test_a_campaign_is_converged_and_says_so(pw, campaign, capsys):
     _, before = answered(capsys, "check", campaign)
     assert "cutoff_ev = 120 " in before["warnings"][0]
-    tolerances = ("--energy-tolerance", "20", "--force-tolerance", "200")
+    tolerances = ("--energy-tolerance", "60", "--force-tolerance", "700", "--tight-cutoff", "200")
     code, found = answered(capsys, "engines", "converge", campaign, *tolerances, "--write")
     assert code == 0
-    assert found["found"]["errors"]["force_max_mev_per_ang"] <= 200.0
+    assert found["found"]["errors"]["force_max_mev_per_ang"] <= 700.0
     assert found["found"]["cpu_s"] > 0.0
     _, after = answered(capsys, "check", campaign)
     assert after["warnings"] == []
@@ -50,8 +55,16 @@ def test_a_campaign_is_converged_and_says_so(pw, campaign, capsys):
     assert len(written.splitlines()) == len(CAMPAIGN.splitlines())
 
 
-def test_nothing_is_written_where_nothing_is_within_tolerance(pw, campaign, capsys):
-    code, found = answered(capsys, "engines", "converge", campaign, "--force-tolerance", "0.001")
+def test_nothing_is_written_where_nothing_is_within_tolerance(pw, campaign, capsys, monkeypatch):
+    rng = np.random.default_rng(1)
+
+    def noise(settings, structures, folder):
+        method = Method("espresso", "0", "{}", "")
+        labels = [Label(s, rng.normal(), rng.normal(size=(len(s), 3)), np.zeros(0), method) for s in structures]
+        return Calculated(tuple(labels), 1.0)
+
+    monkeypatch.setattr(convergence, "calculate", noise)
+    code, found = answered(capsys, "engines", "converge", campaign, "--write")
     assert code == 4
     assert (found["found"], found["record"]) == (None, None)
     assert campaign.read_text() == CAMPAIGN
@@ -59,17 +72,17 @@ def test_nothing_is_written_where_nothing_is_within_tolerance(pw, campaign, caps
 
 
 def test_codes_are_compared_with_each_other_and_with_the_published_crystal(pw, abinit, campaign, capsys):
-    campaign.write_text(CAMPAIGN.replace("120.0", "250.0").replace("1.5", "0.85"))
+    campaign.write_text(CAMPAIGN.replace("120.0", "200.0").replace("1.5", "1.1"))
     code, found = answered(capsys, "engines", "compare", campaign, "--engine", "abinit", "--reference")
     assert code == 0
     ours, theirs = found["engines"]
     assert theirs["engine"] == "abinit"
-    assert theirs["settings"]["cutoff_ev"] == 250.0
+    assert theirs["settings"]["cutoff_ev"] == 200.0
     assert 0.0 < theirs["differences"]["force_rms_mev_per_ang"] < 100.0
     assert ours["differences"] is None
-    # One coarse grid of k-points: the volume is right within 2 %.
+    # A coarse grid of k-points.
     for engine in found["engines"]:
-        assert engine["equation_of_state"]["volume"] == pytest.approx(found["published"]["volume"], rel=0.02)
+        assert engine["equation_of_state"]["volume"] == pytest.approx(found["published"]["volume"], rel=0.05)
         assert engine["delta_to_published_mev_per_atom"] < 10.0
 
 
