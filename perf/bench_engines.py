@@ -1,9 +1,10 @@
 """Engines: what the wrapper costs beyond the bare code, the time of a self-consistency step, and the gain of two ranks.
 
-Answers are checked before anything is timed: the label against the bare code, and two ranks against one. The cost of
-the wrapper is the time of the whole labelling task (request decoded, structure checked, input written, output parsed,
-label accepted and encoded) less that of the code itself, in the same run; so the load of the machine cancels, all but
-that of the difference. Codes that are not installed are left out and named.
+Answers are checked before anything is timed: the label of a library against its bare call, that of a program against
+itself, and two ranks against one. The cost of the wrapper is the time of the whole labelling task (request decoded,
+structure checked, input written, output parsed, label accepted and encoded) less that of the code itself, in the same
+run; so the load of the machine cancels, all but that of the difference. Codes that are not installed are left out and
+named.
 """
 
 from __future__ import annotations

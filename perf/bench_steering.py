@@ -146,7 +146,7 @@ def bound(options: Namespace) -> list[Row]:
         share = exceedances(name, options.streams)
         error = math.sqrt(share * (1 - share) / options.streams)
         case = f"{name}, {options.streams} campaigns"
-        rows.append(row(case, "true error above the 95 % bound", 100 * share, "%", ("allowed", 7.0), 100 * error))
+        rows.append(row(case, "true error above the 95 % bound", 100 * share, "%", ("promised", 5.0), 100 * error))
     return rows
 
 

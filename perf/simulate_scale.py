@@ -75,7 +75,7 @@ class Outcome:
     utilisation: float
     """Busy share of all workers, from the first task's start to the last one's end."""
     steady: float
-    """The same between the first moment at which all had work and the last decision."""
+    """The same between the first moment, with a potential, at which all had work and the last decision."""
     driver_busy: float
     tasks: int
 
@@ -97,6 +97,7 @@ class Simulation:
     gone: int = 0
     """Labels that the potential before the newest one had taken in."""
     explorations_of_model: int = 0
+    explored: bool = False
     model_labels: int = 0
     busy: float = 0.0
     free: int = 0
@@ -144,6 +145,7 @@ class Simulation:
         if action is Action.EXPLORE:
             self._spend(self.costs.exploration)
             self.change = math.inf
+            self.explored = self.fit_number > 0
             found = self.campaign.candidates if self.fit_number else self.campaign.rules.cold_start
             reserved = round(self.campaign.reserved * found) if self.fit_number else 0
             self.counts["pool train"] += found - reserved
@@ -166,7 +168,7 @@ class Simulation:
             if self.now - self.group_began > GROUP_S:
                 self._hand_over()
         self._hand_over()
-        if not self.free and self.full is None:
+        if not self.free and self.full is None and self.fit_number:
             self.full = self.now
 
     def _decide(self, action: Action) -> None:
@@ -233,6 +235,7 @@ class Simulation:
             explorations_open=count[f"{Action.EXPLORE} open"],
             explorations_of_model=self.explorations_of_model,
             has_model=self.fit_number > 0,
+            explored=self.explored,
             pool_train=count["pool train"],
             pool_validation=count["pool validation"],
             references_left=0,
@@ -357,19 +360,15 @@ def main() -> None:
     options.add_argument("--labels", type=int, default=60, help="of the small campaign")
     options.add_argument("--median", type=float, default=2.0, help="its labels' median duration, s")
     options.add_argument("--sigma", type=float, default=0.5, help="standard deviation of its logarithm")
-    options.add_argument("--refit-every", type=int, default=8)
-    options.add_argument("--workers", type=int, default=2)
-    options.add_argument("--seed", type=int, default=0)
+    for name, number in {"refit-every": 8, "workers": 2, "seed": 0, "passes": 24}.items():
+        options.add_argument(f"--{name}", type=int, default=number)
     options.add_argument("--nodes", type=int, nargs="+", default=list(SIZES))
     options.add_argument("--rounds", type=int, default=10, help="labels per node at scale")
-    options.add_argument("--task-s", type=float, default=600.0)
-    options.add_argument("--spread", type=float, default=0.3)
-    options.add_argument("--explore-s", type=float, default=60.0)
-    options.add_argument("--fit-s", type=float, default=60.0)
-    options.add_argument("--latency-s", type=float, default=0.05)
+    assumed = {"task-s": 600.0, "spread": 0.3, "explore-s": 60.0, "fit-s": 60.0, "latency-s": 0.05}
+    for name, value in assumed.items():
+        options.add_argument(f"--{name}", type=float, default=value)
     options.add_argument("--absent", type=int, default=2048, help="workers of the busy driver")
     options.add_argument("--known", type=int, default=200_000, help="labels that its potential has taken in")
-    options.add_argument("--passes", type=int, default=24)
     options.add_argument("--ends", type=int, default=64, help="tasks that end in each of its passes")
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="hpcmat-simulate-") as root:

@@ -85,7 +85,8 @@ class System:
     cutoff: float
     sigma_stop: float
     target: float
-    """Force RMSE on the fixed frames, eV/Å: about 1.4 times what a potential of this size can reach."""
+    """Force RMSE on the fixed frames, eV/Å: about 1.4 times what a potential of this size can reach, set after learning
+    curves had been seen."""
 
 
 SYSTEMS = {
@@ -148,7 +149,7 @@ SYSTEMS = {
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What differs between campaigns that are compared."""
+    """What differs between campaigns that are compared: which conditions are explored too, not the choice alone."""
 
     acquisition: str
     conditions: str

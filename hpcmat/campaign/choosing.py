@@ -129,7 +129,7 @@ class Chooser:
         ranked = self._ranking(state, pool, state.index.train_since_end)
         (best, score), *others = ranked.ranking.best(1 + LISTED)
         before = ranked.ranking.variance
-        lowered = 100 * score / ranked.ranking.worth(best) / before
+        lowered = 100 * ranked.ranking.gain(best, score) / before
         reason = (
             f"lowers the mean force variance on what is explored by {lowered:.1f} %, the most of {len(pool)} candidates"
             f"{self._for_its_cost(ranked.pool[best])}, with {_in_flight(state)} labels in flight accounted for"

@@ -6,6 +6,7 @@ import json
 import math
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,13 @@ from hpcmat.campaign.plan import (
     RECORDS_READ,
     START_SECONDS,
     guess_label_seconds,
+    number_of_kpoints,
 )
 from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.engines.base import physics_of
 from hpcmat.engines.exploration import ExploreRequest
-from hpcmat.engines.kpoints import kpoint_grid
 from hpcmat.engines.labelling import LabelRequest
-from hpcmat.engines.settings import EngineSettings, GpawSettings
+from hpcmat.engines.settings import EngineSettings
 from hpcmat.records import Structure, decode
 from hpcmat.steering.costs import CostModel, Duration, SuccessModel, guessed_costs, learn_success
 from hpcmat.store.results import ResultStore
@@ -62,9 +63,7 @@ def label_size(structure: Structure, engine: EngineSettings) -> Size:
     from ase.data import atomic_numbers
 
     charge = sum(atomic_numbers[symbol] for symbol in structure.symbols) / len(structure)
-    kpoints = 1
-    if isinstance(engine, GpawSettings):
-        kpoints = math.prod(kpoint_grid(structure.cell, engine.kpoint_spacing_per_ang))
+    kpoints = number_of_kpoints(structure, engine)
     features = _features(len(structure) / TYPICAL_ATOMS, charge / TYPICAL_CHARGE, kpoints)
     return Size(features, guess_label_seconds(structure, engine))
 
@@ -112,7 +111,7 @@ class CostBook:
         self._sizes: dict[str, Size] = {}
         """Of labels that were decided here and have not ended, by task."""
         self._ended = 0
-        self._taken_in: dict[str, int] = {}
+        self._taken_in = 0
         self.settled: LabelCosts | None = None
         """What choices among candidates rest on: as of certain numbers of ended labels, so that choices in a row can
         share a ranking and the same journal gives the same ones."""
@@ -148,12 +147,10 @@ class CostBook:
                 self.settled = self.label_costs()
 
     def catch_up(self, state: CampaignState) -> None:
-        """Take in what ended since the last call, in the order of ending."""
-        for purpose, tasks in state.index.ended.items():
-            news = tasks[self._taken_in.get(purpose, 0) :]
-            self._taken_in[purpose] = len(tasks)
-            for task in news:
-                self._take_in_task(task)
+        """Take in what ended since the last call, in the order of ending: a driver that comes back learns the same."""
+        for task in islice(state.index.all_ended, self._taken_in, None):
+            self._take_in_task(task)
+        self._taken_in = len(state.index.all_ended)
 
     def _take_in_task(self, task: TaskState) -> None:
         """Nothing is learned from what another campaign ran, nor from a failure of the machine."""

@@ -172,7 +172,7 @@ class Driver:
         if self.state.stopping is None and self._folder.stop_request.exists():
             self._append(Stopping("asked", "stop requested; what runs may end"))
         if self.state.stopping is None and self._dispatcher.draining:
-            self._append(Stopping("allocation", "the allocation is about to end; what runs may end"))
+            self._append(Stopping("allocation", "the allocation is about to end, or has lost nodes; what runs may end"))
         if self.state.stopping is None and (reason := self._kind.stopping(self.state, self._now())):
             self._append(reason)
 

@@ -18,7 +18,6 @@ from hpcmat.records import Structure, decode
 from hpcmat.steering.acquisition import condition
 from hpcmat.steering.posterior import Observations
 from hpcmat.store.results import ResultStore
-from hpcmat.surrogates.label_noise import Epistemic, constant_noise
 from hpcmat.surrogates.potential import Potential
 
 Floats = NDArray[np.float64]
@@ -107,12 +106,9 @@ class Evidence:
         The noise that was graded by left-out labels says it for forces; those of energy and stress, seven rows in all,
         are taken to be as usual.
         """
-        potential = self._potential(model.key)
         energy, forces, stress = self._rows(candidate).parts
-        graded = potential.label_noise or constant_noise(potential.noise)
-        variances = ((forces @ potential.covariance_factor) ** 2).sum(axis=1).reshape(-1, 3).mean(axis=1)
-        noise = graded.force_variance(Epistemic(0.0, variances, 0.0)) / potential.noise_forces**2
-        return np.concatenate([np.zeros(len(energy)), np.repeat(noise - 1.0, 3), np.zeros(len(stress))])
+        excess = self._potential(model.key).force_excess(forces)
+        return np.concatenate([np.zeros(len(energy)), excess, np.zeros(len(stress))])
 
     def misfit_share(self, state: CampaignState, model: TaskState) -> float:
         """Share of the misfit in the mean force variance on what is explored, the rest being not yet known."""

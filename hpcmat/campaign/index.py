@@ -28,6 +28,8 @@ class TaskIndex:
         """In the order of decision."""
         self.ended: dict[Purpose, list[TaskState]] = {}
         """Done or given up, in the order of ending."""
+        self.all_ended: list[TaskState] = []
+        """The same for all purposes together."""
         self.given_up: dict[Purpose, list[TaskState]] = {}
         self.open: dict[str, TaskState] = {}
         self.startable: dict[str, TaskState] = {}
@@ -80,6 +82,7 @@ class TaskIndex:
         if task.status in _ENDED:
             self.open.pop(task.id, None)
             self.ended.setdefault(task.purpose, []).append(task)
+            self.all_ended.append(task)
             self.train_since_end = 0
         if task.status == "failed":
             self.given_up.setdefault(task.purpose, []).append(task)

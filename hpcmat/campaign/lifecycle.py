@@ -21,7 +21,7 @@ from hpcmat.campaign.allocations import submit_successor
 from hpcmat.campaign.driver import Driver, Observer
 from hpcmat.campaign.events import Amended, Created, Event, RunStarted, Stopping, event_json
 from hpcmat.campaign.folder import CampaignFolder
-from hpcmat.campaign.resources import dispatcher_of
+from hpcmat.campaign.resources import dispatcher_of, nodes_for
 from hpcmat.campaign.spec import canonical_spec_json
 from hpcmat.campaign.specification import Specification, contents_of
 from hpcmat.campaign.state import CampaignState
@@ -64,7 +64,7 @@ def run_campaign(campaign: Specification, start: Start, observer: Observer) -> C
     Raises
     ------
     InputError
-        The folder holds another campaign, or the site is larger than the machine; nothing was written.
+        The folder holds another campaign, or tasks of the site would not fit on the machine; nothing was written.
     BusyError
         Another driver runs it.
     StorageError
@@ -135,7 +135,7 @@ def _require_store(store: Path, *, begun: bool) -> None:
 
 def _require_usable(start: Start) -> None:
     """Refuse what cannot work before the first byte is written."""
-    machine_here(start.site)
+    nodes_for(start.site, machine_here(start.site))
     require_writable(start.folder.root)
     if start.folder.exists:
         return

@@ -88,12 +88,19 @@ def guess_label_seconds(structure: Structure, engine: EngineSettings) -> float:
         return TEACHER_SECONDS + duration.median_s * math.exp(duration.sigma**2 / 2)
     if isinstance(engine, TbliteSettings):
         return SI64_TIGHT_BINDING_SECONDS * (len(structure) / 64) ** 3
-    from hpcmat.engines.kpoints import kpoint_grid
-
-    kpoints = math.prod(kpoint_grid(structure.cell, engine.kpoint_spacing_per_ang))
+    kpoints = number_of_kpoints(structure, engine)
     if isinstance(engine, Cp2kSettings | SiestaSettings):
         return SI8_CP2K_SECONDS * (len(structure) / 8) ** 2 * (kpoints / 8)
     return SI8_SECONDS * (len(structure) / 8) ** 2 * (engine.cutoff_ev / 250.0) * (kpoints / 8)
+
+
+def number_of_kpoints(structure: Structure, engine: EngineSettings) -> int:
+    """Points of the grid for a structure, without symmetry; 1 where a label does not take longer for more of them."""
+    from hpcmat.engines.kpoints import kpoint_grid
+
+    if isinstance(engine, TeacherSettings | TbliteSettings):
+        return 1
+    return math.prod(kpoint_grid(structure.cell, engine.kpoint_spacing_per_ang))
 
 
 def _label_forecasts(campaign: Campaign, store: Path) -> Iterator[Forecast]:

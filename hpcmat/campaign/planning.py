@@ -80,7 +80,10 @@ class Planner:
 
     def _validation(self, state: CampaignState) -> Decision:
         candidate = self._conditions.to_judge(state)
-        reason = "drawn at random from the explored frames to measure the error; never trained on"
+        reason = (
+            "drawn at random from the longest trajectory of the condition judged least, to measure the error; "
+            "never trained on"
+        )
         draft = Decision(
             "",
             "validation",
@@ -114,7 +117,7 @@ class Planner:
         return state.pool.newest(self.campaign.steering.pool_max)
 
     def _label(self, state: CampaignState, draft: Decision, structure: Structure, key: str) -> Decision:
-        return self._with_task(state, draft, key, encode(LabelRequest(structure, self.campaign.engine)))
+        return self._with_task(state, draft, key, encode(LabelRequest(structure, self.campaign.engine, key=key)))
 
     def _explore(self, state: CampaignState) -> Decision:
         number = state.index.number(("explore",))

@@ -264,7 +264,7 @@ def with_teacher(campaign: Campaign, calculator: str | None = None) -> Campaign:
     Raises
     ------
     InputError
-        No calculator knows all elements.
+        No calculator knows all elements, or the one that is named does not.
     """
     if isinstance(campaign.engine, TeacherSettings) and calculator is None:
         return campaign
@@ -272,10 +272,9 @@ def with_teacher(campaign: Campaign, calculator: str | None = None) -> Campaign:
     able = [name for name in reversed(ELEMENTS) if elements <= ELEMENTS[name]]
     if not able or (calculator is not None and calculator not in able):
         known = "; ".join(f"{name}: {', '.join(sorted(ELEMENTS[name]))}" for name in ELEMENTS)
-        raise InputError(
-            f"no teacher for {', '.join(sorted(elements))}: {calculator or 'none'} knows all of them ({known}); "
-            "rehearse with a similar system of these elements"
-        )
+        who = f"'{calculator}' is not one that knows" if calculator and able else "none knows"
+        remedy = f"name {' or '.join(able)}" if able else "rehearse with a similar system of these elements"
+        raise InputError(f"no teacher for {', '.join(sorted(elements))}: {who} all of them ({known}); {remedy}")
     # stillinger-weber comes before tersoff: it is ten times as fast.
     name = calculator or ("stillinger-weber" if "stillinger-weber" in able else able[0])
     teacher = TeacherSettings.model_validate({"calculator": name})

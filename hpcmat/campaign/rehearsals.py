@@ -14,7 +14,7 @@ from hpcmat.campaign.rehearsal import LearnedMachine, Rehearsal, rehearse, with_
 from hpcmat.campaign.spec import Campaign, SteeringSpec
 from hpcmat.campaign.state import CampaignState, fit_summaries
 from hpcmat.campaign.stopping import labels_done
-from hpcmat.dispatch.sites import describe_machine, load_site
+from hpcmat.dispatch.sites import Site, describe_machine, load_site
 from hpcmat.toml_input import parse_model
 
 
@@ -63,11 +63,12 @@ def rehearse_all(campaign: Campaign, wanted: Wanted, store: Path) -> tuple[Rehea
     """
     book = learned_from(store, campaign.engine) if store.is_dir() else CostBook()
     policies = [_with_policy(campaign, name) for name in wanted.policies] or [campaign]
-    return tuple(_rehearsed(each, site, wanted, book) for site in wanted.sites for each in policies)
+    # All of them before the first rehearsal, which takes long.
+    sites = [load_site(name) for name in wanted.sites]
+    return tuple(_rehearsed(each, site, wanted, book) for site in sites for each in policies)
 
 
-def _rehearsed(campaign: Campaign, site_name: str, wanted: Wanted, book: CostBook) -> Rehearsed:
-    site = load_site(site_name)
+def _rehearsed(campaign: Campaign, site: Site, wanted: Wanted, book: CostBook) -> Rehearsed:
     machine = describe_machine(site)
     taught = with_teacher(campaign, wanted.teacher)
     states = []

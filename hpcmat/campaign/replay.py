@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.state import CampaignState
 from hpcmat.errors import InputError
 from hpcmat.records import Label, decode
@@ -20,11 +21,9 @@ from hpcmat.steering.trust import TrustWindow, draw_trusted, largest_deviation
 from hpcmat.store.results import ResultStore
 from hpcmat.surrogates.ace import AceSettings, Design, basis_for
 from hpcmat.surrogates.fitting import fit_potential
-from hpcmat.surrogates.label_noise import Epistemic, constant_noise
 from hpcmat.surrogates.potential import Potential
 
 Floats = NDArray[np.float64]
-
 
 _TRUST = TrustWindow(0.05, 0.15)
 
@@ -117,7 +116,15 @@ def force_rmse(potential: Potential, labels: Sequence[Label]) -> float:
 
 
 def labels_of(state: CampaignState, store: ResultStore) -> Labels:
-    """What a campaign labelled to train on, judged by its validation stream."""
+    """What a campaign labelled to train on, judged by its validation stream.
+
+    Raises
+    ------
+    InputError
+        It is a screening, which trains nothing.
+    """
+    if not isinstance(state.spec, Campaign):
+        raise InputError(f"{state.specification.name}: a screening has no policy to replay; name another campaign")
     spec = state.campaign.surrogate
     settings = AceSettings(state.campaign.system.elements, spec.cutoff_ang, spec.inner_ang, spec.size, spec.seed)
     found = {task.key: store.read(task.key) for task in state.done("train", "validation")}
@@ -192,12 +199,8 @@ class _Grounds:
         return np.concatenate([energy / noise[0], design.forces / noise[1], stress])
 
     def _excess(self, design: Design) -> Floats:
-        potential = self._potential
-        graded = potential.label_noise or constant_noise(potential.noise)
-        variances = potential.epistemic_force_variance_of(design).mean(axis=1)
-        noise = graded.force_variance(Epistemic(0.0, variances, 0.0)) / potential.noise_forces**2
-        stress = len(design.stress) if potential.noise[2] > 0.0 else 0
-        return np.concatenate([np.zeros(1), np.repeat(noise - 1.0, 3), np.zeros(stress)])
+        stress = len(design.stress) if self._potential.noise[2] > 0.0 else 0
+        return np.concatenate([np.zeros(1), self._potential.force_excess(design.forces), np.zeros(stress)])
 
 
 def _batch(grounds: _Grounds, policy: Policy, seed: int, count: int) -> list[int]:

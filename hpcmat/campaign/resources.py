@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcmat.campaign.spec import Campaign
-from hpcmat.campaign.structures import seed_structures
-from hpcmat.dispatch.site_model import Site, TaskSize
+from hpcmat.campaign.specification import Specification, contents_of
+from hpcmat.dispatch.site_model import TASK_KINDS, Site, TaskSize, cores_on_node
 from hpcmat.dispatch.sites import Machine
 from hpcmat.engines.labelling import LabelRequest
 from hpcmat.errors import InputError
@@ -63,15 +63,15 @@ def require_fitting(site: Site, nodes: int) -> None:
         )
 
 
-def label_sizes(site: Site, campaign: Campaign, nodes: int) -> tuple[Resources, ...]:
+def label_sizes(site: Site, campaign: Specification, nodes: int) -> tuple[Resources, ...]:
     """Resources of the labels of a campaign in an allocation of so many nodes, each size once, smallest first."""
-    explored = math.prod(campaign.explore.repeat)
-    atoms = {len(seed) * factor for seed in seed_structures(campaign) for factor in {1, explored}}
+    explored = math.prod(campaign.explore.repeat) if isinstance(campaign, Campaign) else 1
+    atoms = {len(seed) * factor for seed in contents_of(campaign).seeds for factor in {1, explored}}
     found = {_sized(site, site.tasks.label, count, nodes) for count in atoms}
     return tuple(sorted(found, key=lambda resources: (resources.nodes, resources.ranks)))
 
 
-def placing_sentence(site: Site, campaign: Campaign, nodes: int) -> str:
+def placing_sentence(site: Site, campaign: Specification, nodes: int) -> str:
     """How the labels of a campaign are placed, in words; empty where each is one process of a worker.
 
     Raises
@@ -95,18 +95,38 @@ def takes_whole_allocation(site: Site, nodes: int) -> bool:
     return site.executor == "placement" or (site.executor == "auto" and several)
 
 
+def nodes_for(site: Site, machine: Machine) -> tuple[Node, ...]:
+    """Nodes on which a driver that begins here can place tasks.
+
+    Raises
+    ------
+    InputError
+        A label needs more nodes than there are, or a task more cores than a node has: none of them would ever begin.
+    """
+    nodes = _nodes_here(site, machine)
+    require_fitting(site, len(nodes))
+    cores = max(node.cores for node in nodes)
+    for kind in TASK_KINDS if takes_whole_allocation(site, len(nodes)) else ():
+        needed = cores_on_node(site, getattr(site.tasks, kind))
+        if needed > cores:
+            raise InputError(
+                f"{site.label}: tasks.{kind}: {needed} cores on each node, of which this one has {cores}; lower "
+                "ranks_per_node or threads"
+            )
+    return nodes
+
+
 def dispatcher_of(site: Site, machine: Machine, folder: Path, campaign: str) -> Dispatcher:
     """What runs the tasks of a campaign on this site: workers of this node, or all nodes of the allocation.
 
     Raises
     ------
     InputError
-        The allocation has fewer nodes than a label needs.
+        As of `nodes_for`.
     """
     from hpcmat.dispatch.executor import ParslDispatcher, Workers
 
-    nodes = _nodes_here(site, machine)
-    require_fitting(site, len(nodes))
+    nodes = nodes_for(site, machine)
     if not takes_whole_allocation(site, len(nodes)):
         workers = Workers(machine.workers, machine.cores_per_worker, (*_exports(site), *site.setup))
         return ParslDispatcher(workers, folder, campaign)

@@ -49,6 +49,7 @@ def view_of(state: CampaignState, references: int) -> View:
         explorations_open=number(("explore",), *OPEN),
         explorations_of_model=_of_model(state),
         has_model=state.model is not None,
+        explored=_explored(state),
         pool_train=state.pool.number(reserved=False),
         pool_validation=state.pool.number(reserved=True),
         references_left=references - number(("reference",)),
@@ -62,6 +63,12 @@ def _of_model(state: CampaignState) -> int:
     if state.campaign.explore.method == "rattle":
         return state.index.number(("explore",))
     return state.index.explorations_with[state.model.key] if state.model is not None else 0
+
+
+def _explored(state: CampaignState) -> bool:
+    """Whether an exploration with a potential has ended, with or without a result; those without come first."""
+    ended = state.index.ended.get("explore", ())
+    return state.campaign.explore.method == "rattle" or any(task.decision.model is not None for task in ended)
 
 
 def _labels_since(fit: TaskState | None, state: CampaignState) -> int:

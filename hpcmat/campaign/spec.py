@@ -54,7 +54,8 @@ def _known_licence(value: str) -> str:
     raise ValueError(f"'{value}' is no known SPDX licence; {hint} For any other, write LicenseRef-NAME")
 
 
-def _plain_name(value: str) -> str:
+def plain_name(value: str) -> str:
+    """The name where it can stand in paths and job names; raises ValueError."""
     if not _NAME.fullmatch(value):
         raise ValueError(
             f"'{value}' cannot be part of a file name; use letters, digits, '.', '_' and '-', beginning with a letter "
@@ -192,7 +193,9 @@ class ExploreSpec(StrictModel):
     )
     repeat: Repeat = Field(default=(1, 1, 1), description="Repetition of the seed cell in trajectories.")
     cold_start: int = Field(
-        default=10, ge=2, description="Rattled and strained seeds labelled before the first potential exists."
+        default=10,
+        ge=2,
+        description="Labels of rattled and strained seeds for the first potential; a quarter more may be under way.",
     )
 
 
@@ -296,7 +299,7 @@ class Campaign(StrictModel):
     """An active-learning campaign that ends in an interatomic potential."""
 
     kind: Literal["potential"] = Field(description="Kind of campaign.")
-    name: Annotated[str, AfterValidator(_plain_name)] = Field(description="Name: letters, digits, '.', '_' and '-'.")
+    name: Annotated[str, AfterValidator(plain_name)] = Field(description="Name: letters, digits, '.', '_' and '-'.")
     seed: int = Field(default=0, ge=0, description="Seed of every random choice.")
     system: SystemSpec = Field(description="What is studied.")
     engine: EngineSettings = Field(description="What computes the labels.")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hpcmat.campaign.screen.spec import ScreenCampaign
     from hpcmat.campaign.spec import Campaign
     from hpcmat.campaign.spec_table import Setting
+    from hpcmat.campaign.specification import Specification
 
 SiteToCheck = Annotated[
     str, typer.Option("--site", metavar="NAME", help="Site on which its labels are to run: a name, or a file.")
@@ -33,7 +34,7 @@ def check(campaign: CampaignFile, site: SiteToCheck = "", as_json: AsJson = Fals
     spec = load_specification(campaign)
     settings = resolved_settings(spec)
     facts = _facts(spec, campaign) if isinstance(spec, Campaign) else _candidates(spec)
-    if site and isinstance(spec, Campaign):
+    if site:
         facts |= {"placing": _placing(spec, site)}
     if as_json:
         rows = [_as_data(setting) for setting in settings]
@@ -43,19 +44,19 @@ def check(campaign: CampaignFile, site: SiteToCheck = "", as_json: AsJson = Fals
     _print_tables(settings)
     if isinstance(spec, ScreenCampaign):
         print(f"\n{len(facts['candidates'])} candidates: {', '.join(facts['candidates'])}")
-        return
-    print(
-        f"\n{facts['seed_structures']} seed structure(s) of {facts['seed_atoms']} atoms, "
-        f"{facts['reference_structures']} reference cells, at most {facts['labels']} labels, "
-        f"of which {facts['validation_frames']} for validation"
-    )
+    else:
+        print(
+            f"\n{facts['seed_structures']} seed structure(s) of {facts['seed_atoms']} atoms, "
+            f"{facts['reference_structures']} reference cells, at most {facts['labels']} labels, "
+            f"of which {facts['validation_frames']} for validation"
+        )
     if facts.get("placing"):
         print(f"on site '{site}': {facts['placing']}")
-    for warning in facts["warnings"]:
+    for warning in facts.get("warnings", ()):
         print(f"warning: {warning}")
 
 
-def _placing(spec: Campaign, name: str) -> str:
+def _placing(spec: Specification, name: str) -> str:
     from hpcmat.campaign.resources import placing_sentence
     from hpcmat.dispatch.sites import load_site
 

@@ -57,9 +57,9 @@ def list_(as_json: AsJson = False) -> None:
     """Show which codes are installed, and how to get the others."""
     from dataclasses import asdict
 
-    from hpcmat.cli.health import check_engine_package, check_external_codes, check_lammps, check_tblite
+    from hpcmat.cli.health import check_engines
 
-    findings = [check_engine_package(), *check_external_codes(), check_tblite(), check_lammps()]
+    findings = list(check_engines())
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

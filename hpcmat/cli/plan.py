@@ -68,10 +68,8 @@ def plan(  # noqa: PLR0913 - one parameter for each option of the command line
     _print_forecast(forecast)
     if limit is not None and forecast.node_hours > limit:
         print(f"  The budget of {limit} node-hours will end the campaign before all labels are computed.")
-    workers = f"{machine.workers} workers of {machine.cores_per_worker} core(s)"
     if batch is not None:
-        where_to = f"runs on the first node; {placing}" if placing else f"and {workers} run on the first node"
-        _print_allocation(*batch, forecast, f"the driver {where_to}")
+        _print_allocation(*batch, forecast, _driver_sentence(machine, placing))
     elif placing:
         print(f"  {placing}")
     print()
@@ -87,6 +85,13 @@ def _batch(errand: Errand, site: Site, wish: Wish) -> tuple[AllocationRequest, B
         return None
     request = allocation_request(errand, site, wish)
     return request, batch_job(site, request)
+
+
+def _driver_sentence(machine: Machine, placing: str) -> str:
+    if placing:
+        return f"the driver runs on the first node; {placing}"
+    workers = f"{machine.workers} workers of {machine.cores_per_worker} core(s)"
+    return f"the driver and {workers} run on the first node"
 
 
 def _print_allocation(request: AllocationRequest, job: BatchJob, forecast: Plan, where: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from dataclasses import asdict, dataclass
@@ -62,11 +61,15 @@ def replay(  # noqa: PLR0913 - one parameter for each option of the command line
     """
     one_blas_thread()
     from hpcmat.campaign.replay import Pace
+    from hpcmat.campaign.spec import SteeringSpec
+    from hpcmat.toml_input import parse_model
 
+    for name in policy or ():
+        parse_model(SteeringSpec, {"acquisition": name}, "--policy")
     found = _labels(source, test, size)
     compared = _compared(found, policy or list(DEFAULT_POLICIES), seeds, Pace(batch, batch, labels))
     if as_json:
-        print_json([json.loads(json.dumps(asdict(each))) for each in compared])
+        print_json([asdict(each) for each in compared])
         return
     print(f"{source}: {len(found.pool)} labels, judged by {len(found.test)}; medians of {seeds}\n")
     at = compared[0].labels

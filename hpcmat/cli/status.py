@@ -28,9 +28,8 @@ def status(folder: Folder = DEFAULT_OUT, why: Why = None, as_json: AsJson = Fals
     import time
 
     from hpcmat.campaign.folder import CampaignFolder
-    from hpcmat.campaign.screen.spec import ScreenCampaign
+    from hpcmat.report.kinds import standing_data, standing_text
     from hpcmat.report.outcome import campaign_phase
-    from hpcmat.report.status import status_of, status_text
 
     campaign = CampaignFolder(folder)
     allocations = _allocations(campaign)
@@ -41,29 +40,16 @@ def status(folder: Folder = DEFAULT_OUT, why: Why = None, as_json: AsJson = Fals
     if why is not None:
         _explain(state, why, as_json)
         return
-    if isinstance(state.spec, ScreenCampaign):
-        _screening(state, as_json)
-        return
     runs = campaign_phase(state) == "running" and campaign.driven
     # A driver that left between the two looks has said so in the journal.
-    found = status_of(state if runs else campaign.read(), time.time(), runs)
+    state = state if runs else campaign.read()
     if as_json:
-        print_json(found.as_json() | {"allocations": allocations})
+        print_json(standing_data(state, time.time(), runs) | {"allocations": allocations})
         return
-    print(status_text(found))
+    print(standing_text(state, time.time(), runs))
     if allocations:
         print()
         _print_waiting(allocations, as_json)
-
-
-def _screening(state: CampaignState, as_json: bool) -> None:
-    from hpcmat.report.screening import screening_report, screening_text
-
-    report = screening_report(state)
-    if as_json:
-        print_json(report.as_json())
-    else:
-        print(screening_text(report))
 
 
 def _allocations(campaign: CampaignFolder) -> list[dict[str, Any]]:

@@ -102,7 +102,7 @@ class ParslDispatcher(Dispatcher):
             self._kernel.cleanup()
         else:
             # Parsl's clean-up asks the interchange for its managers and waits for the answer of a dead one for ever.
-            executor.set_bad_state_and_fail_all(DispatchError("Parsl was ended; its tasks are taken up anew"))
+            executor.set_bad_state_and_fail_all(LostWorker("Parsl was ended; its tasks are taken up anew"))
             atexit.unregister(self._kernel.atexit_cleanup)
         self._kernel = self._app = None
         self._unbegun.forget()

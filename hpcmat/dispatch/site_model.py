@@ -97,6 +97,9 @@ class TaskSize(_Model):
         return self.ranks_per_node > 1 or (self.nodes or 1) > 1 or self.atoms_per_node is not None
 
 
+TASK_KINDS = ("label", "explore", "fit")
+
+
 class Tasks(_Model):
     """Sizes of tasks by kind."""
 
@@ -152,6 +155,11 @@ class Site(_Model):
         return str(self._source or self.name)
 
 
+def cores_on_node(site: Site, size: TaskSize) -> int:
+    """Cores that a task of this size holds on each of its nodes."""
+    return size.ranks_per_node * (size.threads or site.cores_per_worker)
+
+
 def check_site(site: Site) -> None:
     """Refuse a site whose keys contradict each other.
 
@@ -184,7 +192,7 @@ def check_site(site: Site) -> None:
 
 def _check_tasks(site: Site) -> None:
     """Refuse sizes that contradict each other or that no node could hold."""
-    for kind in ("label", "explore", "fit"):
+    for kind in TASK_KINDS:
         size: TaskSize = getattr(site.tasks, kind)
         if problem := _size_problem(site, kind, size):
             raise InputError(f"{site.label}: tasks.{kind}: {problem}")
@@ -201,7 +209,7 @@ def _size_problem(site: Site, kind: str, size: TaskSize) -> str:
         return "nodes and atoms_per_node contradict each other; keep one"
     if size.max_nodes is not None and size.atoms_per_node is None:
         return "max_nodes limits what atoms_per_node asks for, which is missing; add it, or write nodes"
-    cores = size.ranks_per_node * (size.threads or site.cores_per_worker)
+    cores = cores_on_node(site, size)
     if site.cores_per_node != "auto" and cores > site.cores_per_node:
         return f"{cores} cores on each node exceed the {site.cores_per_node} that it has; lower ranks_per_node"
     if not size.parallel:

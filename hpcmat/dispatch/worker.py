@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hpcmat.dispatch.launchers.place import LaunchEnd, Place, ends_in, move_out
-from hpcmat.dispatch.marks import EPOCH_VARIABLE, TASK_PROCESS_NAME
+from hpcmat.dispatch.marks import EPOCH_VARIABLE, LAUNCH_VARIABLE, TASK_PROCESS_NAME
+from hpcmat.dispatch.placement.processes import kill_marked
 from hpcmat.dispatch.runner import call_at, call_runner
 from hpcmat.dispatch.verdict import amended
 from hpcmat.errors import StorageError
@@ -114,6 +115,9 @@ def carry_out(order: Order) -> tuple[Ending, tuple[LaunchEnd, ...]]:
 def _clear_up(order: Order, store: ResultStore, pid: int) -> tuple[LaunchEnd, ...]:
     """End the ranks that a task has left, and tell how its launches ended."""
     _end_ranks(pid)
+    if mark := os.environ.get(LAUNCH_VARIABLE):
+        # Ranks have sessions of their own, and outlive a launcher that was killed.
+        kill_marked(mark)
     attempt = next((a for a in store.attempts(order.task.key) if _belongs_to(a, pid)), None)
     if attempt is None:
         return ()
@@ -154,10 +158,9 @@ def _signal_session(pid: int, number: signal.Signals) -> None:
 def _end_ranks(session: int) -> None:
     """Let the guards of ranks end them, those on other nodes included, and kill what is left here."""
     deadline = time.monotonic() + STOP_GRACE_S
-    number = signal.SIGTERM
     with suppress(ProcessLookupError):
         while time.monotonic() < deadline:
-            os.killpg(session, number)
+            os.killpg(session, signal.SIGTERM)
             time.sleep(0.05)
         os.killpg(session, signal.SIGKILL)
 

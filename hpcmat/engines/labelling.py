@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from hpcmat.engines.acceptance import accept, check_structure
-from hpcmat.engines.base import EngineFailure, Job, key_of, machine_failure
+from hpcmat.engines.base import Engine, EngineFailure, Job, key_of, machine_failure
 from hpcmat.engines.ladder import REMEDIES
 from hpcmat.engines.parallel import parallel_here
 from hpcmat.engines.registry import engine_for
@@ -26,6 +26,8 @@ class LabelRequest:
     structure: Structure
     engine: EngineSettings
     remedies: tuple[str, ...] = ()
+    key: str = ""
+    """Content key under which the label will be stored; empty where nobody stores it."""
 
 
 def label_key(structure: Structure, engine: EngineSettings) -> str:
@@ -75,8 +77,20 @@ def _label(request: LabelRequest, folder: Path, attempt: int) -> Label:
         engine.check(set(request.structure.symbols))
     except InputError as error:
         raise EngineFailure(FailureKind.BAD_SETTINGS, str(error)) from error
+    _check_key(request, engine)
     job = Job(folder, attempt, request.remedies, parallel_here(), walltime_left_s())
     return accept(engine.calculate(request.structure, job))
+
+
+def _check_key(request: LabelRequest, engine: Engine) -> None:
+    """Refuse to compute where code or data files are not those of the key: its label would stand under a false name."""
+    method = engine.method(set(request.structure.symbols))
+    if request.key and key_of(request.structure, method) != request.key:
+        raise EngineFailure(
+            FailureKind.BAD_SETTINGS,
+            f"the content key is not that of {method.code} {method.version} and the data files here "
+            f"({', '.join(method.inputs) or 'none'}); give this machine those of the driver's, or start a new campaign",
+        )
 
 
 def walltime_left_s() -> float | None:

@@ -27,6 +27,9 @@ REQUEST_NAME, OUTCOME_NAME, OUTPUT_NAME = "ranks.json", "ranks-outcome.json", "r
 RANK_VARIABLE = "HPCMAT_RANK"
 ENDED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
 """Exit codes of a launcher, which itself reports how its ranks ended by positive ones."""
+LOOK_S = 1.0
+LEAVING_LOOKS = 10
+"""Looks at which a label is there and its ranks are too, after which they are ended."""
 
 
 class RankedEngine(Protocol):
@@ -67,21 +70,45 @@ def calculate_on_ranks(
     write_text(job.folder / REQUEST_NAME, encode(request))
     command = [*parallel.python, "-m", __name__, str(job.folder)]
     with (job.folder / OUTPUT_NAME).open("ab") as output:
-        code = subprocess.run(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env={**variables, **dict(parallel.environment)},
-            check=False,
-        ).returncode
-    return _read_outcome(job.folder, code)
+        )
+    return _read_outcome(job.folder, _awaited(process, job.folder))
+
+
+def _awaited(process: subprocess.Popen[bytes], folder: Path) -> int:
+    """Exit code of what started the ranks, whose end is not waited for for ever where their label is there.
+
+    Ranks that have done their work can still wait for each other in the finalization of MPI; at the walltime the label
+    would be lost with them.
+    """
+    patience = LEAVING_LOOKS
+    while patience:
+        try:
+            return process.wait(LOOK_S)
+        except subprocess.TimeoutExpired:
+            patience -= _is_label(_outcome_in(folder))
+    process.terminate()
+    process.wait()
+    return 0
+
+
+def _outcome_in(folder: Path) -> str:
+    path = folder / OUTCOME_NAME
+    return path.read_text() if path.exists() else ""
+
+
+def _is_label(text: str) -> bool:
+    return bool(text) and '"kind":"failure"' not in text
 
 
 def _read_outcome(folder: Path, code: int) -> Label:
-    path, tail = folder / OUTCOME_NAME, log_tail(folder / OUTPUT_NAME)
-    text = path.read_text() if path.exists() else ""
-    if '"kind":"failure"' in text:
+    text, tail = _outcome_in(folder), log_tail(folder / OUTPUT_NAME)
+    if text and not _is_label(text):
         failure = decode(Failure, text)
         raise EngineFailure(failure.failure, failure.message, failure.log_tail or tail)
     if code == 0 and text:
@@ -105,20 +132,22 @@ def main(folder: Path) -> None:
     except EngineFailure as failure:
         _leave(folder, failure)
     except (MemoryError, OSError) as error:
-        known = machine_failure(error)
-        if known is None:
-            raise
-        _leave(folder, known)
+        _leave(folder, machine_failure(error))
+    except BaseException:  # noqa: BLE001 - whatever it is, the others wait for this rank, and it would for them
+        _leave(folder, None)
     if label is not None:
         create_exclusively(folder / OUTCOME_NAME, encode(label))
 
 
-def _leave(folder: Path, failure: EngineFailure) -> NoReturn:
-    traceback.print_exc()
-    create_exclusively(folder / OUTCOME_NAME, encode(failure.record))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)
+def _leave(folder: Path, failure: EngineFailure | None) -> NoReturn:
+    try:
+        traceback.print_exc()
+        if failure is not None:
+            create_exclusively(folder / OUTCOME_NAME, encode(failure.record))
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -200,17 +200,24 @@ def _add(
 
 def _open_side(energies: Mapping[int, float]) -> int:
     """-1 or 1 where the least energy is that of the smallest or the largest volume, else 0."""
-    least = min(energies, key=lambda step: energies[step])
+    least = _least(energies)
     return int(least == max(energies)) - int(least == min(energies))
+
+
+def _least(energies: Mapping[int, float]) -> int:
+    """Step of the least energy; of several, the one nearest to the first guess, which has neighbours."""
+    return min(energies, key=lambda step: (energies[step], abs(step)))
 
 
 def _lowest(energies: Mapping[int, float]) -> int:
     """Step nearest to the minimum of the parabola through the least energy and its neighbours."""
     steps = sorted(energies)
-    middle = steps.index(min(steps, key=lambda step: energies[step]))
+    middle = steps.index(_least(energies))
     low, centre, high = steps[middle - 1 : middle + 2]
     left = (energies[centre] - energies[low]) / (centre - low)
     right = (energies[high] - energies[centre]) / (high - centre)
+    if left == right:
+        raise InputError("the energy does not depend on the volume; give a denser structure")
     # The slope is `left` half-way to the lower neighbour and `right` half-way to the higher one.
     share = left / (left - right)
     return round(0.5 * (low + centre) + share * 0.5 * (high - low))

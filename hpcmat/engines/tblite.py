@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_numbers
 
-from hpcmat.engines.base import EngineFailure, Job, make_method
+from hpcmat.engines.base import LOG_TAIL_LINES, EngineFailure, Job, make_method
 from hpcmat.engines.external.errors import ErrorTable, classify
 from hpcmat.engines.kpoints import kpoint_grid
 from hpcmat.engines.settings.tblite import TbliteSettings
@@ -32,7 +32,6 @@ DAMPING, GENTLE_DAMPING = 0.4, 0.1
 OTHER_GUESS = 1
 """Start from charges by electronegativity equilibration instead of neutral atoms."""
 HEAVIEST = 86
-LOG_TAIL_LINES = 40
 
 _ERRORS: ErrorTable = (
     (r"not converged", FailureKind.NOT_CONVERGED, "use gentler mixing or more steps"),

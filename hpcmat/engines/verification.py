@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcmat.engines.base import Engine, Job
+from hpcmat.engines.kpoints import kpoint_grid
 from hpcmat.engines.settings import EngineSettings
 from hpcmat.errors import InputError
 from hpcmat.records import Label, Structure
@@ -145,6 +146,4 @@ def _check_grids(engine: Engine, structures: list[Structure]) -> None:
 
 
 def _grids(structures: list[Structure], spacing: float) -> Iterator[tuple[int, int, int]]:
-    from hpcmat.engines.kpoints import kpoint_grid
-
     return (kpoint_grid(structure.cell, spacing) for structure in structures)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.state import CampaignState
 from hpcmat.report.schema import CurvePoint, Phase
+
+GOES_ON = "no driver is running and the last one did not finish; the same `hpcmat run` goes on where it was"
 
 
 def campaign_phase(state: CampaignState) -> Phase:
@@ -16,9 +19,15 @@ def campaign_phase(state: CampaignState) -> Phase:
     return "running" if state.runs else "not started"
 
 
-def outcome(state: CampaignState) -> str:
-    """One sentence on what became of the campaign."""
-    sentence = _outcome(state)
+def phase_now(state: CampaignState, driver_runs: bool) -> Phase:
+    """The same where it is known whether a driver holds the campaign: `interrupted` where one was killed."""
+    phase = campaign_phase(state)
+    return "interrupted" if phase == "running" and not driver_runs else phase
+
+
+def outcome(state: CampaignState, phase: Phase | None = None) -> str:
+    """One sentence on what became of the campaign, by its journal or by a phase that is known better."""
+    sentence = GOES_ON if phase == "interrupted" else _outcome(state)
     return sentence[:1].upper() + sentence[1:]
 
 
@@ -30,7 +39,8 @@ def _outcome(state: CampaignState) -> str:
     if not state.runs:
         return "The campaign has been created and has not been run yet."
     running = sum(task.status == "running" for task in state.tasks.values())
-    return f"The campaign is under way: {len(state.models)} fits so far, {running} tasks running."
+    fits = f"{len(state.models)} fits so far, " if isinstance(state.spec, Campaign) else ""
+    return f"The campaign is under way: {fits}{running} tasks running."
 
 
 def target_reached(state: CampaignState, last: CurvePoint | None) -> bool:

@@ -12,7 +12,7 @@ from hpcmat.campaign.screen.standing import CrystalState, crystal_states
 from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.records import SCHEMA_VERSION, encode
 from hpcmat.report import tasks
-from hpcmat.report.outcome import campaign_phase, outcome
+from hpcmat.report.outcome import outcome, phase_now
 from hpcmat.report.schema import DecisionRow, FailedAttemptRow, Phase
 from hpcmat.report.text import number, plural
 from hpcmat.report.toml_text import campaign_toml
@@ -98,8 +98,14 @@ class ScreeningReport:
         return data
 
 
-def screening_report(state: CampaignState) -> ScreeningReport:
-    """Everything a report says of a screening, finished or not."""
+def screening_report(state: CampaignState, driver_runs: bool = True) -> ScreeningReport:
+    """Everything a report says of a screening, finished or not.
+
+    Parameters
+    ----------
+    driver_runs : whether a driver holds the campaign; a journal cannot tell that its driver was killed.
+    """
+    phase = phase_now(state, driver_runs)
     campaign, crystals = state.screen, crystal_states(state)
     best = ranking(campaign, crystals)
     computed = [crystal for crystal in crystals if crystal.status == "done"]
@@ -109,8 +115,8 @@ def screening_report(state: CampaignState) -> ScreeningReport:
         schema_version=SCHEMA_VERSION,
         kind="screen",
         name=campaign.name,
-        phase=campaign_phase(state),
-        outcome=outcome(state),
+        phase=phase,
+        outcome=outcome(state, phase),
         engine=campaign.engine.name,
         objectives=tuple(_goal(item.property, item.goal, item.value) for item in campaign.objectives),
         top=campaign.search.top,

@@ -13,7 +13,7 @@ from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.errors import InputError
 from hpcmat.records import encode
 from hpcmat.report import learning, tasks
-from hpcmat.report.outcome import campaign_phase, outcome, target_reached
+from hpcmat.report.outcome import outcome, phase_now, target_reached
 from hpcmat.report.schema import DecisionRow, FailedAttemptRow, Forecast, LabelCount, Phase
 from hpcmat.report.statistics import Interval
 from hpcmat.report.text import duration, number, plural, span
@@ -81,16 +81,14 @@ def status_of(state: CampaignState, now: float, driver_runs: bool) -> Status:
     now : seconds since the epoch.
     driver_runs : whether a driver holds the campaign; a journal cannot tell that its driver was killed.
     """
-    phase = campaign_phase(state)
-    if phase == "running" and not driver_runs:
-        phase = "interrupted"
+    phase = phase_now(state, driver_runs)
     curve = learning.learning_curve(state)
     last = curve[-1] if curve else None
     failures = tasks.failed_attempts(state)
     return Status(
         name=state.campaign.name,
         phase=phase,
-        outcome=_outcome(state, phase),
+        outcome=outcome(state, phase),
         elapsed_s=(now if phase == "running" else state.last_time) - state.walltime_origin,
         labels=tasks.label_counts(state),
         labels_done=len(state.done("train", "validation")),
@@ -113,12 +111,6 @@ def status_of(state: CampaignState, now: float, driver_runs: bool) -> Status:
         last_failures=failures[-LAST_FAILURES:],
         forecast=learning.forecast(state, curve),
     )
-
-
-def _outcome(state: CampaignState, phase: Phase) -> str:
-    if phase == "interrupted":
-        return "No driver is running and the last one did not finish; the same `hpcmat run` goes on where it was."
-    return outcome(state)
 
 
 def _nodes(state: CampaignState) -> int:

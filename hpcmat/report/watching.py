@@ -14,11 +14,15 @@ from rich.text import Text
 
 from hpcmat.campaign.events import Event, read_event
 from hpcmat.campaign.folder import CampaignFolder
+from hpcmat.campaign.screen.spec import ScreenCampaign
+from hpcmat.campaign.screen.standing import crystal_states
 from hpcmat.campaign.state import CampaignState
+from hpcmat.campaign.stopping import labels_done
 from hpcmat.errors import InputError, VersionError
-from hpcmat.report.outcome import campaign_phase
+from hpcmat.report.kinds import standing_text
+from hpcmat.report.outcome import GOES_ON, campaign_phase
 from hpcmat.report.progress import event_line
-from hpcmat.report.status import one_line, status_of, status_text
+from hpcmat.report.status import one_line
 from hpcmat.report.text import clock
 
 LAST_LINES = 8
@@ -75,18 +79,24 @@ class Watcher:
     def last_words(self) -> str:
         """What to say when nothing more will come."""
         if self.state.created is None or campaign_phase(self.state) == "running":
-            return "no driver is running; the same `hpcmat run` goes on where it was"
-        return status_text(status_of(self.state, time.time(), False))
+            return GOES_ON
+        return standing_text(self.state, time.time(), False)
 
     def screen(self) -> RenderableType:
         """The state as a screen: progress of the labels, status, last events."""
         if self.state.spec is None:
             return Text("reading the journal")
-        status = status_of(self.state, time.time(), self.driver_runs())
+        text = standing_text(self.state, time.time(), self.driver_runs())
+        name, done, most = _progress(self.state)
         bar = Table.grid(padding=(0, 1))
-        bar.add_row(
-            Text("labels", style="bold"),
-            ProgressBar(total=status.labels_budget, completed=status.labels_done, width=40),
-            Text(f"{status.labels_done} of {status.labels_budget}"),
-        )
-        return Group(bar, Text(status_text(status)), Text(""), Text("\n".join(self._lines), style="dim"))
+        bar.add_row(Text(name, style="bold"), ProgressBar(total=most, completed=done, width=40), f"{done} of {most}")
+        return Group(bar, Text(text), Text(""), Text("\n".join(self._lines), style="dim"))
+
+
+def _progress(state: CampaignState) -> tuple[str, int, int]:
+    """What a campaign counts, how many it has, and how many at most."""
+    if isinstance(state.spec, ScreenCampaign):
+        crystals = crystal_states(state)
+        known = sum(crystal.status == "done" for crystal in crystals)
+        return "candidates", known, state.spec.budget.candidates or len(crystals)
+    return "labels", labels_done(state), state.campaign.budget.labels

@@ -103,7 +103,7 @@ class CostModel:
 def guessed_costs(n_features: int) -> CostModel:
     """The prior: the guess and its spread. The first feature is the constant."""
     spread = np.array([GUESS_SPREAD, *[EXPONENT_SPREAD] * (n_features - 1)])
-    # In units of σ², for which its expected value stands.
+    # In units of 1/σ², for which its expected value stands: shape / rate.
     precision = np.diag(spread**-2.0) * (SCATTER_RATE / SCATTER_SHAPE)
     return CostModel(np.zeros(n_features), precision, SCATTER_SHAPE, SCATTER_RATE)
 

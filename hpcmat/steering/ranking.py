@@ -34,7 +34,8 @@ class Ranking:
     candidates : one (R, F) array of rows each, divided by their noise; R may differ.
     reference : (F, F), mean of x xᵀ over the force rows of the reference distribution, (eV/Å)².
     excess : one (R,) array each, see `judge`; zero where absent.
-    worth : (C,), what a gain is multiplied by, for its chance and its cost; 1 where absent.
+    worth : (C,), what a gain is multiplied by, for its chance and its cost; 1 where absent. Not so a loss, which would
+        seem the smaller the more it costs.
     """
 
     def __init__(
@@ -56,13 +57,14 @@ class Ranking:
         self._renewed = 0.0
         """`change` when the covariance was the newest."""
         gains, self._leverages = judge(covariance, candidates, reference, excess)
-        self._heap = [(-float(gain), index, 0.0) for index, gain in enumerate(gains * self._worth)]
-        """Negative gain times worth, candidate, and `change` when it was judged; equal ones in the order given."""
+        scores = np.where(gains > 0.0, gains * self._worth, gains)
+        self._heap = [(-float(score), index, 0.0) for index, score in enumerate(scores)]
+        """Negative score, which is gain times worth; candidate; `change` when it was judged. Equal ones as given."""
         heapq.heapify(self._heap)
 
-    def worth(self, candidate: int) -> float:
-        """What the gain of a candidate is multiplied by."""
-        return float(self._worth[candidate])
+    def gain(self, candidate: int, score: float) -> float:
+        """Gain of a candidate with a score that `best` gave it."""
+        return score / float(self._worth[candidate]) if score > 0.0 else score
 
     def take_in(self, rows: Array, candidate: int | None = None) -> None:
         """A label was decided: of one of the candidates, or of another structure."""
@@ -83,7 +85,7 @@ class Ranking:
         self._covariance, self._renewed = covariance, self.change
 
     def best(self, count: int) -> tuple[tuple[int, float], ...]:
-        """(candidate, gain × worth) of the first so many that wait; of the first one it is up to date."""
+        """(candidate, score) of the first so many that wait; of the first one it is up to date."""
         while True:
             _, index, judged = self._heap[0]
             if index in self.taken:
@@ -97,5 +99,5 @@ class Ranking:
 
     def _judged_anew(self, index: int) -> float:
         excess = None if self._excess is None else [self._excess[index]]
-        gains, _ = judge(self._covariance, [self._candidates[index]], self._reference, excess)
-        return float(gains[0] * self._worth[index])
+        gain = float(judge(self._covariance, [self._candidates[index]], self._reference, excess)[0][0])
+        return gain * float(self._worth[index]) if gain > 0.0 else gain

@@ -1,4 +1,13 @@
-"""What a free worker does next. The asynchronous schedule never waits; the barrier schedule is its measure."""
+"""What a free worker does next.
+
+The asynchronous schedule waits for the first potential alone; the barrier schedule, for whole rounds, is its measure.
+
+Labels of rattled seeds teach little and count against the budget as all others do. Until the first potential exists no
+more of them are decided than the cold start and a quarter of it, which is there so that one slow or failing label does
+not hold up the first fit. Workers beyond that compute references, and then wait: more rattled seeds are all that could
+be found for them, and labelling those would make a campaign dearer on many workers than on few. With the first
+potential all of them explore, and what is left of the rattled seeds is not labelled before one of them is back.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +63,8 @@ class View:
     explorations_of_model: int
     """Decided on the newest model."""
     has_model: bool
+    explored: bool
+    """Whether an exploration with a potential has ended; true where exploring needs none."""
     pool_train: int
     pool_validation: int
     references_left: int
@@ -63,7 +74,7 @@ class View:
 
 
 def next_action(view: View, rules: Rules) -> Action | None:
-    """Asynchronous schedule: the most useful work that exists now; None only where there is none.
+    """Asynchronous schedule: the most useful work that exists now; None only where there is none worth its label.
 
     A fit goes first because everything after it is better informed; exploring comes next while candidates run low,
     because it feeds the labels; then the labels.
@@ -78,6 +89,10 @@ def next_action(view: View, rules: Rules) -> Action | None:
         return Action.EXPLORE
     if view.references_left:
         return Action.REFERENCE
+    if not view.has_model and view.train >= _cold_labels(rules):
+        return None
+    if view.has_model and not view.explored:
+        return _fill(view, rules)
     return _label(view, rules) or _fill(view, rules)
 
 
@@ -114,6 +129,11 @@ def _drain(view: View) -> Action | None:
 def _fit_due(view: View, rules: Rules) -> bool:
     needed = rules.refit_every if view.has_model else min(rules.cold_start, rules.labels)
     return not view.fits_open and view.train_done - view.train_fitted >= needed
+
+
+def _cold_labels(rules: Rules) -> int:
+    """Training labels decided before the first potential; one given up counts no longer and is replaced."""
+    return rules.cold_start + max(1, rules.cold_start // 4)
 
 
 def _labels_left(view: View, rules: Rules) -> int:

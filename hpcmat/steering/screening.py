@@ -38,11 +38,6 @@ def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats
     return np.maximum(gains, 0.0)
 
 
-def upper_confidence(mean: Floats, deviation: Floats, width: float = 1.0) -> Floats:
-    """(n,) mean + width · deviation."""
-    return mean + width * deviation
-
-
 def top_probability(draws: Floats, known: Floats, count: int) -> Floats:
     """Probability that each candidate is among the best `count` of all, those known included.
 
@@ -63,12 +58,14 @@ def top_probability(draws: Floats, known: Floats, count: int) -> Floats:
 
 def thompson_batch(draws: Floats, free: Flags, size: int) -> list[Pick]:
     """The best free candidate of each draw that is not yet in the batch; the score is its share of the draws."""
-    wins = np.bincount(np.where(free, draws, -np.inf).argmax(axis=1), minlength=draws.shape[1]) / len(draws)
-    taken = ~free
-    picks: list[Pick] = []
-    for draw in draws[: int(free.sum())][:size]:
-        index = int(np.where(taken, -np.inf, draw).argmax())
-        taken[index] = True
+    left, picks = np.flatnonzero(free), list[Pick]()
+    if not len(left):
+        return picks
+    wins = np.bincount(left[draws[:, left].argmax(axis=1)], minlength=len(free)) / len(draws)
+    for draw in draws[: min(size, len(left))]:
+        # Among those left alone: a draw that breaks a constraint everywhere is -inf for them as for the others.
+        index = int(left[draw[left].argmax()])
+        left = left[left != index]
         picks.append(Pick(index, float(wins[index])))
     return picks
 

@@ -84,6 +84,7 @@ def test_counts_equal_those_of_all_tasks(steps):
         assert state.index.number((purpose,), *OPEN) == sum(task.open for task in of_purpose)
         ended = sorted((t for t in of_purpose if not t.open), key=lambda t: t.finished)
         assert state.index.ended.get(purpose, []) == ended
+    assert state.index.all_ended == sorted((t for t in tasks if not t.open), key=lambda t: t.finished)
     assert abs(state.node_hours - sum(task.node_hours for task in tasks)) < 1e-12
     assert state.models == sorted(state.done("fit"), key=lambda task: task.finished)
     fitted_keys = set(state.model.decision.train) if state.model else set()

@@ -109,6 +109,25 @@ def test_costs_are_learned_as_tasks_end_and_from_the_store(tmp_path):
     assert CostBook().expected("label", size).median_s < 1.0, "control: what is known before"
 
 
+class UnevenMachine(FixedMachine):
+    """Labels take times of their own."""
+
+    def seconds(self, task: Task, attempt: int, outcome: str) -> float:
+        return SECONDS[task.kind] * (1.0 + int(task.key[0], 16))
+
+
+def test_a_driver_that_comes_back_has_learned_the_same(tmp_path):
+    """Costs decide as of certain numbers of ended labels, which are of several purposes that end by turns."""
+    watching, back = CostBook(), CostBook()
+    rehearsal = Rehearsal(UnevenMachine(), 2, 2, tmp_path)
+    state = rehearse(campaign_of(labels=14), rehearsal, lambda _event, state: watching.catch_up(state))
+    back.catch_up(state)
+    purposes = [task.purpose for task in state.index.all_ended if task.purpose in {"train", "validation"}]
+    assert purposes != sorted(purposes), "they do end by turns"
+    assert back.settled.ended == watching.settled.ended < back.label_costs().ended
+    np.testing.assert_array_equal(back.settled.duration.mean, watching.settled.duration.mean)
+
+
 def test_durations_follow_the_size_of_a_task(tmp_path):
     state, _ = rehearsed(tmp_path)
     request = next(task.decision.task.request for task in state.tasks.values() if task.purpose == "explore")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from campaign_events import campaign_of
 
-from hpcmat.campaign.resources import nodes_occupied, placing_sentence, task_resources
+from hpcmat.campaign.resources import nodes_for, nodes_occupied, placing_sentence, task_resources
 from hpcmat.cli.app import run
-from hpcmat.dispatch.sites import load_site
+from hpcmat.dispatch.sites import Machine, load_site
 from hpcmat.engines.labelling import LabelRequest, label_key
 from hpcmat.engines.settings import TeacherSettings
 from hpcmat.errors import InputError
@@ -111,6 +111,14 @@ def test_part_of_a_node_counts_by_its_cores():
 def test_sizes_that_cannot_be_right_are_refused_with_the_site_file(site, size, more, message):
     with pytest.raises(InputError, match=message):
         site(size, **more)
+
+
+def test_ranks_that_this_machine_cannot_hold_are_refused_before_anything_begins():
+    """Of `auto` cores nothing is known when the site file is read."""
+    site = load_site("local-mpi")
+    assert [node.cores for node in nodes_for(site, Machine(2, 1, 2, 1.0))] == [2]
+    with pytest.raises(InputError, match="2 cores on each node, of which this one has 1"):
+        nodes_for(site, Machine(1, 1, 1, 1.0))
 
 
 def test_labels_that_an_allocation_could_never_hold_are_refused_before_it_is_asked_for(site, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from harness import Trial
-from slurm import Slurm, missing
+from slurm import running_slurm
 
 from chaos import audit
 from chaos.keeper import Keeper
@@ -31,11 +31,6 @@ KINDS = (Kind.STOP, Kind.WORKER, Kind.SCHEDULER, Kind.NODE, Kind.LAUNCHER, Kind.
 """A disk that fills up has a test of its own."""
 
 
-def absent(reason):
-    """Skip on a machine of one's own; where everything was to be installed, its absence is a failure."""
-    (pytest.fail if "HPCMAT_CI" in os.environ else pytest.skip)(reason)
-
-
 @dataclass(frozen=True)
 class Survivor:
     """A campaign after its ordeal, still on its small disk."""
@@ -47,21 +42,14 @@ class Survivor:
 
 @pytest.fixture(scope="module")
 def survivor(tmp_path_factory):
-    if lacking := missing():
-        absent(f"no {', '.join(lacking)}: apt-get install slurm-wlm munge")
-    if os.geteuid() != 0:
-        absent("Slurm is started and a small disk mounted for this test, which needs root")
-    root = tmp_path_factory.mktemp("chaos")
-    slurm, plan = Slurm(root / "slurm", nodes=4), campaign_of(KINDS, "node", SEED)
-    try:
-        slurm.start()
-        with scene_of(plan, root / "campaign", slurm) as scene:
-            keeper = Keeper(scene.trial, plan.site, slurm)
+    root, plan = tmp_path_factory.mktemp("chaos"), campaign_of(KINDS, "node", SEED)
+    with running_slurm(root / "slurm", nodes=4) as slurm, scene_of(plan, root / "campaign", slurm) as scene:
+        keeper = Keeper(scene.trial, plan.site, slurm)
+        try:
             outcome = Ordeal(plan, scene, keeper, Teller()).run()
+        finally:
             keeper.close()
-            yield Survivor(scene.trial, outcome, audit.gather(scene.trial))
-    finally:
-        slurm.stop()
+        yield Survivor(scene.trial, outcome, audit.gather(scene.trial))
 
 
 def test_campaign_survives_its_faults(survivor):
@@ -69,12 +57,6 @@ def test_campaign_survives_its_faults(survivor):
     assert [blow.fault.kind for blow in survivor.outcome.blows] == list(KINDS)
     assert all(blow.recovered_s is not None for blow in survivor.outcome.blows)
     assert survivor.outcome.labels >= survivor.outcome.plan.labels
-
-
-def of_labels(evidence):
-    """Finished events of labels with their keys, in order."""
-    labels = {task.id: task.key for task in evidence.state.done(*audit.LABELS)}
-    return [(event, labels[event.task_id]) for event in evidence.events if getattr(event, "task_id", "") in labels]
 
 
 def first_label(evidence):

@@ -60,7 +60,8 @@ def test_a_table_for_people(path, capsys):
     ("arguments", "message"),
     [
         (["--policy", "i-optimum"], "i-optimal"),
-        (["--teacher", "emt"], "no teacher for Si"),
+        (["--teacher", "emt"], "'emt' is not one that knows all of them"),
+        (["--teacher", "lennard-jones"], "name tersoff or stillinger-weber"),
         (["--site", "nowhere"], "nowhere"),
     ],
 )
@@ -72,6 +73,8 @@ def test_what_is_not_known_is_refused(path, capsys, arguments, message):
 def test_a_file_is_replayed_with_frames_that_judge(path, capsys):
     assert run(["replay", str(path)]) != 0
     assert "--test" in capsys.readouterr().err
+    assert run(["replay", str(path), "--policy", "d-optimum"]) != 0
+    assert "d-optimal" in capsys.readouterr().err
 
 
 def labelled(path, number, seed):

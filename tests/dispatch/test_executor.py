@@ -14,7 +14,7 @@ from hpcmat.dispatch import stopped
 from hpcmat.dispatch.executor import ParslDispatcher, Workers, is_lost_worker
 from hpcmat.dispatch.worker import Ending, Order
 from hpcmat.errors import DispatchError, StorageError
-from hpcmat.records import Provenance, Resources, Task
+from hpcmat.records import Provenance, Resources, Task, encode
 from hpcmat.store.claims import Process
 from hpcmat.store.results import ResultStore
 
@@ -98,8 +98,10 @@ def test_new_start_of_what_looks_well_leaves_no_future_undone(dispatcher, store,
     while not (tmp_path / "started").exists():
         NEVER.wait(0.02)
     assert dispatcher.healthy
+    hand_over = dispatcher._app
     dispatcher.restart()
     assert is_lost_worker(out.exception(timeout=60))
+    assert is_lost_worker(hand_over(encode(order(store, 5))).exception(timeout=60)), "it was on its way meanwhile"
     assert store.running(f"{4:064x}") is not None
     (tmp_path / "go").touch()
 

@@ -15,7 +15,7 @@ from hpcmat.engines.settings import DurationSettings, FaultSettings, GpawSetting
 from hpcmat.engines.structures import from_atoms, to_atoms
 from hpcmat.engines.teacher import TeacherEngine
 from hpcmat.errors import InputError
-from hpcmat.records import Failure, FailureKind, Structure, decode, encode
+from hpcmat.records import Failure, FailureKind, Label, Structure, decode, encode
 
 SILICON = from_atoms(bulk("Si", "diamond", 5.431, cubic=True))
 
@@ -102,6 +102,19 @@ def test_stored_settings_name_no_path():
 )
 def test_expected_failures_are_data(tmp_path, request_text, kind):
     assert failure_of(request_text, tmp_path).failure is kind
+
+
+def test_a_machine_with_other_code_than_the_key_names_labels_nothing(tmp_path, monkeypatch):
+    """A label would stand under the name of another physics, for every campaign to find."""
+    import ase
+
+    key = label_key(SILICON, TeacherSettings())
+    request = encode(LabelRequest(SILICON, TeacherSettings(), key=key))
+    assert decode(Label, run_label(request, tmp_path, 1)).energy < 0.0
+    monkeypatch.setattr(ase, "__version__", "0.1")
+    failure = failure_of(request, tmp_path)
+    assert failure.failure is FailureKind.BAD_SETTINGS
+    assert "not that of teacher ase 0.1" in failure.message
 
 
 def test_a_full_disk_is_the_fault_of_the_machine(tmp_path, monkeypatch):

@@ -57,6 +57,12 @@ def test_the_equation_of_state_of_copper_is_that_of_ase_from_any_first_guess(gue
     assert found["density_g_cm3"] == pytest.approx(63.546 * 1.66053907 / volume, rel=2e-3)
 
 
+def test_atoms_too_far_apart_to_interact_are_refused():
+    """All energies are equal to the last bit then."""
+    found = advance(equation_of_state(structure_of(bulk("Cu", a=14.0)), RecipeSpec()), Laboratory().label)
+    assert isinstance(found, Refusal) and "does not depend on the volume" in found.reason
+
+
 def test_a_recipe_taken_up_again_asks_for_nothing_twice():
     start, spec = structure_of(bulk("Ag", a=4.2)), RecipeSpec()
     whole = Laboratory()
@@ -92,6 +98,14 @@ def test_a_crystal_without_a_minimum_is_refused():
 
     standing = advance(equation_of_state(structure_of(bulk("Cu")), RecipeSpec()), repelling)
     assert isinstance(standing, Refusal) and "no minimum" in standing.reason
+
+
+def test_atoms_that_do_not_feel_each_other_have_no_minimum():
+    def apart(structure: Structure) -> Label:
+        return Label(structure, 0.0, np.zeros((1, 3)), np.zeros(6), METHOD)
+
+    standing = advance(equation_of_state(structure_of(bulk("Cu")), RecipeSpec()), apart)
+    assert isinstance(standing, Refusal) and "does not depend on the volume" in standing.reason
 
 
 def test_a_scaled_crystal_keeps_its_fractional_coordinates():

@@ -18,6 +18,7 @@ from hpcmat.engines.registry import check_engine
 from hpcmat.engines.settings import TbliteSettings
 from hpcmat.engines.structures import from_atoms
 from hpcmat.engines.tblite import LOG_NAME, TbliteEngine
+from hpcmat.engines.verification import strained
 from hpcmat.errors import InputError
 from hpcmat.records import Failure, FailureKind, Label, Structure, decode, encode
 
@@ -55,11 +56,6 @@ def moved(structure, atom, axis, distance):
     positions = np.array(structure.positions)
     positions[atom, axis] += distance
     return replace(structure, positions=positions)
-
-
-def strained(structure, strain):
-    deformation = np.eye(3) + strain
-    return replace(structure, positions=structure.positions @ deformation, cell=structure.cell @ deformation)
 
 
 @pytest.mark.parametrize("parameters", ["GFN1-xTB", "GFN2-xTB"])

@@ -106,6 +106,20 @@ def test_label_of_another_structure_is_taken_in():
     assert expected[1] < gain
 
 
+def test_a_gain_counts_for_what_it_is_worth_and_a_loss_for_what_it_spoils():
+    posterior, rows, reference = case(5)
+    pair, noisy = [rows[0], 1.01 * rows[0]], [np.full(len(rows[0]), 1e6)] * 2
+    worth = np.array([1.0, 0.1])
+    (best, score), (other, less) = (ranking := Ranking(posterior, pair, reference, worth=worth)).best(2)
+    gains = judge(posterior, pair, reference)[0]
+    assert (best, other) == (0, 1) and score > 5 * less > 0
+    assert [ranking.gain(best, score), ranking.gain(other, less)] == pytest.approx(list(gains))
+    losses = judge(posterior, pair, reference, noisy)[0]
+    spoiling = Ranking(posterior, pair, reference, noisy, worth)
+    assert losses.max() < 0 and spoiling.best(1)[0] == (losses.argmax(), pytest.approx(losses.max()))
+    assert (losses * worth).argmax() != losses.argmax(), "control: cost would excuse the greater loss"
+
+
 def test_equal_candidates_come_in_the_order_given():
     posterior, rows, reference = case(4)
     assert [index for index, _ in Ranking(posterior, [rows[0]] * 5, reference).best(3)] == [0, 1, 2]

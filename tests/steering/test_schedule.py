@@ -1,5 +1,6 @@
-"""Schedules: the asynchronous one never leaves a worker without work, the barrier one waits for whole rounds."""
+"""Schedules: the asynchronous one waits for the first potential alone, the barrier one for whole rounds."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -20,6 +21,7 @@ EMPTY = View(
     explorations_open=0,
     explorations_of_model=0,
     has_model=False,
+    explored=False,
     pool_train=0,
     pool_validation=0,
     references_left=0,
@@ -37,6 +39,7 @@ LEARNING = replace(
     explorations=3,
     explorations_of_model=1,
     has_model=True,
+    explored=True,
     pool_train=10,
     pool_validation=2,
 )
@@ -59,6 +62,64 @@ def test_first_fit_takes_the_cold_start_and_later_ones_the_new_labels():
     assert next_action(replace(cold, train_done=3), RULES) is not Action.FIT
     assert next_action(replace(LEARNING, train_done=11), RULES) is Action.FIT
     assert next_action(replace(LEARNING, train_done=11, fits_open=1), RULES) is not Action.FIT
+
+
+def cold_campaign(workers: int, failing: int, references: int = 0) -> tuple[Counter, Counter]:
+    """What was decided until the first fit, and what of it failed; tasks end in the order of decision."""
+    rules, queue = replace(RULES, workers=workers), list[Action]()
+    decided, ended, failed = Counter(), Counter(), Counter()
+    while not ended[Action.FIT]:
+        view = replace(
+            EMPTY,
+            train=decided[Action.TRAIN] - failed[Action.TRAIN],
+            validation=decided[Action.VALIDATION],
+            labels_open=queue.count(Action.TRAIN) + queue.count(Action.REFERENCE),
+            train_done=ended[Action.TRAIN] - failed[Action.TRAIN],
+            fits_open=queue.count(Action.FIT),
+            explorations=decided[Action.EXPLORE],
+            explorations_open=queue.count(Action.EXPLORE),
+            pool_train=4 * ended[Action.EXPLORE] - decided[Action.TRAIN],
+            references_left=references - decided[Action.REFERENCE],
+        )
+        action = next_action(view, rules) if len(queue) < workers else None
+        if action is not None:
+            decided[action] += 1
+            queue.append(action)
+            continue
+        assert queue, "nothing runs and nothing is decided"
+        done = queue.pop(0)
+        ended[done] += 1
+        if done is Action.TRAIN and failed[done] < failing:
+            failed[done] += 1
+    return decided, failed
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8, 64])
+@pytest.mark.parametrize("failing", [0, 1, 9])
+def test_any_number_of_workers_labels_no_more_than_a_quarter_beyond_the_cold_start(workers, failing):
+    decided, failed = cold_campaign(workers, failing)
+    assert failed[Action.TRAIN] == failing
+    succeeded = decided[Action.TRAIN] - failed[Action.TRAIN]
+    assert RULES.cold_start <= succeeded <= RULES.cold_start + 1
+    assert decided[Action.EXPLORE] <= 1 + -(-(5 + failing) // 4) + workers // 2
+
+
+def test_workers_beyond_the_cold_start_compute_references_and_then_wait():
+    assert cold_campaign(64, 0, references=7)[0][Action.REFERENCE] == 7
+    full = replace(EMPTY, explorations=2, train=5, labels_open=5, pool_train=9)
+    assert next_action(replace(full, references_left=1), RULES) is Action.REFERENCE
+    assert next_action(full, RULES) is None
+    assert next_action(replace(full, train=4, labels_open=4), RULES) is Action.TRAIN, "one was given up"
+    assert next_action(replace(full, train_done=4, labels_open=1), RULES) is Action.FIT
+    assert next_action(replace(full, train_done=4, labels_open=1, fits_open=1), RULES) is None
+
+
+def test_the_first_potential_explores_on_all_workers_before_more_rattled_seeds_are_labelled():
+    first = replace(LEARNING, explored=False, explorations_open=1)
+    assert next_action(first, RULES) is Action.EXPLORE
+    assert next_action(replace(first, references_left=1), RULES) is Action.REFERENCE
+    assert next_action(replace(first, explored=True), RULES) is Action.TRAIN
+    assert next_action(replace(first, explorations_open=0), RULES) is Action.EXPLORE, "the one that ran was given up"
 
 
 def test_a_new_model_is_explored_with_and_a_thin_pool_refilled():

@@ -96,6 +96,12 @@ def test_a_batch_of_draws_has_no_candidate_twice_and_none_that_is_taken():
     assert [p.index for p in best_batch(np.array([1.0, 3.0, 9.0, 3.0, 0.0, 2.0]), free, 3)] == [1, 3, 5]
 
 
+def test_a_draw_that_allows_no_candidate_does_not_choose_one_that_is_taken():
+    draws, free = np.full((4, 3), -np.inf), np.array([False, True, True])
+    assert [pick.index for pick in thompson_batch(draws, free, 3)] == [1, 2]
+    assert thompson_batch(draws, np.zeros(3, dtype=bool), 3) == []
+
+
 def test_what_breaks_a_constraint_is_not_chosen():
     draws = np.array([[9.0, 1.0], [9.0, 2.0]])
     broken = np.array([[True, False], [True, False]])

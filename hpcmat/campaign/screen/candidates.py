@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -78,8 +79,8 @@ def candidates_of(campaign: ScreenCampaign) -> tuple[Crystal, ...]:
         else:
             structures = file_structures(source, campaign.folder, where)
             found.extend(Crystal(f"{_formula(s.symbols)} {number}.{k}", s) for k, s in enumerate(structures))
-    names = [crystal.name for crystal in found]
-    double = next((name for name in names if names.count(name) > 1), None)
+    names = Counter(crystal.name for crystal in found)
+    double = next((name for name, count in names.items() if count > 1), None)
     if double is not None:
         raise InputError(f"candidates: '{double}' occurs twice; list it once")
     return tuple(found)

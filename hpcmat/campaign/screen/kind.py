@@ -87,8 +87,7 @@ class ScreenKind:
         enough = self._search.next(crystals)
         if isinstance(enough, Choice):
             return None
-        exhausted = all(crystal.status != "waiting" for crystal in crystals) or "budget" in enough.sentence
-        return Stopping("budget" if exhausted else "target", enough.sentence)
+        return Stopping("budget" if enough.exhausted else "target", enough.sentence)
 
     def _undecided(self, crystal: CrystalState) -> Iterator[tuple[str, Structure]]:
         """Labels that the recipe waits for and that were not decided yet."""
@@ -135,7 +134,7 @@ class ScreenKind:
                 kind="label",
                 key=key,
                 runner=_RUNNER,
-                request=encode(LabelRequest(structure, self._campaign.engine)),
+                request=encode(LabelRequest(structure, self._campaign.engine, key=key)),
                 resources=Resources(walltime_s=self._campaign.failures.task_walltime_s.label),
                 provenance=provenance,
                 governance=self._campaign.governance.record(),

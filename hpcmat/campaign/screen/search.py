@@ -42,6 +42,8 @@ class Enough:
     """Why no further candidate is begun."""
 
     sentence: str
+    exhausted: bool = False
+    """Whether nothing is left that may be begun, known enough or not."""
 
 
 class Search:
@@ -65,9 +67,9 @@ class Search:
         begun = len(crystals) - len(waiting)
         limit = self._campaign.budget.candidates
         if not waiting:
-            return Enough(f"all {len(crystals)} candidates are computed")
+            return Enough(f"all {len(crystals)} candidates are computed", exhausted=True)
         if limit is not None and begun >= limit:
-            return Enough(f"{begun} candidates, all that the budget allows")
+            return Enough(f"{begun} candidates, all that the budget allows", exhausted=True)
         known = [crystal for crystal in crystals if crystal.status == "done"]
         if self._campaign.search.policy == "random" or begun < self._campaign.search.first or len(known) < 2:
             return self._at_random(waiting)
@@ -112,14 +114,15 @@ class Search:
         self, crystals: Sequence[CrystalState], rows: Ints, free: Flags, known: tuple[Floats, Floats]
     ) -> Choice | Enough:
         draws, values = known
-        reference = values.min(axis=0) if len(values) else np.nanquantile(draws, 0.05, axis=(0, 1))
+        reference = values.min(axis=0) if len(values) else _low(draws)
         best, *others = hypervolume_batch(draws, values, np.flatnonzero(~free), reference, 1 + _LISTED)
         volume = hypervolume(values, reference)
         share = best.score / volume if volume > 0 else np.inf
         if share < self._campaign.search.hypervolume_gain:
             return Enough(f"no candidate is expected to add more than {100 * share:.2g} % to the hypervolume")
+        gained = f"{100 * share:.3g} % to the hypervolume of what is known" if volume > 0 else "the first hypervolume"
         reason = (
-            f"expected to add {100 * share:.3g} % to the hypervolume of what is known, the most of {int(free.sum())}, "
+            f"expected to add {gained}, the most of {int(free.sum())}, "
             f"with {int((~free).sum())} candidates in flight accounted for"
         )
         passed = tuple((crystals[rows[pick.index]].name, pick.score) for pick in others)
@@ -184,6 +187,13 @@ def ranking(campaign: ScreenCampaign, crystals: Sequence[CrystalState]) -> list[
 
     counted = [crystal for crystal in crystals if crystal.status == "done" and allowed(campaign, crystal)]
     return sorted(counted, key=lambda crystal: (-merit(crystal), crystal.number))
+
+
+def _low(draws: Floats) -> Floats:
+    """(m,) what nearly all draws (S, n, m) exceed that break no constraint; 0 where all do."""
+    allowed_ones = draws[np.isfinite(draws).all(axis=-1)]
+    low: Floats = np.quantile(allowed_ones, 0.05, axis=0) if len(allowed_ones) else np.zeros(draws.shape[-1])
+    return low
 
 
 def _utility(objective: ObjectiveSpec, values: Floats) -> Floats:

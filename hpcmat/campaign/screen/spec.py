@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
-from hpcmat.campaign.spec import Count, FailureSpec, FileSeed, GovernanceSpec, _plain_name
+from hpcmat.campaign.spec import Count, FailureSpec, FileSeed, GovernanceSpec, plain_name
 from hpcmat.engines.recipes import Property, RecipeSpec
 from hpcmat.engines.settings import EngineSettings, NonNegative, Positive, StrictModel
 
@@ -70,12 +70,18 @@ class ConstraintSpec(StrictModel):
         return self
 
 
+def _not_zero(value: float) -> float:
+    if value == 0.0:
+        raise ValueError("no difference can be relative to 0; leave the entry out")
+    return value
+
+
 class LiteratureSpec(StrictModel):
     """What is known of a candidate from elsewhere, for comparison: it decides nothing."""
 
     candidate: str = Field(min_length=1, description="Name of the candidate, as `hpcmat check` lists it.")
     property: Property = Field(description="A property that the recipe gives.")
-    value: float = Field(description="In the unit of the property.")
+    value: Annotated[float, AfterValidator(_not_zero)] = Field(description="In the unit of the property; not 0.")
     source: str = Field(min_length=1, description="Where it is from.")
 
 
@@ -112,7 +118,7 @@ class ScreenCampaign(StrictModel):
     """A campaign that finds the best of many candidates."""
 
     kind: Literal["screen"] = Field(description="Kind of campaign.")
-    name: Annotated[str, AfterValidator(_plain_name)] = Field(description="Name: letters, digits, '.', '_' and '-'.")
+    name: Annotated[str, AfterValidator(plain_name)] = Field(description="Name: letters, digits, '.', '_' and '-'.")
     seed: int = Field(default=0, ge=0, description="Seed of every random choice.")
     candidates: tuple[Source, ...] = Field(min_length=1, description="Crystals to choose from: prototypes or files.")
     engine: EngineSettings = Field(description="What computes the labels.")

@@ -58,7 +58,7 @@ class Guard:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         # Not waited for yet, so that the number of the group is still ours.
         self._signal(signal.SIGKILL)
-        code = process.wait()
+        code, self._process = process.wait(), None
         reader.join(GRACE_S)
         self._forward_ranks()
         code = code if code >= 0 else 128 - code
@@ -79,11 +79,13 @@ class Guard:
         )
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
-        self._stopped = True
         if number == signal.SIGALRM:
             self._signal(signal.SIGKILL)
             return
-        signal.alarm(GRACE_S)
+        if not self._stopped:
+            # Whoever asks again and again does not put the kill off.
+            signal.alarm(GRACE_S)
+        self._stopped = True
         self._signal(self._dialect.stop_signal)
 
     def _signal(self, number: signal.Signals) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from hpcmat.dispatch.dispatcher import Dispatcher
@@ -115,7 +116,7 @@ class PlacementDispatcher(Dispatcher):
             self._too_small = True
             future.set_exception(TaskFailed(Failure(FailureKind.NODE_LOST, reason)))
             return future
-        self._placer.submit(Job(request, future, lambda shares, _: self._shepherd(order, shares)))
+        self._placer.submit(Job(request, future, partial(self._shepherd, order)))
         return future
 
     def _request(self, order: Order) -> Request:
@@ -126,12 +127,12 @@ class PlacementDispatcher(Dispatcher):
         demand, limit = self._allocation.demand(resources), resources.walltime_s + _LIMIT_S
         return Request(next(self._ids), demand, time.monotonic(), predicted, limit, priority)
 
-    def _shepherd(self, order: Order, shares: tuple[Share, ...]) -> Shepherd:
+    def _shepherd(self, order: Order, shares: tuple[Share, ...], marks: dict[str, str]) -> Shepherd:
         resources = order.task.resources
         place = Place(self._allocation.launcher, shares, resources.ranks // resources.nodes, resources.threads)
         # What is launched finds what the driver finds.
         paths = os.pathsep.join(path for path in sys.path if path)
-        return Shepherd(order, place, {**self._allocation.environment, "PYTHONPATH": paths})
+        return Shepherd(order, place, {**self._allocation.environment, **marks, "PYTHONPATH": paths})
 
     def _prepare(self) -> None:
         start_server(_PRELOADED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,10 +10,10 @@ from hpcmat.engines.base import Job
 from hpcmat.engines.external.abinit_output import read_label
 from hpcmat.engines.external.calculation import SCRATCH_NAME, Calculation
 from hpcmat.engines.external.code import Code, Sources
-from hpcmat.engines.external.engine import ExternalEngine, bands, check_occupations
-from hpcmat.engines.external.pseudopotentials import Pseudopotential, Search, find, link, valence_electrons
+from hpcmat.engines.external.engine import bands
+from hpcmat.engines.external.plane_waves import PlaneWaveEngine
+from hpcmat.engines.external.pseudopotentials import Pseudopotential, Search, valence_electrons
 from hpcmat.engines.external.run import Ending, Invocation
-from hpcmat.engines.kpoints import grid_has_lattice_symmetry, grid_shift, kpoint_grid
 from hpcmat.engines.settings.abinit import AbinitSettings
 from hpcmat.engines.structures import to_atoms
 from hpcmat.records import Label, Structure
@@ -50,17 +49,14 @@ _OCCOPT = {"fermi-dirac": 3, "methfessel-paxton": 6, "gaussian": 7}
 
 
 @dataclass(frozen=True, slots=True)
-class AbinitEngine(ExternalEngine):
+class AbinitEngine(PlaneWaveEngine):
     """ABINIT with given settings; `scf_steps` limits the self-consistency cycle."""
 
     code: ClassVar[Code] = CODE
+    search: ClassVar[Search] = SEARCH
 
     settings: AbinitSettings
     scf_steps: int = SCF_STEPS
-
-    def data_files(self, symbols: Iterable[str]) -> dict[str, Path]:
-        """Pseudopotential file of each element."""
-        return {symbol: file.path for symbol, file in self._files(symbols).items()}
 
     def write(self, calculation: Calculation, job: Job) -> Invocation:
         """Write `run.abi`; wave functions and density go to the scratch folder."""
@@ -68,9 +64,7 @@ class AbinitEngine(ExternalEngine):
         from ase.io.abinit import write_abinit_in
 
         structure = calculation.structure
-        files = self._files(structure.symbols)
-        check_occupations(valence_electrons(structure.symbols, files), self.settings.smearing_ev)
-        link(files, job.folder / SCRATCH_NAME)
+        files = self.linked_files(structure, job)
         atoms = to_atoms(structure)
         if self.settings.spin_polarized:
             atoms.set_initial_magnetic_moments([INITIAL_MOMENT_BOHR] * len(atoms))
@@ -93,8 +87,7 @@ class AbinitEngine(ExternalEngine):
         """Input variables; energies in eV where ASE's writer adds the unit, else in Hartree."""
         settings = self.settings
         electrons = valence_electrons(structure.symbols, files)
-        grid = kpoint_grid(structure.cell, settings.kpoint_spacing_per_ang)
-        shift = grid_shift(grid, settings.kpoint_grid)
+        grid, shift = self.grid(structure)
         variables: dict[str, Any] = {
             "ixc": _IXC[settings.xc],
             "ecut": settings.cutoff_ev,
@@ -116,7 +109,7 @@ class AbinitEngine(ExternalEngine):
         if settings.smearing_ev:
             variables["tsmear"] = settings.smearing_ev
             variables["nband"] = bands(electrons, many=False)
-        if "no-symmetry" in job.remedies or not grid_has_lattice_symmetry(structure.cell, grid, shift):
+        if not self.reduces(structure, job.remedies):
             # It refuses grids that lack the symmetry of the crystal.
             variables["nsym"] = 1
         variables |= {name: list(v) if isinstance(v, tuple) else v for name, v in settings.extra.items()}
@@ -134,6 +127,3 @@ class AbinitEngine(ExternalEngine):
         if "eigensolver" in job.remedies:
             road["wfoptalg"] = 14
         return road
-
-    def _files(self, symbols: Iterable[str]) -> dict[str, Pseudopotential]:
-        return find(symbols, self.settings.xc, self.settings.pseudopotentials, SEARCH)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hpcmat.engines.base import EngineFailure, log_tail
 from hpcmat.engines.external.abinit_failures import check_failures
-from hpcmat.engines.external.calculation import Calculation, corrupt, read_output
+from hpcmat.engines.external.calculation import Calculation, corrupt, only, read_output
 from hpcmat.engines.external.engine import check_version
 from hpcmat.engines.external.run import Ending
 from hpcmat.records import Label
@@ -44,7 +44,7 @@ def read_label(calculation: Calculation, folder: Path, ending: Ending) -> Label:
     text = read_output(folder / OUTPUT_NAME)
     tail = log_tail(folder / OUTPUT_NAME)
     try:
-        check_version(_only(r"^\.Version (\S+)\s+of ABINIT", text), calculation)
+        check_version(only(r"^\.Version (\S+)\s+of ABINIT", text), calculation)
         return _label(calculation, text)
     except (ValueError, IndexError) as error:
         raise corrupt(f"{OUTPUT_NAME} is not whole ({error})", tail) from error
@@ -58,7 +58,7 @@ def _label(calculation: Calculation, text: str) -> Label:
     _check_geometry(calculation, body, summary)
     energy, forces = _energy(body, summary), _forces(body, summary, len(structure))
     wanted = calculation.engine.stress  # type: ignore[union-attr]
-    build = _only(r"^\.\((.*?computer)\)", text)
+    build = only(r"^\.\((.*?computer)\)", text)
     return Label(
         structure=structure,
         energy=energy * EV_PER["ha"],
@@ -73,8 +73,8 @@ def _label(calculation: Calculation, text: str) -> Label:
 
 def _energy(body: str, summary: str) -> float:
     """Hartree; total energy minus temperature times entropy where occupations are smeared."""
-    stated = _only(r"^\s+etotal\s+(\S+)$", summary)
-    again = _only(r"^total_energy\s+:\s+(\S+)$", body)
+    stated = only(r"^\s+etotal\s+(\S+)$", summary)
+    again = only(r"^total_energy\s+:\s+(\S+)$", body)
     return float(_agreed("energy", [stated], [again])[0])
 
 
@@ -96,7 +96,7 @@ def _stress(body: str, summary: str) -> Array:
 
 def _steps(body: str) -> int:
     numbers = [int(number) for number in re.findall(r"^ ETOT\s+(\d+)\s", body, re.MULTILINE)]
-    last = int(_only(r"At SCF step\s+(\d+)\b", body))
+    last = int(only(r"At SCF step\s+(\d+)\b", body))
     if numbers != list(range(1, last + 1)):
         raise ValueError("steps of the cycle are missing")
     return last
@@ -106,7 +106,7 @@ def _check_geometry(calculation: Calculation, body: str, summary: str) -> None:
     """The calculation must be of the structure asked for: an output of another one is whole, too."""
     structure, bohr = calculation.structure, ANG_PER["bohr"]
     n_atoms = len(structure)
-    if int(_only(r"^\s+natom\s+(\d+)$", summary)) != n_atoms:
+    if int(only(r"^\s+natom\s+(\d+)$", summary)) != n_atoms:
         raise ValueError("another number of atoms")
     kinds = sorted({atomic_numbers[symbol] for symbol in structure.symbols})
     charges = [int(float(word)) for word in _values(summary, "znucl", len(kinds))]
@@ -160,11 +160,3 @@ def _last_digit(word: str) -> float:
     """Value of a one in the last place of a number."""
     mantissa, _, exponent = word.upper().partition("E")
     return float(10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2])))
-
-
-def _only(pattern: str, text: str) -> str:
-    """First group of a pattern that must match once."""
-    found = re.findall(pattern, text, re.MULTILINE)
-    if len(found) != 1:
-        raise ValueError(f"{len(found)} lines instead of one for {pattern!r}")
-    return str(found[0])

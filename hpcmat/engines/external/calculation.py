@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,14 @@ def read_output(path: Path) -> str:
 def text_of(path: Path) -> str:
     """What there is of a file; nothing if it is missing, as after a crash at the start."""
     return path.read_text(errors="replace") if path.is_file() else ""
+
+
+def only(pattern: str, text: str) -> str:
+    """First group of a pattern that must match once; raises ValueError."""
+    found = re.findall(pattern, text, re.MULTILINE)
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} lines instead of one for {pattern!r}")
+    return str(found[0])
 
 
 def corrupt(reason: str, tail: str = "") -> EngineFailure:

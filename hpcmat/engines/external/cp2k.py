@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from hpcmat.engines.base import EngineFailure, Job
+from hpcmat.engines.base import Job
 from hpcmat.engines.external.calculation import SCRATCH_NAME, Calculation
 from hpcmat.engines.external.code import Code, Sources
-from hpcmat.engines.external.cp2k_data import DataFiles, find_data
+from hpcmat.engines.external.cp2k_data import DataFiles, data_folder, find_data
 from hpcmat.engines.external.cp2k_failures import OUTPUT_NAME
 from hpcmat.engines.external.cp2k_input import PROJECT, Road, input_text
 from hpcmat.engines.external.cp2k_output import SCINE_NAME, read_label
@@ -18,7 +18,7 @@ from hpcmat.engines.external.engine import ExternalEngine
 from hpcmat.engines.external.run import Ending, Invocation
 from hpcmat.engines.settings.cp2k import Cp2kSettings
 from hpcmat.errors import InputError
-from hpcmat.records import FailureKind, Label, Structure
+from hpcmat.records import Label, Structure
 
 INPUT_NAME = "cp2k.inp"
 SCF_STEPS, MORE_SCF_STEPS = 60, 300
@@ -46,7 +46,6 @@ class Cp2kEngine(ExternalEngine):
 
     code: ClassVar[Code] = CODE
     collected: ClassVar[tuple[str, ...]] = (SCINE_NAME,)
-    needs_cell: ClassVar[bool] = False
 
     settings: Cp2kSettings
     scf_steps: int = SCF_STEPS
@@ -66,10 +65,6 @@ class Cp2kEngine(ExternalEngine):
     def write(self, calculation: Calculation, job: Job) -> Invocation:
         """Write `cp2k.inp`; wave functions go to the scratch folder."""
         structure = calculation.structure
-        try:
-            self.check_cell(structure)
-        except InputError as error:
-            raise EngineFailure(FailureKind.BAD_SETTINGS, str(error)) from error
         data = self._data(structure.symbols)
         scratch = job.folder / SCRATCH_NAME
         for file in (data.basis, data.potentials):
@@ -95,5 +90,4 @@ class Cp2kEngine(ExternalEngine):
 
     def _data(self, symbols: Iterable[str]) -> DataFiles:
         settings = self.settings
-        executable = CODE.command()[0] if not settings.data_folder else ""
-        return find_data(symbols, settings.xc, settings.basis, settings.data_folder, executable)
+        return find_data(symbols, settings.xc, settings.basis, data_folder(settings.data_folder, CODE))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from hpcmat.engines.external.code import Code
 from hpcmat.errors import InputError
 from hpcmat.toml_input import did_you_mean
 
@@ -40,7 +41,7 @@ class DataFiles:
     kinds: tuple[Kind, ...]
 
 
-def find_data(symbols: Iterable[str], xc: str, basis: str, folder: str, executable: str) -> DataFiles:
+def find_data(symbols: Iterable[str], xc: str, basis: str, place: Path) -> DataFiles:
     """Entries of a basis family and of the potentials with the same numbers of electrons.
 
     A basis set that was made for ten electrons is no basis for a potential that leaves two: names such as `GTH-PBE`
@@ -49,14 +50,13 @@ def find_data(symbols: Iterable[str], xc: str, basis: str, folder: str, executab
     Parameters
     ----------
     basis : name of the family, without the number of electrons.
-    folder : where the files are; empty for where CP2K looks, beside `executable` last.
+    place : folder of the files, as `data_folder` finds it.
 
     Raises
     ------
     InputError
-        A folder, a file or an entry is missing.
+        A file or an entry is missing.
     """
-    place = _folder(folder, executable)
     potentials = place / POTENTIAL_FILE
     wanted = sorted(set(symbols))
     for file in (place / name for name in BASIS_FILES if (place / name).is_file()):
@@ -68,16 +68,24 @@ def find_data(symbols: Iterable[str], xc: str, basis: str, folder: str, executab
     raise InputError(_no_basis(wanted, basis, place))
 
 
-def _folder(folder: str, executable: str) -> Path:
-    named = folder or os.environ.get(FOLDER_VARIABLE, "")
-    beside = Path(executable).resolve().parent.parent
-    places = (
-        [Path(named).expanduser()] if named else [beside / "share" / "cp2k", beside / "share" / "data", beside / "data"]
-    )
-    for place in places:
+def data_folder(named: str, code: Code) -> Path:
+    """Where the files are: the folder named, that of `CP2K_DATA_DIR`, or one beside the executable.
+
+    Raises
+    ------
+    InputError
+        They are in none of these, or no folder is named and there is no executable.
+    """
+    named = named or os.environ.get(FOLDER_VARIABLE, "")
+    for place in (places := [Path(named).expanduser()] if named else _beside(Path(code.command()[0]))):
         if (place / POTENTIAL_FILE).is_file():
             return place
     raise InputError(f"CP2K's {POTENTIAL_FILE} is not in {', '.join(map(str, places))}; {GET}")
+
+
+def _beside(executable: Path) -> list[Path]:
+    installation = executable.resolve().parent.parent
+    return [installation / "share" / "cp2k", installation / "share" / "data", installation / "data"]
 
 
 def _kind(symbol: str, basis: str, xc: str, potentials: Path) -> Kind:

@@ -25,8 +25,7 @@ _ERRORS: ErrorTable = (
     (r"cholesky|diagonali|elpa|syev|eigen", FailureKind.DIAGONALIZATION, "the eigensolver failed; use another one"),
     (r"symmetr|k-?point", FailureKind.SYMMETRY, "leave symmetry out"),
     (r"allocat|out of memory", FailureKind.OUT_OF_MEMORY, "give the task more memory"),
-    (r"no space left|disk quota|i/o error|opening the file", FailureKind.DISK_FULL,
-     "the disk of the work folder is full or not writable; free some space"),
+    (r"no space left|disk quota", FailureKind.DISK_FULL, "the disk of the work folder is full; free some space"),
     (r"nan|not a number|infinite", FailureKind.DIVERGED, "use gentler mixing"),
 )  # fmt: skip
 

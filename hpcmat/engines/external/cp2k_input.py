@@ -141,8 +141,8 @@ def _scf(settings: Cp2kSettings, road: Road) -> Section:
     if settings.smearing_ev:
         kelvin = settings.smearing_ev / BOLTZMANN_EV_PER_K
         section["SMEAR ON"] = {"METHOD": "FERMI_DIRAC", "ELECTRONIC_TEMPERATURE": f"[K] {kelvin!r}"}
-        # All of them: too few would be an error of the answer that nothing reports.
-        section["ADDED_MOS"] = -1
+        # All of them, for each spin: too few would be an error of the answer that nothing reports.
+        section["ADDED_MOS"] = "-1 -1" if settings.spin_polarized else "-1"
     return section
 
 

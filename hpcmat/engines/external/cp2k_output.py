@@ -16,7 +16,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from hpcmat.engines.base import EngineFailure, log_tail
-from hpcmat.engines.external.calculation import Calculation, corrupt, read_output, text_of
+from hpcmat.engines.external.calculation import Calculation, corrupt, only, read_output, text_of
 from hpcmat.engines.external.cp2k_failures import OUTPUT_NAME, STEP, check_failures
 from hpcmat.engines.external.cp2k_input import Geometry, geometry_of, grid_of
 from hpcmat.engines.external.engine import check_version
@@ -57,7 +57,7 @@ def read_label(calculation: Calculation, folder: Path, ending: Ending) -> Label:
     text = read_output(folder / OUTPUT_NAME)
     tail = log_tail(folder / OUTPUT_NAME)
     try:
-        check_version(_only(r"CP2K\| version string:\s+CP2K version (\S+)", text), calculation)
+        check_version(only(r"CP2K\| version string:\s+CP2K version (\S+)", text), calculation)
         return _label(calculation, text, _copy(read_output(folder / SCINE_NAME)))
     except (ValueError, IndexError) as error:
         raise corrupt(f"{OUTPUT_NAME} and {SCINE_NAME} are not both whole ({error})", tail) from error
@@ -74,8 +74,8 @@ def _label(calculation: Calculation, text: str, copy: _Copy) -> Label:
     energy, forces = _energy(text), _forces(text, len(calculation.structure))
     if abs(energy - copy.energy) > _ROUNDING or not np.array_equal(forces, copy.forces):
         raise ValueError("they contradict each other in energy or forces")
-    revision = _only(r"CP2K\| source code revision number:\s+(\S+)", text)
-    flags = _only(r"CP2K\| cp2kflags: (.*)", text).strip()
+    revision = only(r"CP2K\| source code revision number:\s+(\S+)", text)
+    flags = only(r"CP2K\| cp2kflags: (.*)", text).strip()
     return Label(
         structure=calculation.structure,
         # The digits that both files have.
@@ -90,7 +90,7 @@ def _label(calculation: Calculation, text: str, copy: _Copy) -> Label:
 
 
 def _energy(text: str) -> float:
-    return float(_only(r"^ ENERGY\| Total FORCE_EVAL \( QS \) energy \[.*\]:\s+" + _NUMBER + "$", text))
+    return float(only(r"^ ENERGY\| Total FORCE_EVAL \( QS \) energy \[.*\]:\s+" + _NUMBER + "$", text))
 
 
 def _forces(text: str, n_atoms: int) -> Array:
@@ -109,8 +109,8 @@ def _stress(text: str) -> Array:
     if [row[0] for row in rows] != list("xyzxyz"):
         raise ValueError("rows of the stress are missing")
     matrix = np.array([[float(word) for word in row[1:]] for row in rows[:3]])
-    eigenvalues = _only(r"^ STRESS\| Eigenvalues" + 3 * (r"\s+" + _NUMBER) + "$", text)
-    trace = float(_only(r"^ STRESS\| 1/3 Trace\s+" + _NUMBER + "$", text))
+    eigenvalues = only(r"^ STRESS\| Eigenvalues((?:\s+" + _NUMBER.replace("(-", "(?:-") + r"){3})$", text).split()
+    trace = float(only(r"^ STRESS\| 1/3 Trace\s+" + _NUMBER + "$", text))
     scale = float(np.max(np.abs(matrix)))
     same = (
         np.array_equal(matrix, matrix.T)
@@ -125,7 +125,7 @@ def _stress(text: str) -> Array:
 
 
 def _steps(text: str) -> int:
-    stated = int(_only(r"\*\*\* SCF run converged in\s+(\d+) steps \*\*\*", text))
+    stated = int(only(r"\*\*\* SCF run converged in\s+(\d+) steps \*\*\*", text))
     rows = [int(row[0]) for row in re.findall(STEP, text, re.MULTILINE)]
     if rows != list(range(1, stated + 1)):
         raise ValueError("steps of the cycle are missing")
@@ -152,7 +152,7 @@ def _check_geometry(calculation: Calculation, geometry: Geometry, copy: _Copy) -
 
 
 def _copy(text: str) -> _Copy:
-    energy = float(_only(r"^energy: \[\s*" + _NUMBER + r", 'hartree' \]$", text))
+    energy = float(only(r"^energy: \[\s*" + _NUMBER + r", 'hartree' \]$", text))
     head, _, gradient = text.partition("\ngradient:\n unit: 'hartree/bohr'\n values: \n")
     lattice, _, coordinates = head.partition("\n coordinates: \n")
     # Symbols of one letter have a colon, those of two have none; so that B and C may be atoms or lattice vectors.
@@ -160,18 +160,10 @@ def _copy(text: str) -> _Copy:
     cell, atoms, forces = (re.findall(row, part, re.MULTILINE) for part in (lattice, coordinates, gradient))
     if [vector[0] for vector in cell] != list("ABC") or [atom[0] for atom in atoms] != [force[0] for force in forces]:
         raise ValueError("lattice vectors or atoms are missing")
-    periodic = _only(r"^ periodicity:  \[ ([TF], [TF], [TF]) \]$", lattice) == "T, T, T"
+    periodic = only(r"^ periodicity:  \[ ([TF], [TF], [TF]) \]$", lattice) == "T, T, T"
     symbols = tuple(atom[0] for atom in atoms)
     return _Copy(energy, _vectors(forces), symbols, Geometry(_vectors(cell), _vectors(atoms), periodic))
 
 
 def _vectors(rows: list[tuple[str, ...]]) -> Array:
     return np.array([[float(word) for word in row[1:]] for row in rows])
-
-
-def _only(pattern: str, text: str) -> str:
-    """First group of a pattern that must match once; all groups where there are several."""
-    found = re.findall(pattern, text, re.MULTILINE)
-    if len(found) != 1:
-        raise ValueError(f"{len(found)} lines instead of one for {pattern!r}")
-    return found[0]  # type: ignore[no-any-return]

@@ -20,6 +20,7 @@ from hpcmat.engines.external.calculation import (
 )
 from hpcmat.engines.external.code import Code
 from hpcmat.engines.external.run import STDERR_NAME, Ending, Invocation, run_program
+from hpcmat.errors import InputError
 from hpcmat.records import FailureKind, Label, Method, Structure
 
 
@@ -36,8 +37,8 @@ class ExternalEngine(ABC):
     code: ClassVar[Code]
     collected: ClassVar[tuple[str, ...]] = ()
     """Files that the code writes into its scratch folder and that `read` needs beside the output."""
-    needs_cell: ClassVar[bool] = True
-    """Whether structures must be periodic in three directions."""
+    discarded: ClassVar[tuple[str, ...]] = ()
+    """Patterns of files in the work folder that never stay: data sets of other people, whose hashes say enough."""
 
     settings: Any
 
@@ -74,6 +75,13 @@ class ExternalEngine(ABC):
         """Raise `InputError` when program, version or a data file is missing."""
         self.method(symbols)
 
+    def check_cell(self, structure: Structure) -> None:
+        """Raise `InputError` for a structure that is not periodic in three directions."""
+        if not all(structure.pbc):
+            raise InputError(
+                f"{self.code.title} needs a cell that is periodic in three directions; add vacuum and set pbc to true"
+            )
+
     def method(self, symbols: Iterable[str]) -> Method:
         """Version of the program, the settings, and the hashes of the data files."""
         files = self.data_files(symbols)
@@ -95,11 +103,10 @@ class ExternalEngine(ABC):
         InputError
             The program or a data file is missing.
         """
-        if self.needs_cell and not all(structure.pbc):
-            raise EngineFailure(
-                FailureKind.BAD_SETTINGS,
-                f"{self.code.title} needs a cell that is periodic in three directions; add vacuum and set pbc to true",
-            )
+        try:
+            self.check_cell(structure)
+        except InputError as error:
+            raise EngineFailure(FailureKind.BAD_SETTINGS, str(error)) from error
         executable = self.code.command()
         method = self.method(set(structure.symbols))
         asked = Calculation(structure, self.settings, method, job.attempt, job.remedies, executable)
@@ -115,6 +122,8 @@ class ExternalEngine(ABC):
             source = folder / SCRATCH_NAME / name
             if source.is_file():
                 source.replace(folder / name)
+        for path in (path for pattern in self.discarded for path in folder.glob(pattern)):
+            path.unlink()
         policy = self.settings.keep_files
         try:
             label = self.read(asked, folder, ending)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,12 +9,12 @@ from typing import Any, ClassVar
 from hpcmat.engines.base import Job
 from hpcmat.engines.external.calculation import SCRATCH_NAME, Calculation
 from hpcmat.engines.external.code import Code, Sources
-from hpcmat.engines.external.engine import ExternalEngine, bands, check_occupations
+from hpcmat.engines.external.engine import bands
 from hpcmat.engines.external.espresso_failures import OUTPUT_NAME
 from hpcmat.engines.external.espresso_output import XML_NAME, read_label
-from hpcmat.engines.external.pseudopotentials import Pseudopotential, Search, find, link, valence_electrons
+from hpcmat.engines.external.plane_waves import PlaneWaveEngine
+from hpcmat.engines.external.pseudopotentials import Pseudopotential, Search, valence_electrons
 from hpcmat.engines.external.run import Ending, Invocation
-from hpcmat.engines.kpoints import grid_has_lattice_symmetry, grid_shift, kpoint_grid
 from hpcmat.engines.settings.espresso import EspressoSettings
 from hpcmat.engines.structures import to_atoms
 from hpcmat.records import Label, Structure
@@ -49,28 +48,23 @@ SEARCH = Search(
 
 
 @dataclass(frozen=True, slots=True)
-class EspressoEngine(ExternalEngine):
+class EspressoEngine(PlaneWaveEngine):
     """pw.x with given settings; `scf_steps` limits the self-consistency cycle."""
 
     code: ClassVar[Code] = CODE
+    search: ClassVar[Search] = SEARCH
     collected: ClassVar[tuple[str, ...]] = (XML_NAME,)
 
     settings: EspressoSettings
     scf_steps: int = SCF_STEPS
-
-    def data_files(self, symbols: Iterable[str]) -> dict[str, Path]:
-        """Pseudopotential file of each element."""
-        return {symbol: file.path for symbol, file in self._files(symbols).items()}
 
     def write(self, calculation: Calculation, job: Job) -> Invocation:
         """Write `pw.in`; wave functions and density go to the scratch folder."""
         from ase.io.espresso import write_espresso_in
 
         structure = calculation.structure
-        files = self._files(structure.symbols)
-        check_occupations(valence_electrons(structure.symbols, files), self.settings.smearing_ev)
-        link(files, job.folder / SCRATCH_NAME)
-        grid = kpoint_grid(structure.cell, self.settings.kpoint_spacing_per_ang)
+        files = self.linked_files(structure, job)
+        grid, shift = self.grid(structure)
         atoms = to_atoms(structure)
         if self.settings.spin_polarized:
             atoms.set_initial_magnetic_moments([_polarization(files[symbol]) for symbol in structure.symbols])
@@ -81,7 +75,7 @@ class EspressoEngine(ExternalEngine):
                 input_data=self.namelists(structure, files, job),
                 pseudopotentials={symbol: file.path.name for symbol, file in files.items()},
                 kpts=grid,
-                koffset=grid_shift(grid, self.settings.kpoint_grid),
+                koffset=shift,
             )
         return Invocation(("-in", INPUT_NAME), OUTPUT_NAME)
 
@@ -90,10 +84,10 @@ class EspressoEngine(ExternalEngine):
         return read_label(calculation, folder, ending)
 
     def namelists(self, structure: Structure, files: dict[str, Pseudopotential], job: Job) -> dict[str, dict[str, Any]]:
-        """Namelists of the input, in the units of pw.x."""
+        """Namelists of the input, in the units of pw.x, which averages over the rotations of grids without symmetry."""
         namelists: dict[str, dict[str, Any]] = {
             "control": self._control(job),
-            "system": self._system(files) | self._symmetry(structure, job),
+            "system": self._system(files) | ({} if self.reduces(structure, job.remedies) else {"nosym": True}),
             "electrons": self._electrons(len(structure), job.remedies),
         }
         for table, keys in self.settings.extra.items():
@@ -133,12 +127,6 @@ class EspressoEngine(ExternalEngine):
             system |= {"smearing": settings.smearing, "degauss": settings.smearing_ev / EV_PER["ry"]}
         return system
 
-    def _symmetry(self, structure: Structure, job: Job) -> dict[str, Any]:
-        # pw.x averages over the rotations of a grid that lacks the lattice's symmetry: that is another calculation.
-        grid = kpoint_grid(structure.cell, self.settings.kpoint_spacing_per_ang)
-        symmetric = grid_has_lattice_symmetry(structure.cell, grid, grid_shift(grid, self.settings.kpoint_grid))
-        return {} if symmetric and "no-symmetry" not in job.remedies else {"nosym": True}
-
     def _electrons(self, n_atoms: int, remedies: tuple[str, ...]) -> dict[str, Any]:
         return {
             "conv_thr": self.settings.energy_tolerance_ev * n_atoms / EV_PER["ry"],
@@ -146,9 +134,6 @@ class EspressoEngine(ExternalEngine):
             "mixing_beta": GENTLE_BETA if "mixing" in remedies else 0.7,
             "diagonalization": "cg" if "eigensolver" in remedies else "david",
         }
-
-    def _files(self, symbols: Iterable[str]) -> dict[str, Pseudopotential]:
-        return find(symbols, self.settings.xc, self.settings.pseudopotentials, SEARCH)
 
 
 def _polarization(file: Pseudopotential) -> float:

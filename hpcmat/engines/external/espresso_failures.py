@@ -29,8 +29,9 @@ _ERRORS: ErrorTable = (
      "the symmetry analysis failed; leave symmetry out"),
     (r"allocat|out of memory|insufficient virtual memory", FailureKind.OUT_OF_MEMORY,
      "memory ran out; give the task more memory"),
-    (r"no space left|disk quota|error (?:writing|opening|while writing)|davcio", FailureKind.DISK_FULL,
-     "the disk of the work folder is full or not writable; free some space"),
+    (r"no space left|disk quota|error (?:while )?writing", FailureKind.DISK_FULL,
+     "the disk of the work folder is full; free some space"),
+    (r"davcio", FailureKind.CRASH, "a file of its own cannot be read; run it again"),
     (r"readpp|read_upf|upf|pseudo|namelist|card|reading|input|from .* : ?bad|not allowed|not implemented|ecut",
      FailureKind.BAD_SETTINGS, "the input is refused; correct the engine's settings"),
 )  # fmt: skip

@@ -16,7 +16,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from hpcmat.engines.base import EngineFailure, log_tail
-from hpcmat.engines.external.calculation import Calculation, corrupt, read_output
+from hpcmat.engines.external.calculation import Calculation, corrupt, only, read_output
 from hpcmat.engines.external.engine import check_version
 from hpcmat.engines.external.espresso_failures import OUTPUT_NAME, check_failures
 from hpcmat.engines.external.espresso_stress import distrust
@@ -31,7 +31,8 @@ _TEXT_ROUNDING = 0.5e-8 * (1 + 1e-6)
 """Half of the last digit that the text prints of energies (Ry), forces (Ry/bohr) and stresses (Ry/bohr³)."""
 _GEOMETRY_TOLERANCE_BOHR = 1e-6
 HIGHEST_OCCUPATION = 0.01
-"""Of the highest band at any k-point, relative to a full one; ABINIT warns from the same number on."""
+"""Of the highest band at any k-point, relative to a full one; ABINIT warns from the same number on. Methfessel-Paxton
+occupations above the Fermi energy are negative."""
 _NUMBER = r"\s+(-?\d+\.\d+)"
 
 
@@ -66,14 +67,14 @@ def read_label(calculation: Calculation, folder: Path, ending: Ending) -> Label:
 
 
 def _label(calculation: Calculation, text: str, xml: ElementTree.Element) -> Label:
-    check_version(_only(r"Program PWSCF\s+v\.(\S+) starts", text), calculation)
+    check_version(only(r"Program PWSCF\s+v\.(\S+) starts", text), calculation)
     _check_geometry(calculation, xml)
     _check_bands(xml)
     result = _from_text(text, calculation)
     _confirm(result, xml)
     stress = _tension(result.stress)
     note = distrust(calculation.method) if stress.size else ""
-    build = " ".join(_only(r"((?:Parallel|Serial) version.*)", text).split())
+    build = " ".join(only(r"((?:Parallel|Serial) version.*)", text).split())
     return Label(
         structure=calculation.structure,
         energy=result.energy * EV_PER["ry"],
@@ -88,14 +89,14 @@ def _label(calculation: Calculation, text: str, xml: ElementTree.Element) -> Lab
 
 def _from_text(text: str, calculation: Calculation) -> _Result:
     n_atoms = len(calculation.structure)
-    if int(_only(r"number of atoms/cell\s+=\s+(\d+)", text)) != n_atoms:
+    if int(only(r"number of atoms/cell\s+=\s+(\d+)", text)) != n_atoms:
         raise ValueError("another number of atoms")
     end = text.index("convergence has been achieved in")
     return _Result(
-        energy=float(_only(r"^!\s+total energy\s+=" + _NUMBER + r" Ry$", text)),
+        energy=float(only(r"^!\s+total energy\s+=" + _NUMBER + r" Ry$", text)),
         forces=_forces(text[end:], n_atoms),
         stress=_stress(text[end:]) if calculation.engine.stress else np.zeros((0, 3)),  # type: ignore[union-attr]
-        scf_steps=int(_only(r"convergence has been achieved in\s+(\d+) iterations", text)),
+        scf_steps=int(only(r"convergence has been achieved in\s+(\d+) iterations", text)),
     )
 
 
@@ -111,14 +112,6 @@ def _stress(text: str) -> Array:
     lines = text[text.index("total   stress  (Ry/bohr**3)") :].splitlines()[1:4]
     rows = [re.fullmatch(6 * _NUMBER + r"\s*", line) for line in lines]
     return np.array([[float(word) for word in row.groups()[:3]] for row in rows if row]).reshape(3, 3)
-
-
-def _only(pattern: str, text: str) -> str:
-    """First group of a pattern that must match once."""
-    found = re.findall(pattern, text, re.MULTILINE)
-    if len(found) != 1:
-        raise ValueError(f"{len(found)} lines instead of one for {pattern!r}")
-    return str(found[0])
 
 
 def _output_element(path: Path, calculation: Calculation) -> ElementTree.Element:
@@ -141,7 +134,7 @@ def _check_bands(xml: ElementTree.Element) -> None:
         return
     spins = 2 if _text(bands, "lsda") == "true" else 1
     for kpoint in bands.findall("ks_energies"):
-        highest = _numbers(kpoint, "occupations").reshape(spins, -1)[:, -1].max()
+        highest = np.abs(_numbers(kpoint, "occupations").reshape(spins, -1)[:, -1]).max()
         if highest > HIGHEST_OCCUPATION:
             raise EngineFailure(
                 FailureKind.TOO_FEW_BANDS, f"the highest band is occupied ({highest:.2g}); use more bands"

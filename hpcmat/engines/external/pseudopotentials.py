@@ -152,7 +152,7 @@ def _upf2(path: Path, text: str) -> Pseudopotential | None:
             {"NC": "norm-conserving", "SL": "norm-conserving", "PAW": "paw"}.get(fields["pseudo_type"], "ultrasoft"),  # type: ignore[arg-type]
             "upf",
             float(fields["z_valence"]),
-            fields.get("has_so", "F")[:1].upper() in "T",
+            fields.get("has_so", "F").strip(".").upper().startswith("T"),
         )
     except (KeyError, ValueError):
         return None
@@ -205,6 +205,6 @@ def _functional(text: str) -> str:
         "SLA PZ NOGX NOGC": "LDA",
         "SLA PW NOGX NOGC": "LDA",
         "SLA PW PSX PSC": "PBEsol",
-        "SLA PW RPB PBC": "RPBE",
+        # Not `RPB` or `REVX`, by which pw.x means the functional of Zhang and Yang.
         "SLA PW HHNX PBC": "RPBE",
     }.get(key, "")

@@ -51,6 +51,7 @@ class SiestaEngine(ExternalEngine):
     """SIESTA with given settings; `scf_steps` limits the self-consistency cycle."""
 
     code: ClassVar[Code] = CODE
+    discarded: ClassVar[tuple[str, ...]] = ("*.psml", "*.psf")
 
     settings: SiestaSettings
     scf_steps: int = SCF_STEPS

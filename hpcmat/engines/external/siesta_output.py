@@ -16,7 +16,7 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from hpcmat.engines.base import log_tail
-from hpcmat.engines.external.calculation import Calculation, corrupt, read_output
+from hpcmat.engines.external.calculation import Calculation, corrupt, only, read_output
 from hpcmat.engines.external.engine import check_ending, check_version
 from hpcmat.engines.external.errors import ErrorTable, classify, runtime_error, unconverged
 from hpcmat.engines.external.run import STDERR_NAME, Ending
@@ -53,7 +53,7 @@ def read_label(calculation: Calculation, folder: Path, ending: Ending) -> Label:
     text, tail = read_output(folder / OUTPUT_NAME), log_tail(folder / OUTPUT_NAME)
     _check_failures(text, folder, ending)
     try:
-        version = _only(r"^\s*(?:Siesta )?Version\s*:\s*(?:siesta-)?v?(\d+\.\S+)$", text)
+        version = only(r"^\s*(?:Siesta )?Version\s*:\s*(?:siesta-)?v?(\d+\.\S+)$", text)
         check_version(version, calculation)
         return _label(calculation, folder, text, version)
     except (ValueError, IndexError, AssertionError, UnboundLocalError) as error:
@@ -97,7 +97,7 @@ def _label(calculation: Calculation, folder: Path, text: str, version: str) -> L
         stress=stress if wanted else np.zeros(0),
         method=calculation.method,
         energy_kind="free",
-        scf_steps=int(_only(r"SCF cycle converged after\s+(\d+) iterations", text)),
+        scf_steps=int(only(r"SCF cycle converged after\s+(\d+) iterations", text)),
         notes=(f"SIESTA {version}",),
     )
 
@@ -133,10 +133,3 @@ def _confirm(name: str, ours: Array, printed: Sequence[object], units: list[floa
 
 def _after(text: str, heading: str) -> str:
     return text[text.rindex(heading) :]
-
-
-def _only(pattern: str, text: str) -> str:
-    found = re.findall(pattern, text, re.MULTILINE)
-    if len(found) != 1:
-        raise ValueError(f"{len(found)} lines instead of one for {pattern!r}")
-    return str(found[0])

@@ -6,6 +6,7 @@ Not run where this package is tested, for want of a licence: inputs and outputs 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,11 @@ from typing import Any, ClassVar
 from hpcmat.engines.base import Job, make_method
 from hpcmat.engines.external.calculation import Calculation
 from hpcmat.engines.external.code import Code, Sources
-from hpcmat.engines.external.engine import ExternalEngine
+from hpcmat.engines.external.engine import check_occupations
+from hpcmat.engines.external.plane_waves import PlaneWaveEngine
 from hpcmat.engines.external.run import Ending, Invocation
 from hpcmat.engines.external.vasp_failures import LOG_NAME
 from hpcmat.engines.external.vasp_output import read_label, sorted_atoms
-from hpcmat.engines.kpoints import kpoint_grid
 from hpcmat.engines.settings.vasp import VaspSettings
 from hpcmat.errors import InputError
 from hpcmat.records import Label, Method, Structure
@@ -45,10 +46,11 @@ _ISMEAR = {"fermi-dirac": -1, "gaussian": 0, "methfessel-paxton": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class VaspEngine(ExternalEngine):
+class VaspEngine(PlaneWaveEngine):
     """VASP with given settings; `scf_steps` limits the self-consistency cycle."""
 
     code: ClassVar[Code] = CODE
+    discarded: ClassVar[tuple[str, ...]] = ("POTCAR",)
 
     settings: VaspSettings
     scf_steps: int = SCF_STEPS
@@ -73,6 +75,8 @@ class VaspEngine(ExternalEngine):
         structure, folder = calculation.structure, job.folder
         atoms, _ = sorted_atoms(structure)
         files = self.data_files(structure.symbols)
+        valence = {symbol: _valence(path) for symbol, path in files.items()}
+        check_occupations(sum(valence[symbol] for symbol in structure.symbols), self.settings.smearing_ev)
         with (folder / "POSCAR").open("w") as stream:
             write_vasp(stream, atoms, direct=False)
         # POTCAR holds the data sets in the order in which POSCAR names the elements.
@@ -116,12 +120,12 @@ class VaspEngine(ExternalEngine):
             tags["magmom"] = f"{len(structure)}*{INITIAL_MOMENT_BOHR}"
         if "mixing" in remedies:
             tags |= {"amix": 0.1, "bmix": 0.01}
-        if "no-symmetry" in remedies:
+        if not self.reduces(structure, remedies):
             tags["isym"] = 0
         return tags | dict(settings.extra)
 
     def _kpoints(self, structure: Structure) -> str:
-        grid = " ".join(map(str, kpoint_grid(structure.cell, self.settings.kpoint_spacing_per_ang)))
+        grid = " ".join(map(str, self.grid(structure)[0]))
         centred = "Gamma" if self.settings.kpoint_grid == "gamma" else "Monkhorst-Pack"
         return f"k-points by spacing\n0\n{centred}\n{grid}\n0 0 0\n"
 
@@ -131,3 +135,10 @@ class VaspEngine(ExternalEngine):
             return named
         above = Path(os.environ.get(FOLDER_VARIABLE, ""))
         return above / (self.settings.pseudopotentials or _FAMILIES[self.settings.xc])
+
+
+def _valence(path: Path) -> float:
+    found = re.search(r"ZVAL\s*=\s*(\d+\.?\d*)", path.read_text(errors="replace"))
+    if found is None:
+        raise InputError(f"{path} states no ZVAL, the number of its electrons; put a whole data set in its place")
+    return float(found[1])

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from hpcmat.engines.base import EngineFailure, log_tail
-from hpcmat.engines.external.calculation import corrupt, read_output
+from hpcmat.engines.external.calculation import corrupt, read_output, text_of
 from hpcmat.engines.external.engine import check_ending
 from hpcmat.engines.external.errors import ErrorTable, classify, runtime_error, unconverged
 from hpcmat.engines.external.run import STDERR_NAME, Ending
@@ -37,9 +37,12 @@ def check_failures(folder: Path, ending: Ending, steps: list[float], limit: int)
     ----------
     steps : change of the energy in each step of the cycle, eV; after `limit` steps VASP goes on without a word.
     """
-    log, errors = log_tail(folder / LOG_NAME), log_tail(folder / STDERR_NAME)
-    found = _STATED.search(log)
-    stated = " ".join(found[0].strip(" |").split()) if found else runtime_error(f"{log}\n{errors}")
+    said, log = text_of(folder / LOG_NAME), log_tail(folder / LOG_NAME)
+    # It goes on without the missing bands: the warning may stand anywhere.
+    found = _STATED.search(said)
+    stated = (
+        " ".join(found[0].strip(" |").split()) if found else runtime_error(f"{said}\n{log_tail(folder / STDERR_NAME)}")
+    )
     if stated:
         raise classify("VASP", stated, _ERRORS, log)
     check_ending(ending, folder, LOG_NAME)

@@ -19,7 +19,6 @@ from hpcmat.errors import InputError
 from hpcmat.records import FailureKind
 from hpcmat.store.atomic import make_folder
 from hpcmat.surrogates.potential import Potential
-from hpcmat_kernels.ace import split_coefficients
 from hpcmat_kernels.lammps.build import build_plugin
 from hpcmat_kernels.lammps.library import import_lammps
 from hpcmat_kernels.lammps.plugin import STYLE, plugin_source
@@ -42,8 +41,8 @@ def export_to_lammps(potential: Potential, folder: Path) -> LammpsDynamics:
     try:
         import_lammps()
         make_folder(folder)
-        coefficients = split_coefficients(potential.basis.model, potential.coefficients)
-        library = build_plugin(plugin_source(potential.basis.model, coefficients, elements), folder)
+        coefficients, repulsion = potential.kernel_coefficients, potential.repulsion
+        library = build_plugin(plugin_source(potential.model, coefficients, elements, repulsion=repulsion), folder)
     except ValueError as error:
         raise InputError(str(error)) from error
     return LammpsDynamics(library, elements)

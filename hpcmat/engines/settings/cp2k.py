@@ -54,19 +54,11 @@ class Cp2kSettings(ExternalSettings):
     relative_cutoff_ev: Positive = Field(
         default=800.0, description="Cutoff of the grid on which a Gaussian of unit exponent is put, eV."
     )
-    kpoint_spacing_per_ang: Positive = Field(
-        default=0.6, description="Largest distance between k-points, 1/Å (with the factor 2π)."
-    )
-    kpoint_grid: Literal["monkhorst-pack", "gamma"] = Field(
-        default="monkhorst-pack",
-        description="`gamma` centres every grid on Γ; `monkhorst-pack` shifts even grids off Γ.",
-    )
     smearing_ev: NonNegative = Field(
         default=0.0, description="Width of the Fermi-Dirac smearing, eV; without one, fixed occupations."
     )
     spin_polarized: bool = Field(default=False, description="Two spins, from a moment of 1 μB on each atom.")
     density_tolerance: Positive = Field(default=1e-7, description="Convergence of the density matrix (EPS_SCF).")
-    stress: bool = Field(default=True, description="Compute the stress too.")
     data_folder: str = Field(
         default="",
         description="Folder with CP2K's basis sets and potentials; that of CP2K_DATA_DIR, or of the installation, if "

@@ -18,7 +18,7 @@ _OURS = {
     "restart_mode": "",
     "max_seconds": "",
     "tprnfor": "",
-    "tstress": "",
+    "tstress": "stress",
     "verbosity": "",
     "title": "",
     "ibrav": "",

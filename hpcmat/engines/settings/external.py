@@ -28,13 +28,6 @@ class ExternalSettings(EngineModel):
         default="all",
         description="Of which calculations the input and output files stay in the result store, with checksums.",
     )
-
-
-class PlaneWaveSettings(ExternalSettings):
-    """Density functional theory in plane waves with pseudopotentials."""
-
-    xc: Literal["PBE", "LDA", "PBEsol", "RPBE"] = Field(default="PBE", description="Exchange-correlation functional.")
-    cutoff_ev: Positive = Field(default=400.0, description="Plane-wave cutoff of the wave functions, eV.")
     kpoint_spacing_per_ang: Positive = Field(
         default=0.6, description="Largest distance between k-points, 1/Å (with the factor 2π)."
     )
@@ -42,6 +35,14 @@ class PlaneWaveSettings(ExternalSettings):
         default="monkhorst-pack",
         description="`gamma` centres every grid on Γ; `monkhorst-pack` shifts even grids off Γ.",
     )
+    stress: bool = Field(default=True, description="Compute the stress too.")
+
+
+class PlaneWaveSettings(ExternalSettings):
+    """Density functional theory in plane waves with pseudopotentials."""
+
+    xc: Literal["PBE", "LDA", "PBEsol", "RPBE"] = Field(default="PBE", description="Exchange-correlation functional.")
+    cutoff_ev: Positive = Field(default=400.0, description="Plane-wave cutoff of the wave functions, eV.")
     smearing_ev: NonNegative = Field(
         default=0.0, description="Width of the smearing, eV; without one, the occupations are those of an insulator."
     )
@@ -55,8 +56,6 @@ class PlaneWaveSettings(ExternalSettings):
         description="Family: a folder with one file for each element, by its path or its name in a folder that is "
         "searched. If empty, what the code's packages bring for the functional. The files enter the key by content.",
     )
-
-    stress: bool = Field(default=True, description="Compute the stress too.")
 
     @model_validator(mode="after")
     def _spins_need_smearing(self) -> PlaneWaveSettings:

@@ -16,6 +16,7 @@ _OURS = {
     "numberofspecies": "",
     "latticeconstant": "",
     "atomiccoordinatesformat": "",
+    "kgridcutoff": "kpoint_spacing_per_ang",
     "xcfunctional": "xc",
     "xcauthors": "xc",
     "meshcutoff": "cutoff_ev",
@@ -47,13 +48,6 @@ class SiestaSettings(ExternalSettings):
     basis: Literal["SZ", "SZP", "DZ", "DZP", "TZP"] = Field(default="DZP", description="Size of the basis set.")
     energy_shift_ev: Positive = Field(default=0.05, description="Confinement of the orbitals, eV; smaller is longer.")
     cutoff_ev: Positive = Field(default=5500.0, description="Cutoff of the density grid, eV.")
-    kpoint_spacing_per_ang: Positive = Field(
-        default=0.6, description="Largest distance between k-points, 1/Å (with the factor 2π)."
-    )
-    kpoint_grid: Literal["monkhorst-pack", "gamma"] = Field(
-        default="monkhorst-pack",
-        description="`gamma` centres every grid on Γ; `monkhorst-pack` shifts even grids off Γ.",
-    )
     smearing_ev: NonNegative = Field(
         default=0.0, description="Width of the Fermi-Dirac smearing, eV; a narrow one, 0.01, if zero."
     )
@@ -62,7 +56,6 @@ class SiestaSettings(ExternalSettings):
     pseudopotentials: str = Field(
         default="", description="Folder with one psml or psf file for each element; that of SIESTA_PP_PATH if empty."
     )
-    stress: bool = Field(default=True, description="Compute the stress too.")
     extra: dict[str, RawValue] = Field(
         default={}, description="Raw keys of the fdf file, in its own units; they enter the content key."
     )

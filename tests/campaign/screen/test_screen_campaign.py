@@ -1,19 +1,28 @@
 """Screening campaigns: the best are found with fewer labels, whatever fails, is killed or was computed before."""
 
+import json
+import math
 import os
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 from campaign_events import Drive
-from screens import LIGHTEST, STIFFEST, checked, screen_of, truth
+from rich.console import Console
+from screens import LIGHTEST, STIFFEST, checked, screen_of, screen_text, truth
 
 from hpcmat.campaign.events import Decided, Finished
 from hpcmat.campaign.screen.search import Enough, Search, ranking
 from hpcmat.campaign.screen.standing import crystal_states
+from hpcmat.cli.app import run
 from hpcmat.dispatch.worker import Ending
 from hpcmat.records import Execution, Failure, FailureKind, Governance, Provenance, Record, encode
+from hpcmat.report.kinds import standing_data
 from hpcmat.report.screening import screening_report
+from hpcmat.report.watching import Watcher
 from hpcmat.store.results import ResultStore
+
+ZERO = '{ candidate = "Al fcc", property = "energy_ev", value = 0.0, source = "somewhere" }'
 
 
 def best_of(state, count=3):
@@ -106,6 +115,8 @@ def test_a_driver_takes_up_what_another_left_and_comes_to_the_same(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         drive.run()
     drive.state = drive.folder.read()
+    left = standing_data(drive.state, 0.0, driver_runs=False)
+    assert left["phase"] == "interrupted" and "goes on where it was" in left["outcome"]
     drive.dispatcher.carry_out = perform
     state = drive.run()
     assert state.ended.complete and best_of(state) == true_best()
@@ -113,6 +124,23 @@ def test_a_driver_takes_up_what_another_left_and_comes_to_the_same(tmp_path):
     assert len(accepted) == len(set(accepted))
     decided = [event.decision.task.key for event in drive.events if isinstance(event, Decided)]
     assert len(decided) == len(set(decided))
+
+
+def test_a_screening_can_be_watched_and_asked_for_and_is_not_replayed(shared, tmp_path, capsys):
+    with Watcher(shared.folder) as watcher:
+        assert [event for event, _ in watcher.news()][2:] == shared.events
+        screen = Console(width=120, file=StringIO())
+        screen.print(watcher.screen())
+        computed = sum(crystal.status == "done" for crystal in crystal_states(watcher.state))
+        assert f"{computed} of {len(truth())}" in screen.file.getvalue()
+        assert watcher.last_words().startswith("alloys: complete.")
+    assert run(["status", str(shared.folder.root), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["phase"] == "complete"
+    (tmp_path / "alloys.toml").write_text(screen_text())
+    assert run(["check", str(tmp_path / "alloys.toml"), "--site", "local-mpi"]) == 0
+    assert "labels on 1 of 1 node(s), 2 rank(s)" in capsys.readouterr().out
+    assert run(["replay", str(shared.folder.root)]) == 2
+    assert "has no policy to replay" in capsys.readouterr().err
 
 
 def test_two_objectives_end_with_the_front(tmp_path):
@@ -137,6 +165,18 @@ def test_a_constraint_excludes_the_otherwise_best(tmp_path):
     assert best_of(state) == set(sorted(light, key=lambda name: -light[name]["bulk_modulus_gpa"])[:3])
 
 
+def test_several_objectives_begin_where_nothing_known_fulfils_the_constraint(shared):
+    """The reference point is then that of draws, of which most break it too."""
+    top = "constraints = [{ property = 'density_g_cm3', at_most = 3.0 }]"
+    campaign, names = screen_of(objectives=f"{STIFFEST}, {LIGHTEST}", top=top), shared.state.created.names
+    crystals = [
+        replace(crystal, status="waiting", properties={}) if name == "Al fcc" else crystal
+        for name, crystal in zip(names, crystal_states(shared.state), strict=True)
+    ]
+    choice = Search(campaign, shared.state.created.seeds).next(crystals)
+    assert math.isfinite(choice.score) and "first hypervolume" in choice.reason
+
+
 def test_decisions_say_why_and_rest_on_the_state_alone(shared):
     state = shared.state
     chosen = [task.decision for task in state.of_purpose("screen") if task.decision.rule == "top-probability"]
@@ -157,6 +197,7 @@ def test_decisions_say_why_and_rest_on_the_state_alone(shared):
         ({"objectives": f"{STIFFEST}, {STIFFEST}"}, "one property"),
         ({"metals": '["Al", "Xx"]'}, "no element"),
         ({"search": "top = 100"}, "lower it"),
+        ({"top": f"literature = [{ZERO}]"}, "leave the entry out"),
         ({"top": "constraints = [{ property = 'volume_ang3' }]"}, "at_least"),
     ],
 )
@@ -176,12 +217,11 @@ def test_candidates_of_files_have_names_and_a_name_stands_once(tmp_path):
 
     write(tmp_path / "two.extxyz", [bulk("Cu"), bulk("NaCl", "rocksalt", a=5.6)])
     campaign = screen_of()
-    source = {"candidates": [{"file": "two.extxyz"}]}
     read = type(campaign).model_validate_json(
         campaign.model_copy().model_dump_json(exclude={"candidates"})[:-1] + ',"candidates":[{"file":"two.extxyz"}]}'
     )
     read._folder = tmp_path
-    assert source and [c.name for c in candidates_of(read)] == ["Cu 0.0", "NaCl 0.1"]
+    assert [c.name for c in candidates_of(read)] == ["Cu 0.0", "NaCl 0.1"]
     doubled = campaign.model_copy(update={"candidates": campaign.candidates[:1] * 2})
     with pytest.raises(InputError, match="twice"):
         candidates_of(doubled)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 
+import psutil
 import pytest
 
 from hpcmat.dispatch.launchers.place import LaunchEnd, Place, ends_in, move_out, note_end, settle_in
@@ -41,6 +42,11 @@ exit 143
 """
 STUBBORN = """#!/bin/sh
 trap 'echo stopped >>"$LEDGER"; exit 1' TERM
+echo $$ >>"$LEDGER"
+while :; do sleep 0.05; done
+"""
+DEAF = """#!/bin/sh
+trap '' TERM
 echo $$ >>"$LEDGER"
 while :; do sleep 0.05; done
 """
@@ -111,6 +117,19 @@ def test_ranks_end_with_whoever_started_them(guarded, tmp_path, ended_by):
     while not ends_in(tmp_path):
         NEVER.wait(0.02)
     assert [end.cancelled for end in ends_in(tmp_path)] == [True]
+
+
+def test_launcher_that_does_not_listen_is_killed_however_often_it_is_asked(guarded, tmp_path):
+    ledger = tmp_path / "ledger"
+    guard = subprocess.Popen([*guarded("hydra", DEAF).launch, "true"])
+    while not ledger.exists() or not ledger.read_text().endswith("\n"):
+        assert guard.poll() is None
+        NEVER.wait(0.02)
+    while guard.poll() is None:
+        guard.terminate()
+        NEVER.wait(0.05)
+    assert guard.returncode == 128 + signal.SIGKILL
+    assert not psutil.pid_exists(int(ledger.read_text()))
 
 
 @pytest.mark.parametrize(

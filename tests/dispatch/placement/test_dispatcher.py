@@ -42,6 +42,8 @@ PRETENDED = """#!/bin/sh
 hosts=$6
 shift 6
 [ ! -e "$(dirname $0)/down-$hosts" ] || { echo "ssh: connect to host $hosts port 22: No route" >&2; exit 255; }
+left="$(dirname $0)/left"
+[ ! -e "$(dirname $0)/leaves" ] || setsid sh -c 'echo $$ >"$0"; exec sleep 1000' "$left" >/dev/null 2>&1 &
 exec env -u PMI_FD -u PMI_RANK -u PMI_SIZE "$@"
 """
 
@@ -174,6 +176,20 @@ def test_one_process_runs_on_the_node_it_was_given_with_its_threads(pretended):
     assert "output.txt" in dict(record.files)
 
 
+def test_what_a_launcher_leaves_in_a_session_of_its_own_ends_with_the_task(pretended, tmp_path):
+    started, store = pretended
+    (tmp_path / "leaves").touch()
+    asked = order(store, "a" * 64, "worker_runners:wait_for_permission", json.dumps(str(tmp_path)))
+    future = started.submit(asked)
+    while not (tmp_path / "left").exists() or not (tmp_path / "left").read_text().endswith("\n"):
+        NEVER.wait(0.02)
+    left = psutil.Process(int((tmp_path / "left").read_text()))
+    assert left.is_running(), "negative control: it does not end by itself"
+    (tmp_path / "go").touch()
+    assert future.result(timeout=120) == Ending.DONE
+    assert not left.is_running() or left.status() == psutil.STATUS_ZOMBIE
+
+
 def test_world_of_the_wrong_size_is_told(pretended):
     """The pretended launcher starts one process where two ranks were asked for, and it ends well."""
     started, store = pretended
@@ -195,7 +211,10 @@ def test_lost_node_costs_nothing_and_gets_no_more_tasks(pretended, tmp_path):
     for name in "bcdef":
         assert started.submit(order(store, name * 64, RESULT, resources=whole)).result(timeout=120) == Ending.DONE
         assert only_attempt(store, name * 64).record.accepted
-    assert (started.workers, started.room) == (2, 1)
+    # The nodes of the last one are given back beside its answer.
+    while started.room != 1:
+        NEVER.wait(0.02)
+    assert started.workers == 2
     assert not started.draining
     error = started.submit(order(store, "9" * 64, RESULT, resources=Resources(4, 4))).exception(timeout=60)
     assert is_lost_worker(error)

@@ -2,13 +2,14 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
 from pydantic import ValidationError
 
-from hpcmat.engines.base import EngineFailure, Job
+from hpcmat.engines.base import Job
 from hpcmat.engines.external.calculation import SCRATCH_NAME, Calculation
 from hpcmat.engines.external.cp2k import Cp2kEngine
 from hpcmat.engines.external.cp2k_data import find_data
@@ -83,12 +84,12 @@ def value(found, section, keyword):
 
 
 def test_potentials_have_the_electrons_of_the_basis(settings):
-    data = find_data(("Mg", "Si", "Mg"), "PBE", "DZVP-MOLOPT-SR-GTH", settings.data_folder, "")
+    data = find_data(("Mg", "Si", "Mg"), "PBE", "DZVP-MOLOPT-SR-GTH", Path(settings.data_folder))
     assert [(kind.symbol, kind.basis[-4:], kind.potential) for kind in data.kinds] == [
         ("Mg", "-q10", "GTH-PBE-q10"),
         ("Si", "H-q4", "GTH-PBE-q4"),
     ]
-    lda = find_data(("Si",), "LDA", "DZVP-MOLOPT-SR-GTH-q4", settings.data_folder, "")
+    lda = find_data(("Si",), "LDA", "DZVP-MOLOPT-SR-GTH-q4", Path(settings.data_folder))
     assert lda.kinds[0].potential == "GTH-PADE-q4"
 
 
@@ -113,6 +114,16 @@ def test_a_missing_program_says_how_to_get_it(settings, monkeypatch):
         check_engine(settings.model_copy(update={"code_version": None}), {"Si"})
 
 
+def test_a_stated_version_needs_no_program(settings, monkeypatch):
+    """On a driver's machine that has the data and not the code."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("CP2K_DATA_DIR", settings.data_folder)
+    check_engine(settings.model_copy(update={"data_folder": ""}), {"Si"})
+    monkeypatch.delenv("CP2K_DATA_DIR")
+    with pytest.raises(InputError, match="no executable"):
+        check_engine(settings.model_copy(update={"data_folder": ""}), {"Si"})
+
+
 def test_data_enter_the_key_and_their_folder_does_not(settings, tmp_path):
     from hpcmat.engines import labelling
 
@@ -131,7 +142,7 @@ def test_settings_reach_the_input_in_physical_units(settings, tmp_path):
     assert value(found, "FORCE_EVAL/DFT/MGRID", "CUTOFF") == "[eV] 4000.0"
     kelvin = float(value(found, "FORCE_EVAL/DFT/SCF/SMEAR ON", "ELECTRONIC_TEMPERATURE").split()[1])
     assert kelvin == pytest.approx(1160.45, abs=0.01)
-    assert value(found, "FORCE_EVAL/DFT/SCF", "ADDED_MOS") == "-1"
+    assert value(found, "FORCE_EVAL/DFT/SCF", "ADDED_MOS") == "-1 -1"
     assert value(found, "FORCE_EVAL/DFT", "UKS") == ".TRUE."
     assert ("FORCE_EVAL/DFT/XC/XC_FUNCTIONAL PADE", "", "") in found
     assert value(found, "FORCE_EVAL/SUBSYS/KIND Si", "POTENTIAL") == "GTH-PADE-q4"
@@ -196,9 +207,10 @@ def test_a_molecule_stands_in_the_middle_of_a_cube(settings, tmp_path):
     assert (geometry.positions.min(axis=0) >= MARGIN_ANG - 1e-12).all()
 
 
-def test_a_slab_is_refused(settings, tmp_path):
-    with pytest.raises(EngineFailure, match="all axes or none"):
-        written(replace(SILICON, pbc=(True, True, False)), settings, tmp_path)
+def test_a_slab_is_refused(settings):
+    with pytest.raises(InputError, match="all axes or none"):
+        check_engine(settings, {"Si"}, [replace(SILICON, pbc=(True, True, False))])
+    check_engine(settings, {"Si"}, [SILICON, replace(SILICON, pbc=(False, False, False))])
 
 
 def test_atoms_of_one_letter_are_no_lattice_vectors():

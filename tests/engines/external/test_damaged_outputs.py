@@ -7,19 +7,21 @@ import pytest
 from ase.build import bulk
 
 from hpcmat.engines.base import Job
+from hpcmat.engines.external.cp2k_failures import OUTPUT_NAME as CP2K_OUTPUT
+from hpcmat.engines.external.cp2k_output import SCINE_NAME
 from hpcmat.engines.external.parsing import parse
 from hpcmat.engines.registry import engine_for
-from hpcmat.engines.settings import AbinitSettings, EspressoSettings
+from hpcmat.engines.settings import AbinitSettings, Cp2kSettings, EspressoSettings
 from hpcmat.engines.structures import from_atoms
 from hpcmat.records import Failure
 
 MUTATIONS = 300
 """For each code."""
-FILES = {"espresso": ("pw.out", "pw.xml"), "abinit": ("run.abo", "log.txt")}
+FILES = {"espresso": ("pw.out", "pw.xml"), "abinit": ("run.abo", "log.txt"), "cp2k": (CP2K_OUTPUT, SCINE_NAME)}
 
 
 @pytest.fixture(scope="module")
-def outputs(pw, abinit, gth, tmp_path_factory):
+def outputs(pw, abinit, cp2k, gth, tmp_path_factory):
     """Folder of a true output of each code, with a stress."""
     silicon = bulk("Si", "diamond", 5.47)
     silicon.rattle(0.05, seed=1)
@@ -27,6 +29,7 @@ def outputs(pw, abinit, gth, tmp_path_factory):
     for settings in (
         EspressoSettings(cutoff_ev=150.0, kpoint_spacing_per_ang=1.3),
         AbinitSettings(pseudopotentials=str(gth), cutoff_ev=150.0, kpoint_spacing_per_ang=1.3),
+        Cp2kSettings(basis="SZV-MOLOPT-SR-GTH", cutoff_ev=1500.0, relative_cutoff_ev=400.0, kpoint_spacing_per_ang=3.0),
     ):
         folders[settings.name] = tmp_path_factory.mktemp(settings.name)
         engine_for(settings).calculate(from_atoms(silicon), Job(folders[settings.name]))
@@ -64,9 +67,8 @@ def change_digit(data, rng):
 
 def change_digit_of_the_result(data, rng):
     """Where it would do most harm: in the lines from the convergence on."""
-    start = max(
-        data.rfind(b"!    total energy"), data.rfind(b"<output>"), data.rfind(b"cartesian forces (hartree/bohr)")
-    )
+    marks = (b"!    total energy", b"<output>", b"cartesian forces (hartree/bohr)", b" ENERGY| ", b"\nenergy: [")
+    start = max(data.rfind(mark) for mark in marks)
     return data[: max(start, 0)] + change_digit(data[max(start, 0) :], rng)
 
 
@@ -143,6 +145,7 @@ def test_every_digit_of_the_results_is_guarded(outputs, name, tmp_path):
     marks = {
         "espresso": ("!    total energy", "     Forces acting", "total   stress"),
         "abinit": ("           etotal ", "            fcart", "           strten", "cartesian forces (hartree/bohr)"),
+        "cp2k": (" ENERGY| ", " ATOMIC FORCES", " STRESS| Analytical"),
     }[name]
     checked = 0
     for mark in marks:

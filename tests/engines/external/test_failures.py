@@ -1,9 +1,11 @@
 """Failures provoked with the real codes: what they say, which kind it is, and what the ladder makes of it."""
 
+import contextlib
 import errno
 import os
 import signal
 import subprocess
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ from ase.build import bulk
 
 from hpcmat.engines.base import EngineFailure, Job, machine_failure
 from hpcmat.engines.external.errors import sloshes
+from hpcmat.engines.external.espresso_failures import check_failures
+from hpcmat.engines.external.espresso_output import _check_bands
+from hpcmat.engines.external.run import Ending
 from hpcmat.engines.ladder import next_remedies
 from hpcmat.engines.registry import engine_for
 from hpcmat.engines.settings import AbinitSettings, EspressoSettings
@@ -220,6 +225,29 @@ def test_a_cell_without_periodicity_is_refused(engine, tmp_path):
     molecule = bulk("Si", "diamond", 5.47)
     molecule.pbc = False
     assert failure_of(engine("espresso"), from_atoms(molecule), tmp_path).kind is FailureKind.BAD_SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("davcio (10):\n     error while writing to file", FailureKind.DISK_FULL),
+        # A full disk stops the campaign: a file that cannot be read must not pass for one.
+        ("davcio (10):\n     error while reading from file", FailureKind.CRASH),
+    ],
+)
+def test_writing_and_reading_fail_differently(tmp_path, said, kind):
+    (tmp_path / "pw.out").write_text(f" %%%%\n     Error in routine {said}\n %%%%\n\n     stopping ...\n")
+    with pytest.raises(EngineFailure) as caught:
+        check_failures(tmp_path, Ending(1))
+    assert caught.value.kind is kind
+
+
+@pytest.mark.parametrize(("highest", "enough"), [(0.001, True), (0.02, False), (-0.025, False)])
+def test_the_highest_band_must_be_empty(highest, enough):
+    """Methfessel-Paxton occupations are negative a width above the Fermi energy."""
+    bands = f"<lsda>false</lsda><smearing/><ks_energies><occupations>1.0 {highest}</occupations></ks_energies>"
+    with contextlib.nullcontext() if enough else pytest.raises(EngineFailure, match="use more bands"):
+        _check_bands(ElementTree.fromstring(f"<output><band_structure>{bands}</band_structure></output>"))
 
 
 @pytest.mark.parametrize(

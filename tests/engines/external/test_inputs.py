@@ -1,6 +1,7 @@
 """What the external engines decide before anything runs: settings, files, k-points, inputs, missing programs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from hpcmat.engines.external.gth import find_potential, format_potential
 from hpcmat.engines.external.pseudopotentials import Search, find, read_header
 from hpcmat.engines.kpoints import grid_has_lattice_symmetry, grid_shift
 from hpcmat.engines.parallel import Parallel
-from hpcmat.engines.registry import EXTERNAL_CODES, engine_for
+from hpcmat.engines.registry import EXTERNAL_CODES, check_engine, engine_for
 from hpcmat.engines.settings import AbinitSettings, EspressoSettings
 from hpcmat.engines.structures import from_atoms
 from hpcmat.errors import InputError
@@ -127,6 +128,14 @@ def test_raw_keys_that_contradict_are_refused(name, extra, message):
         SETTINGS[name](extra=extra)
 
 
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_slab_is_refused_before_anything_runs(programs, gth, name):
+    settings = SETTINGS[name](pseudopotentials=str(gth))
+    check_engine(settings, {"Si"}, [SILICON])
+    with pytest.raises(InputError, match="periodic in three directions"):
+        check_engine(settings, {"Si"}, [replace(SILICON, pbc=(True, True, False))])
+
+
 def test_spins_need_smearing():
     with pytest.raises(ValidationError, match="smearing_ev above 0"):
         EspressoSettings(spin_polarized=True)
@@ -157,9 +166,9 @@ def test_missing_programs_say_how_to_get_them(monkeypatch, gth):
         assert name in str(settings().name)
     findings = list(check_external_codes())
     assert [finding.check for finding in findings] == [code.title for code in EXTERNAL_CODES]
-    assert all(
-        finding.status == "warn" and "apt-get" in finding.remedy for finding in findings if "PATH" in finding.found
-    )
+    absent = [finding for finding in findings if "on PATH" in finding.found]
+    assert len(absent) == len(EXTERNAL_CODES)
+    assert all(finding.status == "warn" and "Spack: spack install" in finding.remedy for finding in absent)
 
 
 def test_a_stated_version_needs_no_program(monkeypatch, gth):
@@ -208,6 +217,15 @@ def test_the_one_fitting_pseudopotential_is_found(tmp_path):
     (tmp_path / "Si_two.UPF").write_text(UPF.format("Si", "NC", "PBE"))
     with pytest.raises(InputError, match=r"2 PBE pseudopotentials for Si \(Si_nc.UPF, Si_two.UPF\)"):
         find({"Si"}, "PBE", "", search)
+
+
+def test_functionals_of_like_names_and_spin_orbit_coupling_are_told_apart(tmp_path):
+    """Revised PBE of Hammer, Hansen and Nørskov is not that of Zhang and Yang."""
+    rpbe, zhang_yang = (UPF.format("Si", "NC", f"SLA PW {name} PBC") for name in ("HHNX", "RPB"))
+    for number, yes in enumerate(("T", ".true.", ".TRUE.", "true")):
+        files(tmp_path, **{f"Si_so{number}": rpbe.replace("z_valence", f'has_so="{yes}"\nz_valence')})
+    search = files(tmp_path, Si_other=zhang_yang, Si_scalar=rpbe.replace("z_valence", 'has_so=".false."\nz_valence'))
+    assert find({"Si"}, "RPBE", "", search)["Si"].path.name == "Si_scalar.UPF"
 
 
 def test_families_are_folders_by_path_or_by_name(tmp_path, monkeypatch):

@@ -144,6 +144,7 @@ def test_a_cycle_that_ran_out_of_steps_is_no_label(tmp_path):
         (" VERY BAD NEWS! internal error in subroutine SGRCON: Found some non-integer element", FailureKind.SYMMETRY),
         (" BRMIX: very serious problems the old and the new charge density differ", FailureKind.DIVERGED),
         (" TOO FEW BANDS", FailureKind.BAD_SETTINGS),
+        ("| you have included TOO FEW BANDS!! |\n" + 60 * " DAV: 1\n", FailureKind.BAD_SETTINGS),
     ],
 )
 def test_what_vasp_says_is_classified(tmp_path, said, kind):
@@ -181,9 +182,9 @@ def test_damaged_files_never_give_another_label(tmp_path):
 
 @pytest.fixture
 def data(tmp_path):
-    for symbol in ("Mg", "O"):
+    for symbol, electrons in (("Mg", 2), ("O", 6), ("Al", 3)):
         (tmp_path / "potpaw" / symbol).mkdir(parents=True)
-        (tmp_path / "potpaw" / symbol / "POTCAR").write_text(f"data of {symbol}\n")
+        (tmp_path / "potpaw" / symbol / "POTCAR").write_text(f"data of {symbol}; ZVAL = {electrons}.000\n")
     return SETTINGS.model_copy(update={"pseudopotentials": str(tmp_path / "potpaw")})
 
 
@@ -192,7 +193,7 @@ def test_inputs_in_the_order_of_the_elements(tmp_path, data):
     folder.mkdir()
     settings = data.model_copy(update={"smearing_ev": 0.1, "spin_polarized": True, "kpoint_grid": "gamma"})
     VaspEngine(settings).write(replace(ASKED, engine=settings), Job(folder, remedies=("mixing", "eigensolver")))
-    assert (folder / "POTCAR").read_text() == "data of Mg\ndata of O\n"
+    assert (folder / "POTCAR").read_text() == "data of Mg; ZVAL = 2.000\ndata of O; ZVAL = 6.000\n"
     lines = (folder / "POSCAR").read_text().splitlines()
     assert [lines[5].split(), lines[6].split()] == [["Mg", "O"], ["4", "4"]]
     incar = dict(line.split(" = ") for line in (folder / "INCAR").read_text().splitlines())
@@ -200,6 +201,34 @@ def test_inputs_in_the_order_of_the_elements(tmp_path, data):
     assert (incar["ISMEAR"], incar["SIGMA"], incar["ISPIN"], incar["MAGMOM"]) == ("-1", "0.1", "2", "8*1.0")
     assert (incar["ALGO"], incar["AMIX"], incar["NSW"], incar["ISIF"]) == ("All", "0.1", "0", "2")
     assert (folder / "KPOINTS").read_text().splitlines()[2:4] == ["Gamma", "3 3 3"]
+
+
+def test_a_grid_without_the_symmetry_of_the_lattice_is_not_reduced(data):
+    cell = from_atoms(bulk("MgO", "rocksalt", 4.21))
+    for kind, reduced in (("gamma", True), ("monkhorst-pack", False)):
+        settings = data.model_copy(update={"kpoint_grid": kind, "kpoint_spacing_per_ang": 0.7})
+        assert ("isym" in VaspEngine(settings).tags(cell, ())) is not reduced
+
+
+def test_odd_electrons_without_smearing_are_refused(tmp_path, data):
+    """VASP would half fill a band."""
+    asked = replace(ASKED, structure=from_atoms(bulk("Al", "fcc", 4.04)))
+    with pytest.raises(EngineFailure, match="cannot hold 3 electrons"):
+        VaspEngine(data).write(asked, Job(tmp_path))
+    VaspEngine(data.model_copy(update={"smearing_ev": 0.1})).write(asked, Job(tmp_path))
+
+
+def test_licensed_data_sets_do_not_stay(tmp_path, data, monkeypatch):
+    program = tmp_path / "vasp_std"
+    program.write_text("#!/bin/sh\ncp POTCAR seen\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("HPCMAT_VASP", str(program))
+    (tmp_path / "work").mkdir()
+    with pytest.raises(EngineFailure):
+        VaspEngine(data).calculate(STRUCTURE, Job(tmp_path / "work"))
+    kept = {path.name for path in (tmp_path / "work").iterdir()}
+    assert {"seen", "POSCAR", "INCAR"} <= kept
+    assert "POTCAR" not in kept
 
 
 def test_data_sets_are_told_apart_and_asked_for(tmp_path, data, monkeypatch):
