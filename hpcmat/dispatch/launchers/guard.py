@@ -29,6 +29,7 @@ from hpcmat.mpi_environment import outside_mpi
 
 GRACE_S = 3
 """From the request to end until the kill."""
+_REQUESTS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 _TAIL = 65536
 _NO_LAUNCH_EXIT = 126
 _HANDED_ON = ("GPAW_MPI_BACKEND", "GPAW_SETUP_PATH", "PYTHONPATH", CAMPAIGN_VARIABLE, LAUNCH_VARIABLE)
@@ -47,7 +48,7 @@ class Guard:
 
     def run(self) -> int:
         """Exit code of the launch, 128 + number where a signal ended it."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        for number in _REQUESTS:
             signal.signal(number, self._stop)
         process = self._process = self._start()
         if self._stopped:
@@ -59,6 +60,9 @@ class Guard:
         # Not waited for yet, so that the number of the group is still ours.
         self._signal(signal.SIGKILL)
         code, self._process = process.wait(), None
+        for number in _REQUESTS:
+            # Python takes its handlers away before it ends: a late request would then change the exit code.
+            signal.signal(number, signal.SIG_IGN)
         reader.join(GRACE_S)
         self._forward_ranks()
         code = code if code >= 0 else 128 - code
