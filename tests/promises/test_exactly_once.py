@@ -82,6 +82,7 @@ def kill_driver_often(trial: Trial, kills: int) -> int:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
+    """Nothing befell it. Which frames are drawn depends on what is explored by then, their number does not."""
     trial = Trial(tmp_path_factory.mktemp("undisturbed"), labels=LABELS, points=5)
     finished = trial.run()
     assert finished.returncode == 0, finished.stderr
@@ -89,13 +90,13 @@ def undisturbed(tmp_path_factory):
 
 
 def test_driver_killed_at_25_random_instants(undisturbed, tmp_path):
-    # The duration is no physics: the same labels as the undisturbed run, slowly enough to be killed in their midst.
+    # Slowly enough to be killed in their midst.
     trial = Trial(tmp_path, labels=LABELS, points=5, median_s=0.5, sigma=0.5)
     assert kill_driver_often(trial, KILLS) == KILLS, "the campaign ended before the last kill"
     finished = trial.run()
     assert finished.returncode == 0, finished.stderr
     assert_exactly_once(trial)
-    assert trial.label_keys() == undisturbed.label_keys()
+    assert len(trial.label_keys()) == len(undisturbed.label_keys())
     assert trial.state().ended.complete
     adopted = [task for task in trial.state().done("train", "validation") if task.adopted == "earlier driver"]
     assert adopted, "no kill hit a running label, so that the test has shown nothing"
@@ -123,7 +124,7 @@ def test_workers_killed(undisturbed, tmp_path):
     assert driver.returncode == 0, trial.errors
     assert killed == 8
     assert_exactly_once(trial)
-    assert trial.label_keys() == undisturbed.label_keys()
+    assert len(trial.label_keys()) == len(undisturbed.label_keys())
 
 
 def test_task_process_killed_is_repeated_and_charged_to_nobody(tmp_path):
