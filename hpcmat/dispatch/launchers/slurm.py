@@ -18,6 +18,8 @@ _RANK_END = re.compile(r"srun: error: \S+: tasks? [\d,-]+: (.+)")
 _STEP_WAIT_S = 60
 """So long may a step wait for nodes that this job holds. Slurm 22.05 loses count of the processors of a job that goes
 on without a node that failed: steps on whole nodes then wait for ever."""
+_JOB_OVER = ("Expired or invalid job", "Job/step already completing or completed")
+"""What it says where the job itself was cancelled before the step began."""
 _NO_STEP = ": Requested nodes are busy"
 """What it says when it gives up; all nodes of the step are then suspected."""
 
@@ -48,6 +50,8 @@ def compose(launcher: Launcher, request: LaunchRequest) -> Launch:
 
 def was_cancelled(errors: str) -> bool:
     """Whether the step was ended from outside, and not by srun itself because one of its ranks had failed."""
+    if any(text in errors for text in _JOB_OVER):
+        return True
     before, cancelled, _ = errors.partition("CANCELLED AT ")
     own = any(text in before for text in ("Terminating StepId", "Exited with exit code"))
     return (bool(cancelled) and not own) or set(_RANK_END.findall(errors)) == {"Terminated"}

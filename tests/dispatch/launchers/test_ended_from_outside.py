@@ -74,6 +74,8 @@ def test_ranks_that_could_not_write_have_met_a_full_disk(tmp_path, monkeypatch, 
         (143, ENDED.format("Exited with exit code 1", "Terminated"), FailureKind.CRASH),
         (0, "srun: error: Node failure on sim1", FailureKind.NODE_LOST),
         (0, "", FailureKind.CRASH),
+        (1, "srun: error: Slurm job 7 has expired\nsrun: Expired or invalid job 7", FailureKind.PREEMPTED),
+        (1, "srun: error: Unable to confirm allocation", FailureKind.CRASH),
     ],
 )
 def test_srun_is_believed_about_its_ranks_rather_than_its_exit_code(tmp_path, monkeypatch, code, says, kind):
