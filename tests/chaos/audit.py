@@ -69,7 +69,8 @@ def gather(trial: Trial) -> Evidence:
         events = tuple(read_event(entry.payload) for entry in journal.read())
     finally:
         journal.close()
-    assert trial.ledger is not None
+    if trial.ledger is None:
+        raise ValueError("without a ledger nobody can tell how often a label was executed; give the trial one")
     text = trial.ledger.read_text() if trial.ledger.exists() else ""
     living = tuple(f"{process.pid} {process.name()}" for process in left(trial))
     return Evidence(events, tuple(read_line(line) for line in text.splitlines()), trial.results(), trial.folder, living)

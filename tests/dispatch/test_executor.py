@@ -102,8 +102,12 @@ def test_new_start_of_what_looks_well_leaves_no_future_undone(dispatcher, store,
     dispatcher.restart()
     assert is_lost_worker(out.exception(timeout=60))
     assert is_lost_worker(hand_over(encode(order(store, 5))).exception(timeout=60)), "it was on its way meanwhile"
-    assert store.running(f"{4:064x}") is not None
+    assert store.running(f"{4:064x}") is not None, "a running task needs no dispatcher"
     (tmp_path / "go").touch()
+    while store.read(f"{4:064x}") is None:
+        NEVER.wait(0.02)
+    assert [attempt.number for attempt in store.attempts(f"{4:064x}")] == [1]
+    assert store.attempts(f"{5:064x}") == ()
 
 
 def test_stopped_interchange_is_replaced(dispatcher, store, monkeypatch):

@@ -48,12 +48,6 @@ def describe_structures(structures: Sequence[Structure]) -> Descriptors:
     return Descriptors(values, groups, (*composition_names(), *BONDING_NAMES, *SHELL_NAMES))
 
 
-def describe_compositions(compositions: Sequence[Sequence[str]]) -> Descriptors:
-    """Descriptors of compositions alone: the symbols of the atoms of each candidate."""
-    values = np.array([composition_descriptors(symbols) for symbols in compositions])
-    return Descriptors(values, np.zeros(len(composition_names()), dtype=np.int64), composition_names())
-
-
 def given_descriptors(values: Floats, names: Sequence[str]) -> Descriptors:
     """Descriptors (n, D) of the user's own, as one group.
 
