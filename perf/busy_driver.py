@@ -31,6 +31,7 @@ from hpcmat.campaign.outcomes import summarise
 from hpcmat.campaign.spec import Campaign, canonical_spec_json
 from hpcmat.campaign.state import CampaignState
 from hpcmat.campaign.structures import seed_structures
+from hpcmat.dispatch.dispatcher import Dispatcher
 from hpcmat.dispatch.worker import Order
 from hpcmat.engines.exploration import ROWS_NAME, ExploreResult
 from hpcmat.engines.labelling import LabelRequest
@@ -63,13 +64,13 @@ class Material:
         return cls(store, explorations[-1], state.model.key, state.done("train")[-1].key, summary)
 
 
-class Absent:
+class Absent(Dispatcher):
     """Workers that answer when told to: the dispatcher of a driver that is watched."""
 
-    healthy, draining = True, False
+    healthy = True
 
     def __init__(self, store: ResultStore, material: Material, workers: int, known: int, seed: int = 0) -> None:
-        self.workers = workers
+        super().__init__(store.root, "absent", workers)
         self.labels: deque[tuple[Order, Future[str]]] = deque()
         self.others: deque[tuple[Order, Future[str]]] = deque()
         self._store, self._random = store, np.random.default_rng(seed)
@@ -89,6 +90,12 @@ class Absent:
         future: Future[str] = Future()
         (self.labels if order.task.kind == "label" else self.others).append((order, future))
         return future
+
+    def _start(self) -> None:
+        """Nothing runs."""
+
+    def _stop(self) -> None:
+        """Nothing ran."""
 
     def answer(self, labels: int) -> None:
         """End so many labels, oldest first, and all explorations and fits."""

@@ -7,7 +7,6 @@ frames would come from the others if nobody saw to it.
 from __future__ import annotations
 
 from collections import Counter
-from itertools import islice
 
 from hpcmat.campaign.events import Candidate, Condition, ExploreSummary
 from hpcmat.campaign.spec import Campaign
@@ -78,13 +77,13 @@ class Conditions:
 
     def _catch_up(self, state: CampaignState) -> None:
         explorations = state.index.purposes.get("explore", [])
-        for task in islice(explorations, self._seen["explore"], None):
+        for task in explorations[self._seen["explore"] :]:
             self._by_exploration[task.key] = len(self._by_exploration), task
             if task.decision.condition is not None and task.decision.model is not None:
                 self._explored[task.decision.condition] = task
         self._seen["explore"] = len(explorations)
         validation = state.index.purposes.get("validation", [])
-        for task in islice(validation, self._seen["validation"], None):
+        for task in validation[self._seen["validation"] :]:
             self._judged[self._condition_of(task.decision.candidate)] += 1
         self._seen["validation"] = len(validation)
 

@@ -6,7 +6,6 @@ import json
 import math
 from collections import deque
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +147,7 @@ class CostBook:
 
     def catch_up(self, state: CampaignState) -> None:
         """Take in what ended since the last call, in the order of ending: a driver that comes back learns the same."""
-        for task in islice(state.index.all_ended, self._taken_in, None):
+        for task in state.index.all_ended[self._taken_in :]:
             self._take_in_task(task)
         self._taken_in = len(state.index.all_ended)
 

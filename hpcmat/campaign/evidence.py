@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -128,7 +127,7 @@ class Evidence:
         ended = state.index.ended.get("explore", [])
         if len(ended) == self._seen:
             return self._average
-        for task in islice(ended, self._seen, None):
+        for task in ended[self._seen :]:
             if task.status == "done" and isinstance(task.summary, ExploreSummary) and task.summary.candidates:
                 _, forces, _ = _stacked(self._explored(task.key)[1])
                 condition = task.decision.condition if task.decision.model is not None else "cold start"

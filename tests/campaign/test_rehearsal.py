@@ -109,6 +109,23 @@ def test_costs_are_learned_as_tasks_end_and_from_the_store(tmp_path):
     assert CostBook().expected("label", size).median_s < 1.0, "control: what is known before"
 
 
+class NeverWalked(list):
+    """A list of which parts can be taken, but that nobody may go through from the start."""
+
+    def __iter__(self):
+        raise AssertionError("a pass over all tasks that ever ended, for each decision")
+
+
+def test_what_was_learned_is_not_gone_through_again(tmp_path):
+    state, _ = rehearsed(tmp_path)
+    state.index.all_ended = NeverWalked(state.index.all_ended)
+    with pytest.raises(AssertionError):
+        next(itertools.islice(state.index.all_ended, LABELS, None))
+    book = CostBook()
+    book.catch_up(state)
+    assert book.model("label").number == LABELS
+
+
 class UnevenMachine(FixedMachine):
     """Labels take times of their own."""
 
