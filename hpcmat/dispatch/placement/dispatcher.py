@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import sys
 import time
@@ -16,14 +17,14 @@ from hpcmat.dispatch.dispatcher import Dispatcher
 from hpcmat.dispatch.launchers.dialects import dialect_of
 from hpcmat.dispatch.launchers.place import Place
 from hpcmat.dispatch.launchers.request import Launcher
-from hpcmat.dispatch.placement.decision import never
+from hpcmat.dispatch.placement.decision import held_back, never
 from hpcmat.dispatch.placement.fitting import fit_at_once
 from hpcmat.dispatch.placement.nodes import Node, Share
 from hpcmat.dispatch.placement.outcome import TaskFailed
 from hpcmat.dispatch.placement.placer import Job, Placer
 from hpcmat.dispatch.placement.shepherds import Shepherd, start_server
 from hpcmat.dispatch.placement.state import Demand, Policy, Request, State
-from hpcmat.dispatch.worker import Order
+from hpcmat.dispatch.worker import Ending, Order
 from hpcmat.errors import DispatchError
 from hpcmat.records import Failure, FailureKind, Resources, Task
 
@@ -67,7 +68,10 @@ class PlacementDispatcher(Dispatcher):
         self._smallest = allocation.demand(allocation.smallest)
         super().__init__(folder, campaign, max(1, fit_at_once(self._smallest, empty)))
         self._allocation = allocation
-        self._policy = Policy(max_concurrent=dialect_of(allocation.launcher).max_concurrent)
+        # A driver in an allocation begins with it.
+        left = math.inf if self._drain_at is None else self._drain_at - time.time()
+        most = dialect_of(allocation.launcher).max_concurrent
+        self._policy = Policy(drains_at=time.monotonic() + left, lasts_s=left, max_concurrent=most)
         self._ids = itertools.count(1)
         self._placer: Placer | None = None
         self._too_small = False
@@ -99,6 +103,19 @@ class PlacementDispatcher(Dispatcher):
             return self.workers
         state = self._placer.state
         return len(state.running) + max(1, fit_at_once(self._smallest, state))
+
+    @property
+    def held(self) -> int:
+        """Of the tasks that wait for nodes."""
+        if self._placer is None:
+            return 0
+        now = time.monotonic()
+        return sum(held_back(request, now, self._policy) for request in self._placer.state.waiting)
+
+    def give_back(self) -> None:
+        """What waits for nodes."""
+        if self._placer is not None:
+            self._placer.give_back(Ending.DECLINED)
 
     def resources(self, task: Task) -> Resources:
         """What the site gives it, of the nodes that have not failed."""

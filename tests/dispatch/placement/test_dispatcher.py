@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -12,6 +14,7 @@ import pytest
 from ase.build import bulk
 from label_orders import dispatcher, label_order, mpich, order
 
+from hpcmat.dispatch.batch.script import DRAIN_VARIABLE
 from hpcmat.dispatch.dispatcher import LostWorker
 from hpcmat.dispatch.executor import is_lost_worker
 from hpcmat.dispatch.placement.nodes import Node
@@ -26,6 +29,7 @@ from hpcmat.store.results import AttemptState, ResultStore
 
 NEVER = threading.Event()
 RESULT = "worker_runners:give_result"
+LONG = Resources(walltime_s=3600.0)
 DRIVER = """
 import sys
 from pathlib import Path
@@ -220,6 +224,24 @@ def test_lost_node_costs_nothing_and_gets_no_more_tasks(pretended, tmp_path):
     assert is_lost_worker(error)
     assert "4 whole nodes" in str(error)
     assert started.draining, "the successor may have four"
+
+
+def test_what_could_not_end_in_this_allocation_is_held_and_given_back(tmp_path, monkeypatch):
+    monkeypatch.setenv(DRAIN_VARIABLE, str(int(time.time()) + 1000))
+    with dispatcher(tmp_path, program=mpich()) as started:
+        store = ResultStore(tmp_path / "store")
+        long = replace(order(store, "a" * 64, RESULT, resources=LONG), predicted_s=890.0)
+        assert started.submit(long).result(timeout=120) == Ending.DONE
+        assert started.held == 0, "control: what fits begins"
+        # As if most of the allocation were over.
+        started._policy = started._placer._policy = replace(started._policy, drains_at=time.monotonic() + 800.0)
+        held = started.submit(replace(order(store, "b" * 64, RESULT, resources=LONG), predicted_s=890.0))
+        short = started.submit(replace(order(store, "c" * 64, RESULT, resources=LONG), predicted_s=10.0))
+        assert short.result(timeout=120) == Ending.DONE
+        assert (started.held, held.done(), started.draining) == (1, False, False)
+        started.give_back()
+        assert held.result(timeout=60) == Ending.DECLINED
+        assert started.held == 0 and not store.attempts("b" * 64)
 
 
 def test_task_that_runs_when_the_dispatcher_ends_is_left_to_itself(tmp_path):
