@@ -86,12 +86,13 @@ def placing_sentence(site: Site, campaign: Specification, nodes: int) -> str:
     first, last = sizes[0], sizes[-1]
     count = f"{first.nodes}" if first.nodes == last.nodes else f"{first.nodes} to {last.nodes}"
     per_node = first.ranks // first.nodes
-    return f"labels on {count} of {nodes} node(s), {per_node} rank(s) of {first.threads} thread(s) on each"
+    gpus = f" and {first.gpus_per_node} GPU(s)" if first.gpus_per_node else ""
+    return f"labels on {count} of {nodes} node(s), {per_node} rank(s) of {first.threads} thread(s){gpus} on each"
 
 
 def takes_whole_allocation(site: Site, nodes: int) -> bool:
     """Whether tasks are placed on all nodes of an allocation, and not handed to workers of the first one."""
-    several = nodes > 1 or site.tasks.label.parallel
+    several = nodes > 1 or site.tasks.placed
     return site.executor == "placement" or (site.executor == "auto" and several)
 
 
@@ -144,7 +145,8 @@ def _sized(site: Site, size: TaskSize, atoms: int, nodes: int) -> Resources:
         count = min(math.ceil(max(atoms, 1) / size.atoms_per_node), nodes, size.max_nodes or nodes)
     else:
         count = size.nodes or 1
-    return Resources(count, count * size.ranks_per_node, size.threads or site.cores_per_worker)
+    threads = size.threads or site.cores_per_worker
+    return Resources(count, count * size.ranks_per_node, threads, gpus_per_node=size.gpus_per_node)
 
 
 def _beside_python(site: Site) -> str:

@@ -1,12 +1,19 @@
 """What tasks get of a machine: sizes by the site file, refusals of what could never run."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from campaign_events import campaign_of
 
-from hpcmat.campaign.resources import nodes_for, nodes_occupied, placing_sentence, task_resources
+from hpcmat.campaign.resources import (
+    nodes_for,
+    nodes_occupied,
+    placing_sentence,
+    takes_whole_allocation,
+    task_resources,
+)
 from hpcmat.cli.app import run
 from hpcmat.dispatch.sites import Machine, load_site
 from hpcmat.engines.labelling import LabelRequest, label_key
@@ -23,6 +30,7 @@ memory_gib = 16
 launcher = "{launcher}"
 executor = "{executor}"
 cores_per_worker = 2
+gpus_per_node = {gpus}
 [tasks.{kind}]
 {size}
 [batch]
@@ -33,9 +41,10 @@ queues = [{{ name = "small" }}]
 
 @pytest.fixture
 def site(tmp_path):
-    def make(size="", kind="label", launcher="srun", executor="auto", nodes=4):
+    def make(size="", kind="label", launcher="srun", executor="auto", nodes=4, gpus=0):
         file = tmp_path / "mine.toml"
-        file.write_text(SITE.format(size=size, kind=kind, launcher=launcher, executor=executor, nodes=nodes))
+        values = {"size": size, "kind": kind, "launcher": launcher, "executor": executor, "nodes": nodes, "gpus": gpus}
+        file.write_text(SITE.format(**values))
         return load_site(file)
 
     return make
@@ -89,6 +98,21 @@ def test_size_is_part_of_no_content_key(site):
     assert label(16).key == task.key
 
 
+@pytest.mark.parametrize("kind", ["label", "explore", "fit"])
+def test_gpus_of_a_task_give_it_a_place_on_a_node_that_has_them(site, kind):
+    mine = site("gpus_per_node = 2", kind=kind, gpus=4)
+    task = replace(label(8), kind=kind)
+    assert task_resources(mine, task, 1).gpus_per_node == 2
+    assert takes_whole_allocation(mine, 1)
+    assert not takes_whole_allocation(site("", kind=kind, gpus=4), 1), "control: on one node workers do"
+    assert task_resources(site("", gpus=4), label(8), 1).gpus_per_node == 0
+
+
+def test_plan_tells_the_gpus_of_a_label(site):
+    mine = site("gpus_per_node = 1\nranks_per_node = 2", gpus=4)
+    assert "2 rank(s) of 2 thread(s) and 1 GPU(s)" in placing_sentence(mine, campaign_of(), 1)
+
+
 def test_part_of_a_node_counts_by_its_cores():
     assert nodes_occupied(Resources(1, 2, 2), 8) == 0.5
     assert nodes_occupied(Resources(3, 3, 1), 8) == 3.0
@@ -104,6 +128,9 @@ def test_part_of_a_node_counts_by_its_cores():
         ("nodes = 2", {"executor": "htex"}, "need a launcher and executor placement"),
         ("ranks_per_node = 2", {"kind": "fit"}, "tasks.fit: is one process"),
         ("", {"launcher": "none", "executor": "placement"}, "name it as launcher"),
+        ("gpus_per_node = 2", {"gpus": 1}, "tasks.label: 2 GPUs on each node exceed the 1"),
+        ("gpus_per_node = 1", {"gpus": 1, "executor": "htex", "kind": "fit"}, "GPUs of its own need a launcher"),
+        ("gpus_per_node = -1", {}, "tasks.label.gpus_per_node"),
         ("atoms_per_nod = 8", {}, "did you mean 'atoms_per_node'"),
         ('nodes = "2"', {}, "tasks.label.nodes"),
     ],

@@ -50,7 +50,7 @@ class Allocation:
         """What these resources occupy."""
         ranks = resources.ranks // resources.nodes
         whole = resources.nodes > 1 or not dialect_of(self.launcher).shares_nodes
-        return Demand(resources.nodes, ranks * resources.threads, 0, whole)
+        return Demand(resources.nodes, ranks * resources.threads, resources.gpus_per_node, whole)
 
 
 class PlacementDispatcher(Dispatcher):

@@ -69,6 +69,13 @@ def failure_of(attempt):
     return decode(Failure, attempt.record.outcome)
 
 
+def pretended_launcher(folder):
+    program = folder / "mpiexec"
+    program.write_text(PRETENDED)
+    program.chmod(0o755)
+    return program
+
+
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
     """One node of four cores under MPICH, and a store."""
@@ -80,9 +87,7 @@ def real(tmp_path_factory):
 @pytest.fixture
 def pretended(tmp_path):
     """Four nodes of two cores under a launcher that starts one process here."""
-    program = tmp_path / "mpiexec"
-    program.write_text(PRETENDED)
-    program.chmod(0o755)
+    program = pretended_launcher(tmp_path)
     nodes = [Node(f"n{number}", 2) for number in range(1, 5)]
     with dispatcher(tmp_path, nodes, program, Resources(2, 2)) as started:
         yield started, ResultStore(tmp_path / "store")
@@ -178,6 +183,27 @@ def test_one_process_runs_on_the_node_it_was_given_with_its_threads(pretended):
     assert json.loads(record.outcome) == {"kind": "label", "request": 1, "attempt": 1, "threads": "2"}
     assert record.execution.cores == 2
     assert "output.txt" in dict(record.files)
+
+
+def test_each_gpu_is_seen_by_one_task_at_a_time(tmp_path):
+    program = pretended_launcher(tmp_path)
+    (tmp_path / "meeting").mkdir()
+    share, whole = Resources(1, 1, 1, 60.0, 1), Resources(1, 1, 4, 60.0, 2)
+    with dispatcher(tmp_path, [Node("n1", 4, 2)], program, share) as started:
+        store = ResultStore(tmp_path / "store")
+        assert started.workers == 2, "as many as there are GPUs, though there are four cores"
+
+        def ask(name, resources):
+            return started.submit(order(store, name * 64, "worker_runners:tell_gpus", request, resources))
+
+        request = f"{tmp_path / 'meeting'} 3"
+        futures = [ask("a", share), ask("b", share), ask("c", replace(share, gpus_per_node=0))]
+        assert [future.result(timeout=120) for future in futures] == [Ending.DONE] * 3
+        assert ask("d", whole).result(timeout=120) == Ending.DONE
+        error = ask("e", replace(share, gpus_per_node=3)).exception(timeout=60)
+        assert "3 GPUs" in str(error)
+    seen = [json.loads(only_attempt(store, name * 64).record.outcome)["gpus"] for name in "abcd"]
+    assert (sorted(seen[:2]), seen[2:]) == (["0", "1"], ["", "all"])
 
 
 def test_what_a_launcher_leaves_in_a_session_of_its_own_ends_with_the_task(pretended, tmp_path):
