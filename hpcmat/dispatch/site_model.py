@@ -14,7 +14,7 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Kind = Literal["local", "slurm", "pbs", "pjm", "gridengine"]
 Launcher = Literal["none", "hydra", "openmpi", "srun", "fujitsu"]
-Executor = Literal["auto", "htex", "placement"]
+Executor = Literal["auto", "htex", "placement", "farm"]
 
 NODE_REQUESTS: dict[Kind, str] = {
     "slurm": "--nodes={nodes} --ntasks-per-node={ranks}",
@@ -141,8 +141,9 @@ class Site(_Model):
     launcher_options: tuple[str, ...] = Field(default=(), description="Options of every launch, such as --mpi=pmi2.")
     executor: Executor = Field(
         default="auto",
-        description="What hands out tasks: workers of one node (htex), or whole allocations with ranks (placement); "
-        "auto takes the latter for several nodes or ranks.",
+        description="What hands out tasks: workers of one node (htex); placement of each on nodes of the allocation; or "
+        "a manager with workers on each node (farm), for tasks of one process. auto places where there are several "
+        "nodes or ranks, and takes the farm beyond 512 nodes.",
     )
     tasks: Tasks = Field(default=Tasks(), description="Nodes, ranks and threads of tasks.")
     environment: dict[str, str] = Field(default={}, description="Variables set for every task.")
@@ -206,8 +207,8 @@ def _check_tasks(site: Site) -> None:
         size: TaskSize = getattr(site.tasks, kind)
         if problem := _size_problem(site, kind, size):
             raise InputError(f"{site.label}: tasks.{kind}: {problem}")
-    if site.executor == "placement" and site.launcher == "none":
-        raise InputError(f'{site.label}: executor: "placement" starts tasks with a launcher; name it as launcher')
+    if site.executor in {"placement", "farm"} and site.launcher == "none":
+        raise InputError(f'{site.label}: executor: "{site.executor}" needs a launcher; name it as launcher')
     if site.kind == "local" and site.setup and (site.executor == "placement" or site.tasks.placed):
         raise InputError(
             f"{site.label}: setup: placed tasks have the environment of the driver; type these lines before hpcmat"

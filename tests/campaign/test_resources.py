@@ -8,10 +8,10 @@ import pytest
 from campaign_events import campaign_of
 
 from hpcmat.campaign.resources import (
+    executor_for,
     nodes_for,
     nodes_occupied,
     placing_sentence,
-    takes_whole_allocation,
     task_resources,
 )
 from hpcmat.cli.app import run
@@ -103,9 +103,30 @@ def test_gpus_of_a_task_give_it_a_place_on_a_node_that_has_them(site, kind):
     mine = site("gpus_per_node = 2", kind=kind, gpus=4)
     task = replace(label(8), kind=kind)
     assert task_resources(mine, task, 1).gpus_per_node == 2
-    assert takes_whole_allocation(mine, 1)
-    assert not takes_whole_allocation(site("", kind=kind, gpus=4), 1), "control: on one node workers do"
+    assert executor_for(mine, 1) == "placement"
+    assert executor_for(site("", kind=kind, gpus=4), 1) == "htex", "control: on one node workers do"
     assert task_resources(site("", gpus=4), label(8), 1).gpus_per_node == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "executor", "nodes", "expected"),
+    [
+        ("", "auto", 1, "htex"),
+        ("", "auto", 2, "placement"),
+        ("", "auto", 512, "placement"),
+        ("", "auto", 513, "farm"),
+        ("ranks_per_node = 2", "auto", 513, "placement"),
+        ("gpus_per_node = 1", "auto", 513, "placement"),
+        ("", "farm", 2, "farm"),
+        ("", "placement", 1, "placement"),
+    ],
+)
+def test_small_tasks_on_many_nodes_go_to_a_farm(site, size, executor, nodes, expected):
+    assert executor_for(site(size, executor=executor, gpus=1), nodes) == expected
+
+
+def test_plan_tells_of_the_farm(site):
+    assert "a manager on each of 600 node(s)" in placing_sentence(site(), campaign_of(), 600)
 
 
 def test_plan_tells_the_gpus_of_a_label(site):
@@ -128,6 +149,8 @@ def test_part_of_a_node_counts_by_its_cores():
         ("nodes = 2", {"executor": "htex"}, "need a launcher and executor placement"),
         ("ranks_per_node = 2", {"kind": "fit"}, "tasks.fit: is one process"),
         ("", {"launcher": "none", "executor": "placement"}, "name it as launcher"),
+        ("", {"launcher": "none", "executor": "farm"}, "name it as launcher"),
+        ("ranks_per_node = 2", {"executor": "farm"}, "need a launcher and executor placement"),
         ("gpus_per_node = 2", {"gpus": 1}, "tasks.label: 2 GPUs on each node exceed the 1"),
         ("gpus_per_node = 1", {"gpus": 1, "executor": "htex", "kind": "fit"}, "GPUs of its own need a launcher"),
         ("gpus_per_node = -1", {}, "tasks.label.gpus_per_node"),

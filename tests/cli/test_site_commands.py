@@ -136,6 +136,20 @@ def test_memory_is_compared_inside_an_allocation(monkeypatch):
     assert health_site.check_memory(fugaku, {"PJM_JOBID": "1"}).status == "ok"
 
 
+def test_gpus_are_counted_inside_an_allocation(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    tsubame, inside = load_site("tsubame"), {"JOB_ID": "1"}
+    assert health_site.check_gpus(tsubame, {}).status == "ok"
+    assert health_site.check_gpus(load_site("fugaku"), {"PJM_JOBID": "1"}).status == "ok"
+    assert "does not answer" in health_site.check_gpus(tsubame, inside).found
+    program = tmp_path / "nvidia-smi"
+    for found, status in ((4, "ok"), (3, "warn")):
+        program.write_text("#!/bin/sh\n" + "echo GPU H100\n" * found)
+        program.chmod(0o755)
+        finding = health_site.check_gpus(tsubame, inside)
+        assert (finding.status, finding.found[0]) == (status, str(found))
+
+
 def test_clock_of_the_file_system(tmp_path, monkeypatch):
     monkeypatch.setattr(health_site.time, "time", lambda: 0.0)
     assert health_site.check_clock(tmp_path).status == "warn"
@@ -148,4 +162,4 @@ def test_doctor_with_a_site_adds_its_findings(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("hpcmat.cli.health.examine", lambda folder, environment: iter(()))
     assert run(["doctor", "--site", "local", "--json"]) == 0
     checks = [finding["check"] for finding in json.loads(capsys.readouterr().out)["findings"]]
-    assert checks == ["site file", "allocation", "launcher", "MPI world", "rename", "clock", "node memory"]
+    assert checks == ["site file", "allocation", "launcher", "MPI world", "rename", "clock", "node memory", "GPUs"]
