@@ -141,8 +141,8 @@ class Site(_Model):
     launcher_options: tuple[str, ...] = Field(default=(), description="Options of every launch, such as --mpi=pmi2.")
     executor: Executor = Field(
         default="auto",
-        description="What hands out tasks: workers of one node (htex); placement of each on nodes of the allocation; or "
-        "a manager with workers on each node (farm), for tasks of one process. auto places where there are several "
+        description="What hands out tasks: workers of one node (htex); placement of each on nodes of the allocation; "
+        "or a manager with workers on each node (farm), for tasks of one process. auto places where there are several "
         "nodes or ranks, and takes the farm beyond 512 nodes.",
     )
     tasks: Tasks = Field(default=Tasks(), description="Nodes, ranks and threads of tasks.")

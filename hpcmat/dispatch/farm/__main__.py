@@ -23,13 +23,14 @@ def main() -> None:
 
     layout, selector = meeting.layout, DefaultSelector()
     ranks = Ranks(layout)
-    if ranks.parent is None:
-        connection = Client((layout.address, meeting.port), authkey=bytes.fromhex(meeting.key))
-        superior: Superior = DriverAbove(connection, selector)
-    else:
-        superior = RankAbove(ranks, ranks.parent)
     try:
+        # First, since whoever listens takes the silence until they are there for death.
         workers = WorkerProcesses(context, ranks.rank, layout.workers_per_manager, selector)
+        if ranks.parent is None:
+            connection = Client((layout.address, meeting.port), authkey=bytes.fromhex(meeting.key))
+            superior: Superior = DriverAbove(connection, selector)
+        else:
+            superior = RankAbove(ranks, ranks.parent)
         Manager(ranks, layout, superior, selector).serve(workers)
     except DispatchError as error:
         ranks.abort(str(error))
