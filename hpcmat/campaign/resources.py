@@ -24,6 +24,8 @@ from hpcmat.records import Resources, Task, decode
 
 if TYPE_CHECKING:
     from hpcmat.dispatch.dispatcher import Dispatcher
+    from hpcmat.dispatch.launchers.request import Launcher
+    from hpcmat.dispatch.placement.dispatcher import Allocation
     from hpcmat.dispatch.placement.nodes import Node
 
 
@@ -144,15 +146,43 @@ def dispatcher_of(site: Site, machine: Machine, folder: Path, campaign: str) -> 
     if executor == "htex":
         return ParslDispatcher(workers, folder, campaign)
     from hpcmat.dispatch.farm.dispatcher import FarmDispatcher
-    from hpcmat.dispatch.launchers.request import Launcher
-    from hpcmat.dispatch.placement.dispatcher import Allocation, PlacementDispatcher
+    from hpcmat.dispatch.placement.dispatcher import PlacementDispatcher
 
-    launcher = Launcher(site.launcher, site.launcher_program or _beside_python(site), site.launcher_options)
     if executor == "farm":
-        return FarmDispatcher.on(nodes, launcher, workers, folder, campaign)
+        return FarmDispatcher.on(nodes, _launcher(site), workers, folder, campaign)
+    return PlacementDispatcher(_allocation(site, nodes), folder, campaign)
+
+
+def imagined_allocation(site: Site, machine: Machine) -> Allocation:
+    """An allocation as it is asked for where nobody says otherwise, with tasks as they would be there.
+
+    Raises
+    ------
+    InputError
+        As of `require_fitting`.
+    """
+    from hpcmat.dispatch.placement.dispatcher import worker_pool
+    from hpcmat.dispatch.placement.nodes import Node
+
+    count = site.batch.nodes if site.batch is not None else 1
+    require_fitting(site, count)
+    if executor_for(site, count) != "placement":
+        return worker_pool(machine.workers, machine.cores_per_worker, count)
+    places = range(count)
+    return _allocation(site, tuple(Node(f"({n})", machine.cores_per_node, site.gpus_per_node, (n,)) for n in places))
+
+
+def _allocation(site: Site, nodes: tuple[Node, ...]) -> Allocation:
+    from hpcmat.dispatch.placement.dispatcher import Allocation
+
     smallest = _sized(site, site.tasks.label, 1, len(nodes))
-    allocation = Allocation(nodes, launcher, partial(task_resources, site), smallest, site.environment)
-    return PlacementDispatcher(allocation, folder, campaign)
+    return Allocation(nodes, _launcher(site), partial(task_resources, site), smallest, site.environment)
+
+
+def _launcher(site: Site) -> Launcher:
+    from hpcmat.dispatch.launchers.request import Launcher
+
+    return Launcher(site.launcher, site.launcher_program or _beside_python(site), site.launcher_options)
 
 
 def _sized(site: Site, size: TaskSize, atoms: int, nodes: int) -> Resources:
