@@ -1,6 +1,5 @@
 """What tasks get of a machine: sizes by the site file, refusals of what could never run."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -184,15 +183,14 @@ def test_labels_that_an_allocation_could_never_hold_are_refused_before_it_is_ask
     )
 
 
-def test_commands_tell_where_labels_go_and_refuse_what_cannot_run(site, tmp_path, monkeypatch, capsys):
+def test_commands_tell_where_labels_go_and_refuse_what_cannot_run(site, tmp_path, monkeypatch, capsys, hpcmat):
     monkeypatch.chdir(tmp_path)
     campaign = str(tmp_path / "si.toml")
     (tmp_path / "si.toml").write_text(TEACHER)
     site("nodes = 2\nranks_per_node = 4")
     assert run(["check", campaign, "--site", "mine.toml"]) == 0
     assert "labels on 2 of 4 node(s)" in capsys.readouterr().out
-    assert run(["plan", campaign, "--site", "mine.toml", "--json"]) == 0
-    plan = json.loads(capsys.readouterr().out)
+    plan = hpcmat.answer("plan", campaign, "--site", "mine.toml")
     assert plan["placing"].startswith("labels on 2 of 4 node(s)")
     assert "#SBATCH --no-kill" in plan["allocation"]["script"]
     for command in ("plan", "submit"):
