@@ -129,6 +129,8 @@ class Resources:
     ranks: int = 1
     threads: int = 1
     walltime_s: float = 3600.0
+    gpus_per_node: int = 0
+    """GPUs on each node that no other task has meanwhile."""
 
 
 PARALLEL_VARIABLE = "HPCMAT_PARALLEL"

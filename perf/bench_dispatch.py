@@ -1,126 +1,47 @@
-"""What it costs to start an MPI task: placement executor and Parsl's MPIExecutor, each beyond the bare launcher.
-
-One task at a time, from submission to result, on this machine with Hydra; the three take turns, so that whatever else
-the machine does falls on all of them. The peer's task is a Python function that starts the launcher with the prefix
-that Parsl composes for it: its simple path, on which nothing has to wait (with tasks of several sizes it may hang).
-"""
+"""Dispatch beside its peers: starts of MPI tasks, and small tasks through the farm; all or one of these parts."""
 
 from __future__ import annotations
 
 import os
-import statistics
-import subprocess
-import sys
 import sysconfig
 import tempfile
-import time
-from argparse import Namespace
-from collections.abc import Callable
-from importlib import metadata
+from importlib import import_module
 from pathlib import Path
+from unittest.mock import patch
 
-import parsl
-from parsl.config import Config
-from parsl.executors import MPIExecutor
-from parsl.launchers import SimpleLauncher
-from parsl.providers import LocalProvider
-from rows import Row, parser, publish, row
+from rows import parser, publish
 
-from hpcmat.dispatch.launchers.request import Launcher
-from hpcmat.dispatch.placement.executor import PlacementExecutor, mpi_command
-from hpcmat.dispatch.placement.nodes import Node
-
-CHECK = [sys.executable, "-m", "hpcmat.dispatch.launchers.world"]
-"""Fails unless MPI's world has the size asked for."""
-
-
-def run_under_parsl(command: list[str], ranks: int, parsl_resource_specification: dict[str, int]) -> int:
-    """What an app of MPIExecutor does: start its program itself; returns the exit code."""
-    import os
-    import shlex
-    import subprocess
-
-    environment = os.environ | {"HPCMAT_WORLD_SIZE": str(ranks)}
-    return subprocess.run([*shlex.split(os.environ["PARSL_MPI_PREFIX"]), *command], env=environment).returncode
-
-
-def launcher() -> str:
-    """Hydra of the wheel, which belongs to the MPI library of mpi4py here."""
-    return next(str(file.locate()) for file in metadata.files("mpich") or () if file.name == "mpiexec.hydra")
-
-
-def peer_config(folder: Path) -> Config:
-    """Parsl's MPIExecutor on one node."""
-    (folder / "nodes").write_text("localhost\n")
-    os.environ.pop("SLURM_NODELIST", None)
-    os.environ["PBS_NODEFILE"] = str(folder / "nodes")
-    os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
-    provider = LocalProvider(init_blocks=1, max_blocks=1, launcher=SimpleLauncher())
-    executor = MPIExecutor(provider=provider, address="127.0.0.1", max_workers_per_block=1, mpi_launcher="mpiexec")
-    return Config(executors=[executor], run_dir=str(folder), usage_tracking=0, initialize_logging=False)
-
-
-def wall_s(work: Callable[[], object]) -> float:
-    """How long one call takes, s."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def measure(options: Namespace, folder: Path) -> dict[str, list[float]]:
-    """Seconds of each task by way; stops where one of the ways does not give the world asked for."""
-    ranks = str(options.ranks)
-    prefix = [launcher(), "-n", ranks, "-ppn", ranks, "-hosts", "localhost"]
-    ours = PlacementExecutor([Node("localhost", options.ranks)], Launcher("hydra", launcher()))
-    ours.run_dir = str(folder)
-    ours.start()
-    with parsl.load(peer_config(folder)) as kernel:
-        app = parsl.python_app(run_under_parsl, data_flow_kernel=kernel)
-        wanted = {"num_nodes": 1, "num_ranks": options.ranks}
-
-        def bare(command: list[str]) -> None:
-            environment = os.environ | {"HPCMAT_WORLD_SIZE": ranks}
-            subprocess.run([*prefix, *command], check=True, env=environment, stdin=subprocess.DEVNULL)
-
-        def placed(command: list[str]) -> None:
-            ours.submit(mpi_command, wanted, command).result()
-
-        def peer(command: list[str]) -> None:
-            if app(command, options.ranks, parsl_resource_specification=dict(wanted)).result():
-                raise AssertionError("a task of the peer failed")
-
-        ways = {"bare": bare, "placed": placed, "peer": peer}
-        for way in ways.values():
-            way(CHECK)
-        turns = [
-            {name: wall_s(lambda way=way: way(["true"])) for name, way in ways.items()} for _ in range(options.tasks)
-        ]
-    ours.shutdown()
-    return {name: [turn[name] for turn in turns] for name in ways}
-
-
-def rows_of(spent: dict[str, list[float]], options: Namespace) -> list[Row]:
-    """Overheads: medians of the differences within a turn."""
-    beyond = {
-        name: statistics.median(1e3 * (way - bare) for way, bare in zip(spent[name], spent["bare"], strict=True))
-        for name in ("placed", "peer")
-    }
-    case = f"{options.tasks} tasks of {options.ranks} ranks that do nothing, one at a time"
-    bare = 1e3 * statistics.median(spent["bare"])
-    return [
-        row(case, "whole task (less is better)", bare + beyond["placed"], "ms", ("bare launcher", bare)),
-        row(case, "beyond the launcher (less is better)", beyond["placed"], "ms", ("MPIExecutor", beyond["peer"])),
-    ]
+PARTS = {"launches": "launches", "small": "small_tasks"}
+"""Module of each part."""
 
 
 def main() -> None:
     """Measure and publish."""
-    options = parser(__doc__.splitlines()[0])
-    options.add_argument("--tasks", type=int, default=100)
-    options.add_argument("--ranks", type=int, default=2)
+    options = parser(__doc__)
+    options.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=f"of {', '.join(PARTS)}")
+    options.add_argument("--launches", type=int, default=100, help="MPI tasks that are started")
+    options.add_argument("--ranks", type=int, default=2, help="of each of these")
+    options.add_argument("--tasks", type=int, default=5000, help="small tasks handed over at once")
+    options.add_argument("--singles", type=int, default=300, help="small tasks sent one at a time, for the latency")
+    options.add_argument("--workers", type=int, default=2)
+    options.add_argument(
+        "--prefetch", type=int, default=16, help="tasks waiting at a manager for each worker, both sides"
+    )
     given = options.parse_args()
-    with tempfile.TemporaryDirectory(prefix="hpcmat-bench-") as folder:
-        publish(rows_of(measure(given, Path(folder)), given), given.json)
+    _find_programs()
+    rows = []
+    for part in given.parts or PARTS:
+        temporary = tempfile.TemporaryDirectory(prefix="hpcmat-bench-", ignore_cleanup_errors=True)
+        # What one part sets would mislead the launchers of the next.
+        with temporary as folder, patch.dict(os.environ):
+            rows += import_module(PARTS[part]).compare(given, Path(folder))
+    publish(rows, given.json)
+
+
+def _find_programs() -> None:
+    """Put launcher and scripts of this environment first, and the modules beside this one where workers look."""
+    for name, first in (("PATH", sysconfig.get_path("scripts")), ("PYTHONPATH", str(Path(__file__).parent))):
+        os.environ[name] = os.pathsep.join([first, os.environ.get(name, os.defpath if name == "PATH" else "")])
 
 
 if __name__ == "__main__":

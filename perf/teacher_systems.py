@@ -22,6 +22,7 @@ from hpcmat.campaign.replay import Curve, force_rmse
 from hpcmat.campaign.spec import Campaign, parse_campaign
 from hpcmat.campaign.state import CampaignState
 from hpcmat.campaign.structures import seed_structures
+from hpcmat.dispatch.placement.dispatcher import worker_pool
 from hpcmat.engines.base import Job
 from hpcmat.engines.calculators import make_calculator
 from hpcmat.engines.dynamics import FRICTION_PER_FS
@@ -271,5 +272,5 @@ def run(
             if errors[-1] <= stop_below:
                 CampaignFolder(Path(root)).stop_request.touch()
 
-        state = rehearse(campaign, Rehearsal(machine, workers, workers, Path(root)), observe)
+        state = rehearse(campaign, Rehearsal(machine, worker_pool(workers), workers, Path(root)), observe)
     return Run(Curve(tuple(numbers), tuple(errors)), tuple(hours), state)

@@ -101,6 +101,7 @@ class Driver:
                 self._hand_over()
                 if not self._futures and not self._foreign:
                     break
+                self._consider_leaving()
                 self._wait()
             self._end()
         finally:
@@ -145,7 +146,7 @@ class Driver:
                 raise StorageError(f"{self._store_root}: {failure.message}; free space and run the same command again")
         elif error is not None:
             self._fail(task, _never_began(error), None)
-        else:
+        elif not self._suspended:
             # Its driver died between writing the event and reaching a worker: nothing began, nothing is lost.
             self._start(task)
 
@@ -176,6 +177,17 @@ class Driver:
         if self.state.stopping is None and (reason := self._kind.stopping(self.state, self._now())):
             self._append(reason)
 
+    def _consider_leaving(self) -> None:
+        """Where all that is left waits for the next allocation, this one is given back."""
+        if self._suspended or self._foreign or len(self._futures) > self._dispatcher.held:
+            return
+        self._append(Stopping("allocation", "nothing that waits could end before the allocation does"))
+
+    @property
+    def _suspended(self) -> bool:
+        """Whether nothing begins any more until another driver takes the campaign up."""
+        return self.state.stopping is not None and self.state.stopping.resumable
+
     def _now(self) -> float:
         """Seconds since the epoch of the journal's times."""
         return time.time()
@@ -184,7 +196,8 @@ class Driver:
         """Give every free worker the best task that exists now."""
         if not self._dispatcher.healthy:
             self._dispatcher.restart()
-        if self.state.stopping is not None and self.state.stopping.resumable:
+        if self._suspended:
+            self._dispatcher.give_back()
             return
         while len(self._futures) + len(self._outbox) + len(self._foreign) < self._dispatcher.room:
             task = self._next_waiting() or self._next_decided()

@@ -1,17 +1,19 @@
 """A campaign on a virtual clock: the real driver, planner and runners in one process that never waits.
 
 Labels, explorations and fits are computed, because decisions rest on them; the engine is a teacher. How long they take
-on the machine that is rehearsed, and whether they fail, is drawn from what has been learned of its tasks. An order is
-carried out when it is submitted and its future is done when the virtual clock reaches its end, so that the driver sees
-what it would see in real time, in the same order.
+on the machine that is rehearsed, and whether they fail, is drawn from what has been learned of its tasks: a label takes
+as long as its like has taken, with whatever that had of a machine. Tasks get nodes and ranks by the rules of placement.
+An order is carried out when it begins and its future is done when the virtual clock reaches its end, so that the driver
+sees what it would see in real time, in the same order.
 """
 
 from __future__ import annotations
 
 import heapq
 import json
+import math
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +26,10 @@ from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.spec import Campaign, canonical_spec_json
 from hpcmat.campaign.state import CampaignState
 from hpcmat.campaign.structures import reference_structures, seed_structures
-from hpcmat.dispatch.dispatcher import Dispatcher
+from hpcmat.dispatch.placement.decision import decide, never
+from hpcmat.dispatch.placement.dispatcher import Allocation, PlacementDispatcher
+from hpcmat.dispatch.placement.nodes import Share
+from hpcmat.dispatch.placement.state import State
 from hpcmat.dispatch.worker import Ending, Order
 from hpcmat.engines.calculators import ELEMENTS
 from hpcmat.engines.labelling import LabelRequest
@@ -97,39 +102,62 @@ class _Running:
     future: Future[str] = field(compare=False)
 
 
-class VirtualDispatcher(Dispatcher):
-    """Workers that exist on the virtual clock alone; it is never entered, since it starts nothing."""
+class VirtualDispatcher(PlacementDispatcher):
+    """Nodes that exist on the virtual clock alone; it is never entered, since it starts nothing."""
 
     healthy = True
     draining = False
+    held = 0
 
-    def __init__(self, workers: int, clock: VirtualClock, machine: Machine) -> None:
-        super().__init__(Path(), "rehearsal", workers)
+    def __init__(self, allocation: Allocation, clock: VirtualClock, machine: Machine) -> None:
+        super().__init__(allocation, Path(), "rehearsal")
+        self._policy = replace(self._policy, drains_at=math.inf, lasts_s=math.inf)
         self._clock = clock
         self._machine = machine
+        self._virtual = State(clock.now, allocation.nodes)
+        self._waiting: dict[int, tuple[Order, Future[str]]] = {}
         self._running: list[_Running] = []
-        self._submitted = 0
 
-    def _start(self) -> None:
-        """Nothing to start."""
-
-    def _stop(self) -> None:
-        """Nothing to end."""
+    @property
+    def state(self) -> State:
+        """Nodes and tasks as of the last decision."""
+        return self._virtual
 
     def submit(self, order: Order) -> Future[str]:
-        """Carry an order out; its future is done once `advance` reaches its end."""
+        """Queue an order; its future is done once `advance` reaches its end.
+
+        Raises
+        ------
+        InputError
+            It would never fit.
+        """
+        request = replace(self._request(order), submitted=self._clock.now)
+        if reason := never(request, self._virtual, self._policy):
+            raise InputError(f"{order.task.kind}: {reason}")
         future: Future[str] = Future()
-        self._submitted += 1
-        heapq.heappush(self._running, _Running(self._finish(order), self._submitted, future))
+        self._waiting[request.id] = (order, future)
+        self._virtual = self._virtual.submit(request)
+        self._decide()
         return future
 
     def advance(self) -> None:
         """Let time pass until the next task ends."""
         ended = heapq.heappop(self._running)
         self._clock.now = max(self._clock.now, ended.finished)
+        self._virtual = self._virtual.end(ended.number)
+        self._decide()
         ended.future.set_result(Ending.DONE)
 
-    def _finish(self, order: Order) -> float:
+    def _decide(self) -> None:
+        state = replace(self._virtual, now=self._clock.now)
+        decision = decide(state, self._policy)
+        self._virtual = state.begin(decision.starts, decision.reservation)
+        for running in decision.starts:
+            order, future = self._waiting.pop(running.request.id)
+            finished = self._finish(order, running.shares)
+            heapq.heappush(self._running, _Running(finished, running.request.id, future))
+
+    def _finish(self, order: Order, shares: tuple[Share, ...]) -> float:
         """Carry an order out and publish what it gave; when it ends."""
         store = ResultStore(order.store)
         attempt = store.begin(order.task.key)
@@ -138,7 +166,17 @@ class VirtualDispatcher(Dispatcher):
             return self._clock.now
         outcome = self._outcome(order.task, attempt)
         finished = self._clock.now + self._machine.seconds(order.task, attempt.number, outcome)
-        store.publish(self._record(order, attempt.number, outcome, finished), attempt.folder)
+        execution = Execution(
+            attempt=attempt.number,
+            host="virtual",
+            pid=0,
+            started=self._clock.now,
+            finished=finished,
+            nodes=len(shares),
+            cores=sum(share.cores for share in shares),
+            cores_per_node=order.cores_per_node,
+        )
+        store.publish(_record(order.task, outcome, execution), attempt.folder)
         return finished
 
     def _outcome(self, task: Task, attempt: Attempt) -> str:
@@ -148,20 +186,10 @@ class VirtualDispatcher(Dispatcher):
         text: str = getattr(import_module(module), function)(task.request, attempt.folder, attempt.number)
         return text
 
-    def _record(self, order: Order, attempt: int, outcome: str, finished: float) -> Record:
-        task, resources = order.task, self.resources(order.task)
-        execution = Execution(
-            attempt=attempt,
-            host="virtual",
-            pid=0,
-            started=self._clock.now,
-            finished=finished,
-            nodes=resources.nodes,
-            cores=resources.ranks * resources.threads,
-            cores_per_node=order.cores_per_node,
-        )
-        accepted = json.loads(outcome)["kind"] != "failure"
-        return Record(task.key, task.kind, task.request, outcome, accepted, execution, task.provenance, task.governance)
+
+def _record(task: Task, outcome: str, execution: Execution) -> Record:
+    accepted = json.loads(outcome)["kind"] != "failure"
+    return Record(task.key, task.kind, task.request, outcome, accepted, execution, task.provenance, task.governance)
 
 
 class VirtualJournal(Journal):
@@ -208,7 +236,8 @@ class Rehearsal:
     """Where a campaign is rehearsed."""
 
     machine: Machine
-    workers: int
+    allocation: Allocation
+    """Nodes, and what tasks get of them."""
     cores_per_node: int
     root: Path
     """An empty folder for results; it may be thrown away afterwards."""
@@ -232,14 +261,27 @@ def rehearse(
     assert isinstance(campaign.engine, TeacherSettings), "only a teacher answers at once"
     quick = {"duration": DurationSettings(), "faults": FaultSettings(), "ledger": None}
     campaign = campaign.model_copy(update={"engine": campaign.engine.model_copy(update=quick)})
-    clock, state, workers = VirtualClock(), CampaignState(), rehearsal.workers
+    clock, state = VirtualClock(), CampaignState()
+    dispatcher = VirtualDispatcher(rehearsal.allocation, clock, rehearsal.machine)
     state.apply(_created(campaign, rehearsal.root / "store"), clock.now)
-    started = RunStarted("rehearsal", "virtual", 0, "virtual", workers, rehearsal.cores_per_node, ())
-    state.apply(started, clock.now)
-    dispatcher = VirtualDispatcher(workers, clock, rehearsal.machine)
+    state.apply(_started(dispatcher, rehearsal.cores_per_node), clock.now)
     folder = CampaignFolder(rehearsal.root)
     RehearsalDriver(folder, state, dispatcher, clock, rehearsal.cores_per_node, observer).run()
     return state
+
+
+def _started(dispatcher: VirtualDispatcher, cores_per_node: int) -> RunStarted:
+    return RunStarted(
+        epoch="rehearsal",
+        host="virtual",
+        pid=0,
+        site="virtual",
+        workers=dispatcher.workers,
+        cores_per_node=cores_per_node,
+        software=(),
+        nodes=dispatcher.nodes,
+        cores=dispatcher.cores,
+    )
 
 
 def _created(campaign: Campaign, store: Path) -> Created:

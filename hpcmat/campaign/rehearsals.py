@@ -11,6 +11,7 @@ from typing import Literal
 
 from hpcmat.campaign.costs import CostBook, learned_from
 from hpcmat.campaign.rehearsal import LearnedMachine, Rehearsal, rehearse, with_teacher
+from hpcmat.campaign.resources import imagined_allocation
 from hpcmat.campaign.spec import Campaign, SteeringSpec
 from hpcmat.campaign.state import CampaignState, fit_summaries
 from hpcmat.campaign.stopping import labels_done
@@ -24,6 +25,7 @@ class Rehearsed:
 
     site: str
     workers: int
+    """Labels that run at once, of the smallest that there are."""
     policy: str
     rehearsals: int
     labels: float
@@ -70,16 +72,17 @@ def rehearse_all(campaign: Campaign, wanted: Wanted, store: Path) -> tuple[Rehea
 
 def _rehearsed(campaign: Campaign, site: Site, wanted: Wanted, book: CostBook) -> Rehearsed:
     machine = describe_machine(site)
+    allocation = imagined_allocation(site, machine)
     taught = with_teacher(campaign, wanted.teacher)
     states = []
     for seed in range(wanted.seeds):
         learned = LearnedMachine.of(campaign.engine, book, seed)
         with tempfile.TemporaryDirectory(prefix="hpcmat-rehearsal-") as root:
-            rehearsal = Rehearsal(learned, machine.workers, machine.cores_per_node, Path(root))
+            rehearsal = Rehearsal(learned, allocation, machine.cores_per_node, Path(root))
             states.append(rehearse(taught.model_copy(update={"seed": campaign.seed + seed}), rehearsal))
     return Rehearsed(
         site=site.name,
-        workers=machine.workers,
+        workers=states[0].runs[0].started.workers,
         policy=campaign.steering.acquisition,
         rehearsals=len(states),
         labels=statistics.median(labels_done(state) for state in states),

@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.specification import Specification, contents_of
@@ -24,7 +24,14 @@ from hpcmat.records import Resources, Task, decode
 
 if TYPE_CHECKING:
     from hpcmat.dispatch.dispatcher import Dispatcher
+    from hpcmat.dispatch.launchers.request import Launcher
+    from hpcmat.dispatch.placement.dispatcher import Allocation
     from hpcmat.dispatch.placement.nodes import Node
+
+
+PLACED_NODES = 512
+"""Beyond, tasks of one process go to a farm where the site leaves the choice: each that is placed has a shepherd on the
+driver's node, and Fugaku's manual allows TCP on no more nodes."""
 
 
 def task_resources(site: Site, task: Task, nodes: int) -> Resources:
@@ -80,19 +87,26 @@ def placing_sentence(site: Site, campaign: Specification, nodes: int) -> str:
         They could never run.
     """
     require_fitting(site, nodes)
-    if not takes_whole_allocation(site, nodes):
+    executor = executor_for(site, nodes)
+    if executor == "htex":
         return ""
+    if executor == "farm":
+        return f"tasks of {site.cores_per_worker} core(s) by a manager on each of {nodes} node(s)"
     sizes = label_sizes(site, campaign, nodes)
     first, last = sizes[0], sizes[-1]
     count = f"{first.nodes}" if first.nodes == last.nodes else f"{first.nodes} to {last.nodes}"
     per_node = first.ranks // first.nodes
-    return f"labels on {count} of {nodes} node(s), {per_node} rank(s) of {first.threads} thread(s) on each"
+    gpus = f" and {first.gpus_per_node} GPU(s)" if first.gpus_per_node else ""
+    return f"labels on {count} of {nodes} node(s), {per_node} rank(s) of {first.threads} thread(s){gpus} on each"
 
 
-def takes_whole_allocation(site: Site, nodes: int) -> bool:
-    """Whether tasks are placed on all nodes of an allocation, and not handed to workers of the first one."""
-    several = nodes > 1 or site.tasks.label.parallel
-    return site.executor == "placement" or (site.executor == "auto" and several)
+def executor_for(site: Site, nodes: int) -> Literal["htex", "placement", "farm"]:
+    """What hands out tasks in an allocation of so many nodes, where the site leaves the choice."""
+    if site.executor != "auto":
+        return site.executor
+    if site.tasks.placed or 1 < nodes <= PLACED_NODES:
+        return "placement"
+    return "farm" if nodes > 1 else "htex"
 
 
 def nodes_for(site: Site, machine: Machine) -> tuple[Node, ...]:
@@ -106,7 +120,7 @@ def nodes_for(site: Site, machine: Machine) -> tuple[Node, ...]:
     nodes = _nodes_here(site, machine)
     require_fitting(site, len(nodes))
     cores = max(node.cores for node in nodes)
-    for kind in TASK_KINDS if takes_whole_allocation(site, len(nodes)) else ():
+    for kind in TASK_KINDS if executor_for(site, len(nodes)) != "htex" else ():
         needed = cores_on_node(site, getattr(site.tasks, kind))
         if needed > cores:
             raise InputError(
@@ -117,7 +131,7 @@ def nodes_for(site: Site, machine: Machine) -> tuple[Node, ...]:
 
 
 def dispatcher_of(site: Site, machine: Machine, folder: Path, campaign: str) -> Dispatcher:
-    """What runs the tasks of a campaign on this site: workers of this node, or all nodes of the allocation.
+    """What runs the tasks of a campaign on this site: workers of this node, or the nodes of the allocation.
 
     Raises
     ------
@@ -127,16 +141,48 @@ def dispatcher_of(site: Site, machine: Machine, folder: Path, campaign: str) -> 
     from hpcmat.dispatch.executor import ParslDispatcher, Workers
 
     nodes = nodes_for(site, machine)
-    if not takes_whole_allocation(site, len(nodes)):
-        workers = Workers(machine.workers, machine.cores_per_worker, (*_exports(site), *site.setup))
+    executor = executor_for(site, len(nodes))
+    workers = Workers(machine.workers, machine.cores_per_worker, (*_exports(site), *site.setup))
+    if executor == "htex":
         return ParslDispatcher(workers, folder, campaign)
-    from hpcmat.dispatch.launchers.request import Launcher
-    from hpcmat.dispatch.placement.dispatcher import Allocation, PlacementDispatcher
+    from hpcmat.dispatch.farm.dispatcher import FarmDispatcher
+    from hpcmat.dispatch.placement.dispatcher import PlacementDispatcher
 
-    launcher = Launcher(site.launcher, site.launcher_program or _beside_python(site), site.launcher_options)
+    if executor == "farm":
+        return FarmDispatcher.on(nodes, _launcher(site), workers, folder, campaign)
+    return PlacementDispatcher(_allocation(site, nodes), folder, campaign)
+
+
+def imagined_allocation(site: Site, machine: Machine) -> Allocation:
+    """An allocation as it is asked for where nobody says otherwise, with tasks as they would be there.
+
+    Raises
+    ------
+    InputError
+        As of `require_fitting`.
+    """
+    from hpcmat.dispatch.placement.dispatcher import worker_pool
+    from hpcmat.dispatch.placement.nodes import Node
+
+    count = site.batch.nodes if site.batch is not None else 1
+    require_fitting(site, count)
+    if executor_for(site, count) != "placement":
+        return worker_pool(machine.workers, machine.cores_per_worker, count)
+    places = range(count)
+    return _allocation(site, tuple(Node(f"({n})", machine.cores_per_node, site.gpus_per_node, (n,)) for n in places))
+
+
+def _allocation(site: Site, nodes: tuple[Node, ...]) -> Allocation:
+    from hpcmat.dispatch.placement.dispatcher import Allocation
+
     smallest = _sized(site, site.tasks.label, 1, len(nodes))
-    allocation = Allocation(nodes, launcher, partial(task_resources, site), smallest, site.environment)
-    return PlacementDispatcher(allocation, folder, campaign)
+    return Allocation(nodes, _launcher(site), partial(task_resources, site), smallest, site.environment)
+
+
+def _launcher(site: Site) -> Launcher:
+    from hpcmat.dispatch.launchers.request import Launcher
+
+    return Launcher(site.launcher, site.launcher_program or _beside_python(site), site.launcher_options)
 
 
 def _sized(site: Site, size: TaskSize, atoms: int, nodes: int) -> Resources:
@@ -144,7 +190,8 @@ def _sized(site: Site, size: TaskSize, atoms: int, nodes: int) -> Resources:
         count = min(math.ceil(max(atoms, 1) / size.atoms_per_node), nodes, size.max_nodes or nodes)
     else:
         count = size.nodes or 1
-    return Resources(count, count * size.ranks_per_node, size.threads or site.cores_per_worker)
+    threads = size.threads or site.cores_per_worker
+    return Resources(count, count * size.ranks_per_node, threads, gpus_per_node=size.gpus_per_node)
 
 
 def _beside_python(site: Site) -> str:

@@ -33,7 +33,7 @@ from hpcmat.campaign.specification import Specification, read_specification
 from hpcmat.records import Execution, Failure
 
 Status = Literal["decided", "running", "waiting", "done", "failed"]
-"""`waiting`: an attempt failed and the next one has not been submitted yet."""
+"""`waiting`: an attempt failed, or was given back before it began, and the next one has not been submitted yet."""
 OPEN: tuple[Status, ...] = ("decided", "running", "waiting")
 
 
@@ -143,6 +143,7 @@ class CampaignState:
             case Ended():
                 self.ended = event
                 self.runs[-1].ended = time
+                self._take_back()
             case _:
                 self._apply_to_task(event, time)
 
@@ -164,6 +165,13 @@ class CampaignState:
                 task.remedies = event.remedies or ()
         self.index.node_hours += task.node_hours - paid
         self.index.moved(task, before)
+
+    def _take_back(self) -> None:
+        """A driver leaves when all that began has ended: the rest was given back to the queue."""
+        for task in self.open_tasks:
+            if task.status == "running":
+                task.status = "waiting"
+                self.index.moved(task, "running")
 
     @classmethod
     def of(cls, events: Iterable[tuple[Event, float]]) -> CampaignState:

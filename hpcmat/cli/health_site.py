@@ -47,6 +47,7 @@ def examine_site(site: Site, folder: Path, environment: Mapping[str, str]) -> It
     yield check_rename(folder)
     yield check_clock(folder)
     yield check_memory(site, environment)
+    yield check_gpus(site, environment)
 
 
 def check_verified(site: Site) -> Finding:
@@ -145,6 +146,23 @@ def check_memory(site: Site, environment: Mapping[str, str]) -> Finding:
     if here >= site.memory_gib:
         return Finding("node memory", "ok", f"{here:.0f} GiB; {site.memory_gib:.0f} GiB promised")
     return Finding("node memory", "warn", f"{here:.0f} GiB; {site.memory_gib:.0f} GiB promised", "correct memory_gib")
+
+
+def check_gpus(site: Site, environment: Mapping[str, str]) -> Finding:
+    """Inside an allocation: whether the node has the GPUs that the site file promises; others are not counted."""
+    promised = site.gpus_per_node
+    if not promised or not environment.get(_job_variable(site)):
+        return Finding("GPUs", "ok", f"{promised} promised; counted inside of an allocation only")
+    try:
+        answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return Finding(
+            "GPUs", "warn", f"{promised} promised, and nvidia-smi does not answer", "ask for them in options"
+        )
+    found = sum(line.startswith("GPU ") for line in answer.splitlines())
+    if found == promised:
+        return Finding("GPUs", "ok", f"{found}, as promised")
+    return Finding("GPUs", "warn", f"{found}; {promised} promised", "ask for all of them, or correct gpus_per_node")
 
 
 def _job_variable(site: Site) -> str:

@@ -112,6 +112,14 @@ class Dispatcher(ABC):
         """What this task will occupy here; part of no content key."""
         return task.resources
 
+    @property
+    def held(self) -> int:
+        """How many of the tasks that are out will not begin: they could not end before the allocation does."""
+        return 0
+
+    def give_back(self) -> None:  # noqa: B027 - most hold no task that has not begun
+        """Begin nothing of what has not begun yet; its futures give `Ending.DECLINED`."""
+
     def restart(self) -> None:
         """Start anew; tasks that are running go on and can be adopted from the result store."""
         self._stop()

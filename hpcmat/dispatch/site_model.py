@@ -14,7 +14,7 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Kind = Literal["local", "slurm", "pbs", "pjm", "gridengine"]
 Launcher = Literal["none", "hydra", "openmpi", "srun", "fujitsu"]
-Executor = Literal["auto", "htex", "placement"]
+Executor = Literal["auto", "htex", "placement", "farm"]
 
 NODE_REQUESTS: dict[Kind, str] = {
     "slurm": "--nodes={nodes} --ntasks-per-node={ranks}",
@@ -90,6 +90,10 @@ class TaskSize(_Model):
     max_nodes: Count | None = Field(default=None, description="Most nodes of a task that is sized by its atoms.")
     ranks_per_node: Count = Field(default=1, description="MPI ranks on each node.")
     threads: Count | None = Field(default=None, description="Threads of each rank; cores_per_worker if not given.")
+    gpus_per_node: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="GPUs on each node that the task has for itself; its ranks share them.",
+    )
 
     @property
     def parallel(self) -> bool:
@@ -106,6 +110,12 @@ class Tasks(_Model):
     label: TaskSize = Field(default=TaskSize(), description="Calculations with the engine.")
     explore: TaskSize = Field(default=TaskSize(), description="Trajectories with the potential: threads alone.")
     fit: TaskSize = Field(default=TaskSize(), description="Fits of the potential: threads alone.")
+
+    @property
+    def placed(self) -> bool:
+        """Whether some task needs a place of its own: labels for their ranks, any task for its GPUs."""
+        sizes = (self.label, self.explore, self.fit)
+        return any(size.parallel or size.gpus_per_node > 0 for size in sizes)
 
 
 class Site(_Model):
@@ -131,8 +141,9 @@ class Site(_Model):
     launcher_options: tuple[str, ...] = Field(default=(), description="Options of every launch, such as --mpi=pmi2.")
     executor: Executor = Field(
         default="auto",
-        description="What hands out tasks: workers of one node (htex), or whole allocations with ranks (placement); "
-        "auto takes the latter for several nodes or ranks.",
+        description="What hands out tasks: workers of one node (htex); placement of each on nodes of the allocation; "
+        "or a manager with workers on each node (farm), for tasks of one process. auto places where there are several "
+        "nodes or ranks, and takes the farm beyond 512 nodes.",
     )
     tasks: Tasks = Field(default=Tasks(), description="Nodes, ranks and threads of tasks.")
     environment: dict[str, str] = Field(default={}, description="Variables set for every task.")
@@ -196,9 +207,9 @@ def _check_tasks(site: Site) -> None:
         size: TaskSize = getattr(site.tasks, kind)
         if problem := _size_problem(site, kind, size):
             raise InputError(f"{site.label}: tasks.{kind}: {problem}")
-    if site.executor == "placement" and site.launcher == "none":
-        raise InputError(f'{site.label}: executor: "placement" starts tasks with a launcher; name it as launcher')
-    if site.kind == "local" and site.setup and (site.executor == "placement" or site.tasks.label.parallel):
+    if site.executor in {"placement", "farm"} and site.launcher == "none":
+        raise InputError(f'{site.label}: executor: "{site.executor}" needs a launcher; name it as launcher')
+    if site.kind == "local" and site.setup and (site.executor == "placement" or site.tasks.placed):
         raise InputError(
             f"{site.label}: setup: placed tasks have the environment of the driver; type these lines before hpcmat"
         )
@@ -212,13 +223,21 @@ def _size_problem(site: Site, kind: str, size: TaskSize) -> str:
     cores = cores_on_node(site, size)
     if site.cores_per_node != "auto" and cores > site.cores_per_node:
         return f"{cores} cores on each node exceed the {site.cores_per_node} that it has; lower ranks_per_node"
+    if size.gpus_per_node > site.gpus_per_node:
+        return f"{size.gpus_per_node} GPUs on each node exceed the {site.gpus_per_node} of it; correct gpus_per_node"
+    if size.gpus_per_node and not _can_place(site):
+        return "GPUs of its own need a launcher and executor placement; name the launcher of the site"
     if not size.parallel:
         return ""
     if kind != "label":
         return "is one process; only labels have ranks, on one node or several"
-    if site.launcher == "none" or site.executor == "htex":
+    if not _can_place(site):
         return "several ranks need a launcher and executor placement; name the launcher of the site"
     return ""
+
+
+def _can_place(site: Site) -> bool:
+    return site.launcher != "none" and site.executor in {"auto", "placement"}
 
 
 def _check_template(site: Site, key: str, template: str, fields: tuple[str, ...]) -> None:

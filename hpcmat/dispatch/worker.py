@@ -49,7 +49,7 @@ class Ending(StrEnum):
     ELSEWHERE = "elsewhere"
     """Already computed, or being executed by another process now."""
     DECLINED = "declined"
-    """The driver that asked is dead; its successor will ask again."""
+    """Nothing began: the driver that asked is dead, or its allocation about to end; its successor will ask again."""
 
 
 @dataclass(frozen=True, slots=True)

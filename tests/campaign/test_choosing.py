@@ -10,6 +10,7 @@ from hpcmat.campaign.choosing import Chooser
 from hpcmat.campaign.costs import FIRST_SETTLED, CostBook, label_size
 from hpcmat.campaign.evidence import Evidence
 from hpcmat.campaign.rehearsal import Rehearsal, rehearse
+from hpcmat.dispatch.placement.dispatcher import worker_pool
 from hpcmat.records import Task
 from hpcmat.steering.acquisition import judge
 from hpcmat.steering.trust import largest_deviation
@@ -35,7 +36,7 @@ def learned(tmp_path_factory):
         update={"explore": campaign_of(explore=text).explore.model_copy(update={"method": "md"})}
     )
     steering = campaign.steering.model_copy(update={"refit_every": 4, "pool_min": 20})
-    state = rehearse(campaign.model_copy(update={"steering": steering}), Rehearsal(Machine(), 2, 2, root))
+    state = rehearse(campaign.model_copy(update={"steering": steering}), Rehearsal(Machine(), worker_pool(2), 2, root))
     return state, Evidence(ResultStore(root / "store")), state.pool.newest(200)
 
 

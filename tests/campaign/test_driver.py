@@ -3,11 +3,13 @@
 import errno
 import json
 import os
+from collections import Counter
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
 from campaign_events import LABELS as BUDGET
-from campaign_events import Drive, campaign_of, run_started
+from campaign_events import Drive, InlineDispatcher, campaign_of, run_started
 
 from hpcmat.campaign.events import Decided, Failed, Finished, Submitted, read_event
 from hpcmat.campaign.state import CampaignState
@@ -305,6 +307,47 @@ def test_allocation_that_ends_is_drained_and_the_next_driver_goes_on(tmp_path):
     assert len(state.done(*LABELS)) < BUDGET
     drive.append(run_started("next"))
     assert state.stopping is None
+
+
+class HoldingDispatcher(InlineDispatcher):
+    """Holds labels back from the third on, as if none of them could end before the allocation does."""
+
+    room = 4
+
+    def __init__(self):
+        super().__init__()
+        self.waiting = []
+
+    @property
+    def held(self):
+        return len(self.waiting)
+
+    def submit(self, order):
+        if order.task.kind != "label" or len(self.orders) < 3:
+            return super().submit(order)
+        self.waiting.append(Future())
+        return self.waiting[-1]
+
+    def give_back(self):
+        while self.waiting:
+            self.waiting.pop().set_result(Ending.DECLINED)
+
+
+def test_labels_that_could_not_end_wait_for_the_next_allocation(tmp_path):
+    """They are no failures, the driver does not wait for them, and each is made once."""
+    drive = Drive(tmp_path, campaign_of(ledger=tmp_path / "ledger.txt"))
+    drive.dispatcher = HoldingDispatcher()
+    state = drive.run()
+    assert (state.stopping.reason, state.ended.complete) == ("allocation", False)
+    held = [task.id for task in state.open_tasks]
+    assert held and {task.status for task in state.open_tasks} == {"waiting"} and not state.failures
+    assert len(state.tasks) - len(held) == len(drive.dispatcher.orders), "control: others were carried out"
+    drive.append(run_started("next"))
+    drive.dispatcher = InlineDispatcher()
+    state = drive.run()
+    assert state.ended.complete and set(held) <= set(drive.dispatcher.orders)
+    ends = Counter(line.split()[1] for line in (tmp_path / "ledger.txt").read_text().splitlines() if "end" in line)
+    assert ends == dict.fromkeys((task.key for task in state.done(*LABELS)), 1)
 
 
 def test_potential_that_cannot_be_written_loses_no_event(tmp_path):

@@ -9,7 +9,10 @@ from campaign_events import LABELS, campaign_of
 from hpcmat.campaign.costs import CostBook, label_size, learned_from, size_of
 from hpcmat.campaign.events import Decided, Failed, Finished, Submitted
 from hpcmat.campaign.rehearsal import TASK_OVERHEAD_S, LearnedMachine, Rehearsal, rehearse
-from hpcmat.records import Task
+from hpcmat.dispatch.launchers.request import Launcher
+from hpcmat.dispatch.placement.dispatcher import Allocation, worker_pool
+from hpcmat.dispatch.placement.nodes import Node
+from hpcmat.records import Resources, Task
 
 SECONDS = {"label": 100.0, "explore": 10.0, "fit": 5.0}
 
@@ -27,11 +30,11 @@ class FixedMachine:
         return task.kind == "label" and self.failing(task.key, attempt)
 
 
-def rehearsed(root, campaign=None, machine=None, workers=2):
+def rehearsed(root, campaign=None, machine=None, workers=2, allocation=None):
     events = []
     state = rehearse(
         campaign or campaign_of(),
-        Rehearsal(machine or FixedMachine(), workers, 2, root),
+        Rehearsal(machine or FixedMachine(), allocation or worker_pool(workers), 2, root),
         lambda event, _state: events.append(event),
     )
     return state, events
@@ -59,6 +62,26 @@ def test_no_more_tasks_run_at_a_time_than_there_are_workers_and_times_add_up(tmp
     assert busy / workers <= makespan <= busy
     assert workers > 1 or makespan == pytest.approx(busy)
     assert state.last_time == makespan
+
+
+def sized(nodes):
+    """Four nodes of two cores; labels take whole ones, the rest one core."""
+    nodes_of = {"label": Resources(nodes, 2 * nodes), "explore": Resources(), "fit": Resources()}
+    four = tuple(Node(f"n{number}", 2) for number in range(4))
+    return Allocation(four, Launcher("srun"), lambda task, usable: nodes_of[task.kind], nodes_of["label"])
+
+
+@pytest.mark.parametrize(("nodes", "at_once"), [(1, 4), (2, 2), (3, 1), (4, 1)])
+def test_labels_of_several_nodes_are_paid_and_wait_for_them(tmp_path, nodes, at_once):
+    state, _ = rehearsed(tmp_path, allocation=sized(nodes))
+    assert state.ended.complete
+    assert (state.runs[0].started.workers, state.runs[0].started.nodes, state.runs[0].started.cores) == (at_once, 4, 8)
+    spans = [(t.execution.started, t.execution.finished) for t in state.done("train", "validation")]
+    most = max(sum(begin <= start < end for begin, end in spans) for start, _ in spans)
+    assert most == min(at_once, LABELS)
+    assert state.last_time >= LABELS / at_once * 100.0
+    assert all(t.node_hours == pytest.approx(nodes * 100.0 / 3600) for t in state.done("train", "validation"))
+    assert all(t.node_hours == pytest.approx(0.5 * 10.0 / 3600) for t in state.done("explore"))
 
 
 def test_rehearsals_are_reproducible_and_another_seed_decides_otherwise(tmp_path):
@@ -136,7 +159,7 @@ class UnevenMachine(FixedMachine):
 def test_a_driver_that_comes_back_has_learned_the_same(tmp_path):
     """Costs decide as of certain numbers of ended labels, which are of several purposes that end by turns."""
     watching, back = CostBook(), CostBook()
-    rehearsal = Rehearsal(UnevenMachine(), 2, 2, tmp_path)
+    rehearsal = Rehearsal(UnevenMachine(), worker_pool(2), 2, tmp_path)
     state = rehearse(campaign_of(labels=14), rehearsal, lambda _event, state: watching.catch_up(state))
     back.catch_up(state)
     purposes = [task.purpose for task in state.index.all_ended if task.purpose in {"train", "validation"}]

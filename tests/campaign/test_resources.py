@@ -1,12 +1,18 @@
 """What tasks get of a machine: sizes by the site file, refusals of what could never run."""
 
-import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from campaign_events import campaign_of
 
-from hpcmat.campaign.resources import nodes_for, nodes_occupied, placing_sentence, task_resources
+from hpcmat.campaign.resources import (
+    executor_for,
+    nodes_for,
+    nodes_occupied,
+    placing_sentence,
+    task_resources,
+)
 from hpcmat.cli.app import run
 from hpcmat.dispatch.sites import Machine, load_site
 from hpcmat.engines.labelling import LabelRequest, label_key
@@ -23,6 +29,7 @@ memory_gib = 16
 launcher = "{launcher}"
 executor = "{executor}"
 cores_per_worker = 2
+gpus_per_node = {gpus}
 [tasks.{kind}]
 {size}
 [batch]
@@ -33,9 +40,10 @@ queues = [{{ name = "small" }}]
 
 @pytest.fixture
 def site(tmp_path):
-    def make(size="", kind="label", launcher="srun", executor="auto", nodes=4):
+    def make(size="", kind="label", launcher="srun", executor="auto", nodes=4, gpus=0):
         file = tmp_path / "mine.toml"
-        file.write_text(SITE.format(size=size, kind=kind, launcher=launcher, executor=executor, nodes=nodes))
+        values = {"size": size, "kind": kind, "launcher": launcher, "executor": executor, "nodes": nodes, "gpus": gpus}
+        file.write_text(SITE.format(**values))
         return load_site(file)
 
     return make
@@ -89,6 +97,42 @@ def test_size_is_part_of_no_content_key(site):
     assert label(16).key == task.key
 
 
+@pytest.mark.parametrize("kind", ["label", "explore", "fit"])
+def test_gpus_of_a_task_give_it_a_place_on_a_node_that_has_them(site, kind):
+    mine = site("gpus_per_node = 2", kind=kind, gpus=4)
+    task = replace(label(8), kind=kind)
+    assert task_resources(mine, task, 1).gpus_per_node == 2
+    assert executor_for(mine, 1) == "placement"
+    assert executor_for(site("", kind=kind, gpus=4), 1) == "htex", "control: on one node workers do"
+    assert task_resources(site("", gpus=4), label(8), 1).gpus_per_node == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "executor", "nodes", "expected"),
+    [
+        ("", "auto", 1, "htex"),
+        ("", "auto", 2, "placement"),
+        ("", "auto", 512, "placement"),
+        ("", "auto", 513, "farm"),
+        ("ranks_per_node = 2", "auto", 513, "placement"),
+        ("gpus_per_node = 1", "auto", 513, "placement"),
+        ("", "farm", 2, "farm"),
+        ("", "placement", 1, "placement"),
+    ],
+)
+def test_small_tasks_on_many_nodes_go_to_a_farm(site, size, executor, nodes, expected):
+    assert executor_for(site(size, executor=executor, gpus=1), nodes) == expected
+
+
+def test_plan_tells_of_the_farm(site):
+    assert "a manager on each of 600 node(s)" in placing_sentence(site(), campaign_of(), 600)
+
+
+def test_plan_tells_the_gpus_of_a_label(site):
+    mine = site("gpus_per_node = 1\nranks_per_node = 2", gpus=4)
+    assert "2 rank(s) of 2 thread(s) and 1 GPU(s)" in placing_sentence(mine, campaign_of(), 1)
+
+
 def test_part_of_a_node_counts_by_its_cores():
     assert nodes_occupied(Resources(1, 2, 2), 8) == 0.5
     assert nodes_occupied(Resources(3, 3, 1), 8) == 3.0
@@ -104,6 +148,11 @@ def test_part_of_a_node_counts_by_its_cores():
         ("nodes = 2", {"executor": "htex"}, "need a launcher and executor placement"),
         ("ranks_per_node = 2", {"kind": "fit"}, "tasks.fit: is one process"),
         ("", {"launcher": "none", "executor": "placement"}, "name it as launcher"),
+        ("", {"launcher": "none", "executor": "farm"}, "name it as launcher"),
+        ("ranks_per_node = 2", {"executor": "farm"}, "need a launcher and executor placement"),
+        ("gpus_per_node = 2", {"gpus": 1}, "tasks.label: 2 GPUs on each node exceed the 1"),
+        ("gpus_per_node = 1", {"gpus": 1, "executor": "htex", "kind": "fit"}, "GPUs of its own need a launcher"),
+        ("gpus_per_node = -1", {}, "tasks.label.gpus_per_node"),
         ("atoms_per_nod = 8", {}, "did you mean 'atoms_per_node'"),
         ('nodes = "2"', {}, "tasks.label.nodes"),
     ],
@@ -134,15 +183,14 @@ def test_labels_that_an_allocation_could_never_hold_are_refused_before_it_is_ask
     )
 
 
-def test_commands_tell_where_labels_go_and_refuse_what_cannot_run(site, tmp_path, monkeypatch, capsys):
+def test_commands_tell_where_labels_go_and_refuse_what_cannot_run(site, tmp_path, monkeypatch, capsys, hpcmat):
     monkeypatch.chdir(tmp_path)
     campaign = str(tmp_path / "si.toml")
     (tmp_path / "si.toml").write_text(TEACHER)
     site("nodes = 2\nranks_per_node = 4")
     assert run(["check", campaign, "--site", "mine.toml"]) == 0
     assert "labels on 2 of 4 node(s)" in capsys.readouterr().out
-    assert run(["plan", campaign, "--site", "mine.toml", "--json"]) == 0
-    plan = json.loads(capsys.readouterr().out)
+    plan = hpcmat.answer("plan", campaign, "--site", "mine.toml")
     assert plan["placing"].startswith("labels on 2 of 4 node(s)")
     assert "#SBATCH --no-kill" in plan["allocation"]["script"]
     for command in ("plan", "submit"):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from hpcmat.cli import app
-from hpcmat.cli.app import COMMANDS, run
+from hpcmat.cli.app import COMMANDS
 from hpcmat.errors import BusyError, DispatchError, InputError, StorageError
 
 TEACHER = """\
@@ -49,10 +49,6 @@ def campaign(tmp_path, monkeypatch):
     return path
 
 
-def call(*arguments):
-    return run([str(argument) for argument in arguments])
-
-
 def python(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
@@ -71,20 +67,20 @@ def test_the_guard_on_imports_can_fail():
     assert not loaded_by("import hpcmat.records").isdisjoint(HEAVY)
 
 
-def test_help_names_every_command_and_exit_code(capsys):
-    assert call("--help") == 0
+def test_help_names_every_command_and_exit_code(capsys, hpcmat):
+    assert hpcmat("--help") == 0
     shown = capsys.readouterr().out
     assert all(f"  {name} " in shown for name in COMMANDS)
     assert all(f"  {code} " in shown for code in (0, 1, 2, 3, 4, 5, 130))
 
 
-def test_no_command_shows_the_help(capsys):
-    assert call() == 0
+def test_no_command_shows_the_help(capsys, hpcmat):
+    assert hpcmat() == 0
     assert "Commands:" in capsys.readouterr().out
 
 
-def test_version(capsys):
-    assert call("--version") == 0
+def test_version(capsys, hpcmat):
+    assert hpcmat("--version") == 0
     assert capsys.readouterr().out.startswith("hpcmat 0.")
 
 
@@ -102,8 +98,8 @@ def test_version(capsys):
     ],
 )
 @pytest.mark.parametrize("as_json", [False, True])
-def test_bad_input_is_one_line_and_exit_code_2(campaign, capsys, arguments, expected, as_json):
-    assert call(*arguments, *(["--json"] if as_json else [])) == 2
+def test_bad_input_is_one_line_and_exit_code_2(campaign, capsys, arguments, expected, as_json, hpcmat):
+    assert hpcmat(*arguments, *(["--json"] if as_json else [])) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
@@ -119,55 +115,53 @@ def test_bad_input_is_one_line_and_exit_code_2(campaign, capsys, arguments, expe
     ("error", "code"),
     [(InputError, 2), (StorageError, 3), (DispatchError, 4), (BusyError, 5), (KeyboardInterrupt, 130)],
 )
-def test_each_family_of_errors_has_its_exit_code(monkeypatch, capsys, error, code):
+def test_each_family_of_errors_has_its_exit_code(monkeypatch, capsys, error, code, hpcmat):
     def fail(**_):
         raise error("the disk is full; free some space")
 
     monkeypatch.setattr(app, "build_app", lambda: fail)
-    assert call("check") == code
+    assert hpcmat("check") == code
     assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_an_unexpected_error_is_not_hidden(monkeypatch):
+def test_an_unexpected_error_is_not_hidden(monkeypatch, hpcmat):
     def fail(**_):
         raise ZeroDivisionError
 
     monkeypatch.setattr(app, "build_app", lambda: fail)
     with pytest.raises(ZeroDivisionError):
-        call("check")
+        hpcmat("check")
 
 
-def test_init_then_check(campaign, capsys):
-    assert call("init", "new.toml", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"file": "new.toml"}
+def test_init_then_check(campaign, capsys, hpcmat):
+    assert hpcmat.answer("init", "new.toml") == {"file": "new.toml"}
     text = (campaign.parent / "new.toml").read_text()
     (campaign.parent / "new.toml").write_text(text.replace('name = "gpaw"', 'name = "teacher"'))
-    assert call("check", "new.toml") == 2
+    assert hpcmat("check", "new.toml") == 2
     assert "unknown key 'xc'" in capsys.readouterr().err
     without = [line for line in text.splitlines() if not line.startswith(("xc", "cutoff_ev", "kpoint"))]
     (campaign.parent / "new.toml").write_text("\n".join(without).replace('name = "gpaw"', 'name = "teacher"'))
-    assert call("check", "new.toml") == 0
+    assert hpcmat("check", "new.toml") == 0
     assert "campaign 'new' is valid" in capsys.readouterr().out
 
 
-def test_the_template_is_valid_as_it_is(campaign, capsys):
+def test_the_template_is_valid_as_it_is(campaign, capsys, hpcmat):
     pytest.importorskip("gpaw")
-    assert call("init", "my campaign.toml") == 0
-    assert call("check", "my campaign.toml", "--json") == 0
+    assert hpcmat("init", "my campaign.toml") == 0
+    assert hpcmat("check", "my campaign.toml", "--json") == 0
     assert '"my-campaign"' in capsys.readouterr().out
 
 
-def test_check_prints_defaults_with_units(campaign, capsys):
-    assert call("check", campaign) == 0
+def test_check_prints_defaults_with_units(campaign, capsys, hpcmat):
+    assert hpcmat("check", campaign) == 0
     lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
     assert lines["surrogate.cutoff_ang"][1:4] == ["5.0", "Å", "default"]
     assert lines["budget.labels"][1:3] == ["70", "given"]
     assert lines["explore.temperatures_k"][-1] != ""
 
 
-def test_check_as_json(campaign, capsys):
-    assert call("check", campaign, "--json") == 0
-    checked = json.loads(capsys.readouterr().out)
+def test_check_as_json(campaign, hpcmat):
+    checked = hpcmat.answer("check", campaign)
     assert checked["valid"] is True
     settings = {setting["key"]: setting for setting in checked["settings"]}
     assert settings["target.confidence"] == {
@@ -181,14 +175,14 @@ def test_check_as_json(campaign, capsys):
     assert checked["validation_frames"] == 12
 
 
-def test_check_writes_nothing(campaign):
-    assert call("check", campaign) == 0
+def test_check_writes_nothing(campaign, hpcmat):
+    assert hpcmat("check", campaign) == 0
     assert os.listdir(campaign.parent) == ["si.toml"]
 
 
 @pytest.mark.parametrize("what", ["campaign", "site"])
-def test_schema_is_json(capsys, what):
-    assert call("schema", what) == 0
+def test_schema_is_json(capsys, what, hpcmat):
+    assert hpcmat("schema", what) == 0
     schema = json.loads(capsys.readouterr().out)
     assert schema["$schema"].startswith("https://json-schema.org/")
     assert schema["additionalProperties"] is False

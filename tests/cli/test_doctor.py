@@ -1,6 +1,5 @@
 """Each check of the machine can pass and can fail."""
 
-import json
 import os
 
 import pytest
@@ -10,17 +9,16 @@ from hpcmat.cli.app import run
 from hpcmat.cli.health import Finding
 
 
-def test_this_machine_is_examined(tmp_path, monkeypatch, capsys):
+def test_this_machine_is_examined(tmp_path, monkeypatch, hpcmat):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(health, "check_mpi_library", lambda: Finding("MPI library", "ok", "not asked here"))
-    assert run(["doctor", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
+    answer = hpcmat.answer("doctor")
     assert answer["healthy"] is True
     assert {finding["check"] for finding in answer["findings"]} >= {"python", "numpy", "cores", "disk", "BLAS"}
     assert os.listdir(tmp_path) == []
 
 
-def test_a_failure_gives_exit_code_4_and_its_remedy(monkeypatch, capsys):
+def test_a_failure_gives_exit_code_4_and_its_remedy(monkeypatch, capsys, hpcmat):
     bad = Finding("disk", "fail", "0.0 GiB free", "free some space")
     monkeypatch.setattr(health, "examine", lambda folder, environment: iter([bad]))
     assert run(["doctor"]) == 4
@@ -28,8 +26,7 @@ def test_a_failure_gives_exit_code_4_and_its_remedy(monkeypatch, capsys):
     assert "fail  disk  0.0 GiB free -> free some space" in shown
     assert "1 failures" in shown
     monkeypatch.setattr(health, "examine", lambda folder, environment: iter([bad]))
-    assert run(["doctor", "--json"]) == 4
-    assert json.loads(capsys.readouterr().out)["healthy"] is False
+    assert hpcmat.answer("doctor", code=4)["healthy"] is False
 
 
 def test_warnings_do_not_fail(monkeypatch):

@@ -1,6 +1,5 @@
 """Forecasts: their sums, their sources, and that looking costs and changes nothing."""
 
-import json
 import math
 
 import pytest
@@ -124,9 +123,8 @@ def test_plan_command_tells_and_writes_nothing(path, capsys):
     assert [item.name for item in path.parent.iterdir()] == ["si.toml"]
 
 
-def test_plan_as_json(path, capsys):
-    assert run(["plan", str(path), "--json", "--out", "here"]) == 0
-    plan = json.loads(capsys.readouterr().out)
+def test_plan_as_json(path, hpcmat):
+    plan = hpcmat.answer("plan", path, "--out", "here")
     assert {task["purpose"] for task in plan["tasks"]} >= {"explorations", "fits"}
     assert plan["node_hours"] > 0
     assert plan["files"]["report"].startswith("here")

@@ -27,6 +27,21 @@ labels = 14
 """
 
 
+SITE = """\
+name = "four"
+kind = "slurm"
+verified = "never run"
+cores_per_node = 4
+memory_gib = 8
+launcher = "fujitsu"
+[tasks.label]
+{size}
+[batch]
+nodes = 4
+queues = [{{ name = "q" }}]
+"""
+
+
 @pytest.fixture
 def path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -105,3 +120,14 @@ def test_policies_are_replayed_on_frames_of_a_file(tmp_path, capsys):
     assert random["force_rmse_ev_per_ang"][0] == optimal["force_rmse_ev_per_ang"][0]
     assert random["target_ev_per_ang"] == random["force_rmse_ev_per_ang"][-1]
     assert 3 <= random["labels_to_target"] <= 9
+
+
+@pytest.mark.parametrize(("size", "workers"), [("nodes = 1", 4), ("nodes = 2\nranks_per_node = 4", 2)])
+def test_sizes_of_the_site_count_in_a_rehearsal(path, capsys, size, workers, hpcmat):
+    site = path.with_name("four.toml")
+    site.write_text(SITE.format(size=size))
+    found = hpcmat.answer("rehearse", path, "--site", site)[0]
+    assert found["workers"] == workers
+    site.write_text(SITE.format(size="nodes = 8"))
+    assert run(["rehearse", str(path), "--site", str(site)]) == 2
+    assert "8 of an allocation of 4" in capsys.readouterr().err

@@ -1,6 +1,5 @@
 """`sites`, `plan --site` and `doctor --site`: what they tell of machines that are not this one."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,8 @@ from hpcmat.dispatch.sites import load_site
 TEACHER = Path(__file__).parents[2] / "jobs" / "campaigns" / "si-teacher.toml"
 
 
-def test_sites_are_listed_and_those_that_never_ran_say_so(capsys):
-    assert run(["sites", "--json"]) == 0
-    rows = {row["site"]: row for row in json.loads(capsys.readouterr().out)}
+def test_sites_are_listed_and_those_that_never_ran_say_so(capsys, hpcmat):
+    rows = {row["site"]: row for row in hpcmat.answer("sites")}
     assert rows.keys() >= {"local", "slurm", "pbs", "fugaku", "wisteria", "genkai", "miyabi", "abci", "tsubame"}
     assert rows["fugaku"]["verified"] == "never run"
     assert (rows["fugaku"]["max_nodes"], rows["genkai"]["max_walltime_h"]) == (12288, 168.0)
@@ -33,11 +31,10 @@ def test_wrong_site_file_is_told_with_exit_code_2(tmp_path, monkeypatch, capsys)
     assert "bad.toml: batch: missing" in capsys.readouterr().out
 
 
-def test_plan_prints_the_script_that_would_be_submitted(tmp_path, monkeypatch, capsys):
+def test_plan_prints_the_script_that_would_be_submitted(tmp_path, monkeypatch, capsys, hpcmat):
     monkeypatch.chdir(tmp_path)
     words = ["plan", str(TEACHER), "--site", "fugaku", "--account", "hp1", "--walltime", "2", "--guaranteed", "0.5"]
-    assert run([*words, "--json"]) == 0
-    plan = json.loads(capsys.readouterr().out)
+    plan = hpcmat.answer(*words)
     script = plan["allocation"]["script"]
     assert violations(script) == ()
     assert '#PJM -L "elapse=0:30:00-2:00:00"' in script
@@ -136,6 +133,20 @@ def test_memory_is_compared_inside_an_allocation(monkeypatch):
     assert health_site.check_memory(fugaku, {"PJM_JOBID": "1"}).status == "ok"
 
 
+def test_gpus_are_counted_inside_an_allocation(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    tsubame, inside = load_site("tsubame"), {"JOB_ID": "1"}
+    assert health_site.check_gpus(tsubame, {}).status == "ok"
+    assert health_site.check_gpus(load_site("fugaku"), {"PJM_JOBID": "1"}).status == "ok"
+    assert "does not answer" in health_site.check_gpus(tsubame, inside).found
+    program = tmp_path / "nvidia-smi"
+    for found, status in ((4, "ok"), (3, "warn")):
+        program.write_text("#!/bin/sh\n" + "echo GPU H100\n" * found)
+        program.chmod(0o755)
+        finding = health_site.check_gpus(tsubame, inside)
+        assert (finding.status, finding.found[0]) == (status, str(found))
+
+
 def test_clock_of_the_file_system(tmp_path, monkeypatch):
     monkeypatch.setattr(health_site.time, "time", lambda: 0.0)
     assert health_site.check_clock(tmp_path).status == "warn"
@@ -143,9 +154,8 @@ def test_clock_of_the_file_system(tmp_path, monkeypatch):
     assert health_site.check_rename(tmp_path / "gone").status == "fail"
 
 
-def test_doctor_with_a_site_adds_its_findings(tmp_path, monkeypatch, capsys):
+def test_doctor_with_a_site_adds_its_findings(tmp_path, monkeypatch, hpcmat):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("hpcmat.cli.health.examine", lambda folder, environment: iter(()))
-    assert run(["doctor", "--site", "local", "--json"]) == 0
-    checks = [finding["check"] for finding in json.loads(capsys.readouterr().out)["findings"]]
-    assert checks == ["site file", "allocation", "launcher", "MPI world", "rename", "clock", "node memory"]
+    checks = [finding["check"] for finding in hpcmat.answer("doctor", "--site", "local")["findings"]]
+    assert checks == ["site file", "allocation", "launcher", "MPI world", "rename", "clock", "node memory", "GPUs"]

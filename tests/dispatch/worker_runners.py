@@ -29,6 +29,14 @@ def give_result(request, folder, attempt):
     return f'{{"kind": "label", "request": {request}, "attempt": {attempt}, "threads": "{threads}"}}'
 
 
+def tell_gpus(request, folder, attempt):
+    """What it may see, once as many tasks as asked for run at the same time."""
+    meeting, together = request.split()
+    Path(meeting, folder.parent.name).touch()
+    wait_for(lambda: len(list(Path(meeting).iterdir())) >= int(together))
+    return f'{{"kind": "label", "gpus": "{os.environ.get("CUDA_VISIBLE_DEVICES", "all")}"}}'
+
+
 def fail_as_expected(request, folder, attempt):
     return encode(Failure(FailureKind.NOT_CONVERGED, "did not converge"))
 

@@ -21,9 +21,8 @@ def folder(finished, tmp_path):
     return finished.write_journal(tmp_path / "campaign")
 
 
-def test_report_json_has_every_number_and_writes_no_file(folder, capsys):
-    assert run(["report", str(folder.root), "--json"]) == 0
-    data = json.loads(capsys.readouterr().out)
+def test_report_json_has_every_number_and_writes_no_file(folder, hpcmat):
+    data = hpcmat.answer("report", folder.root)
     assert data.keys() >= KEYS
     low, high = data["validation_force_rmse_ev_per_ang_interval"]
     assert low < data["validation_force_rmse_ev_per_ang"] < high
@@ -54,11 +53,10 @@ def test_campaign_whose_driver_died_before_its_first_event_is_named_so(command, 
     assert "hpcmat run" in "".join(capsys.readouterr())
 
 
-def test_status_text_and_json_agree(folder, capsys):
+def test_status_text_and_json_agree(folder, capsys, hpcmat):
     assert run(["status", str(folder.root)]) == 0
     text = capsys.readouterr().out
-    assert run(["status", str(folder.root), "--json"]) == 0
-    data = json.loads(capsys.readouterr().out)
+    data = hpcmat.answer("status", folder.root)
     assert "60 of 70" in text and data["labels_done"] == 60 and data["phase"] == "complete"
     assert data["last_failures"] and data["last_failures"][-1]["task"] in text
 

@@ -52,6 +52,8 @@ class FarmJob:
             raise DispatchError(
                 f"{program}: not found; install an MPI library, such as the wheel mpich, or load its module"
             )
+        for file in layout.files:
+            file.path.write_text(file.text)
         self._listener = Listener((layout.address, 0), authkey=self._key)
         rendezvous = self._write_rendezvous(folder)
         ranks = [launcher, *options, sys.executable, "-m", "hpcmat.dispatch.farm", str(rendezvous)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hpcmat.dispatch.launchers.request import TextFile
 from hpcmat.errors import InputError
 
 
@@ -18,15 +19,17 @@ class FarmLayout:
     """
 
     managers: int
-    """Usually one for each node."""
+    """One for each node; the first is the root."""
     workers_per_manager: int
     prefetch: int = 0
-    """Tasks that wait at a manager for each of its workers, and as many at the rank above: at most workers ×
+    """Tasks that wait at a manager for each of its workers, and as many at the rank above: fewer than workers ×
     (1 + 2 prefetch) are out. It hides latency, and binds tasks before they can start."""
     fanout: int = 64
     """Ranks below one rank: no rank talks to more, and three levels reach 262,144 managers."""
     launcher: tuple[str, ...] = ("mpiexec", "-n", "{ranks}")
     """Command that starts the ranks; {ranks} is replaced by their number."""
+    files: tuple[TextFile, ...] = ()
+    """What the launcher reads."""
     address: str = "127.0.0.1"
     """Where the root, rank 0, reaches the driver."""
     heartbeat_s: float = 10.0
@@ -47,8 +50,8 @@ class FarmLayout:
 
     @property
     def ranks(self) -> int:
-        """Managers and the root."""
-        return self.managers + 1
+        """As many as managers."""
+        return self.managers
 
     @property
     def workers(self) -> int:

@@ -1,4 +1,4 @@
-"""One rank of the farm at work: root and managers differ only in who is above them."""
+"""One rank of the farm at work: the root and the others differ only in who is above them."""
 
 from __future__ import annotations
 
@@ -86,24 +86,23 @@ class Manager:
         self._reported = self._busy = time.monotonic()
         self._stopping = False
 
-    def serve(self, workers: WorkerProcesses | None) -> None:
-        """Work until told to end, and all ranks below have ended; the root has no workers."""
-        stocked = len(self._ranks.children) + (workers is not None)
+    def serve(self, workers: WorkerProcesses) -> None:
+        """Work until told to end, and all ranks below have ended."""
+        stocked = len(self._ranks.children) + 1
         self._places = self._layout.prefetch * self._layout.workers_per_manager * stocked
         while not (self._stopping and not self._open):
             self._listen(workers)
             self._deal(workers)
             self._report()
             self._watch()
-        if workers is not None:
-            workers.end()
+        workers.end()
         self._superior.send(Upward(closed=True))
 
-    def _listen(self, workers: WorkerProcesses | None) -> None:
+    def _listen(self, workers: WorkerProcesses) -> None:
         heard = False
         for key, _ in self._selector.select(self._rest_s()):
             heard = True
-            if workers is not None and key.data is not None:
+            if key.data is not None:
                 self._listen_to_worker(workers, key.data)
         for rank, message in self._ranks.receive():
             heard = True
@@ -150,13 +149,13 @@ class Manager:
             for rank in self._ranks.children:
                 self._ranks.send(rank, order)
 
-    def _deal(self, workers: WorkerProcesses | None) -> None:
+    def _deal(self, workers: WorkerProcesses) -> None:
         if self._stopping:
             return
         for (kind, number), tasks in self._router.deal().items():
             if kind == "rank":
                 self._ranks.send(number, Downward(tuple(tasks)))
-            elif workers is not None:
+            else:
                 workers.give(number, tasks[0])
 
     def _report(self) -> None:

@@ -10,8 +10,10 @@ from multiprocessing.connection import Connection
 from parsl.app.errors import RemoteExceptionWrapper
 from parsl.serialize import serialize, unpack_apply_message
 
+from hpcmat.dispatch.launchers.request import WORLD_SIZE_VARIABLE
+
 READY, RESULT, ERROR = b"", b"r", b"e"
-_MPI_MARKS = ("PMI_", "PMIX_", "PALS_", "HYDI_", "HYDRA_", "MPIR_", "OMPI_", "PRTE_", "MPI_LOCAL")
+_MPI_MARKS = ("PMI_", "PMIX_", "PALS_", "HYDI_", "HYDRA_", "MPIR_", "OMPI_", "PRTE_", "MPI_LOCAL", WORLD_SIZE_VARIABLE)
 """Beginnings of the variables by which a process knows that mpiexec started it."""
 
 

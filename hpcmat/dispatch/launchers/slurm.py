@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 
 from hpcmat.dispatch.launchers.request import Dialect, Launch, Launcher, LaunchRequest, output_in
-from hpcmat.dispatch.placement.nodes import expand_hostlist
+from hpcmat.dispatch.placement.nodes import Share, expand_hostlist
 from hpcmat.errors import DispatchError
 
 _ANSWER_S = 10
@@ -28,7 +28,8 @@ def compose(launcher: Launcher, request: LaunchRequest) -> Launch:
     """`srun --ntasks=N ... --nodelist=a,b --exact --mem=0 --quit-on-interrupt OPTIONS COMMAND`.
 
     On a shared node `--exact` gives a step only the cores it asks for, or the first step would hold them all; `--mem=0`
-    keeps steps from waiting for each other's memory. One interrupt then ends the step on all its nodes.
+    keeps steps from waiting for each other's memory. A step that says nothing of GPUs gets all of its job's, so that it
+    says how many; which of them they are Slurm decides. One interrupt then ends the step on all its nodes.
     """
     share = request.shares[0]
     options = (
@@ -39,13 +40,19 @@ def compose(launcher: Launcher, request: LaunchRequest) -> Launch:
         f"--cpus-per-task={request.threads}",
         *(() if request.whole_nodes else ("--exact",)),
         "--mem=0",
-        *((f"--gpus-per-node={len(share.gpus)}",) if share.gpus else ()),
+        *_gpu_options(share),
         "--kill-on-bad-exit=1",
         "--quit-on-interrupt",
         f"--immediate={_STEP_WAIT_S}",
     )
     command = (launcher.program, *options, *launcher.options, *request.command)
     return Launch(command, request.variables(), request.folder, output_in(request.folder), stdin=request.stdin)
+
+
+def _gpu_options(share: Share) -> tuple[str, ...]:
+    if not share.node.gpus:
+        return ()
+    return (f"--gres=gpu:{len(share.gpus)}" if share.gpus else "--gres=none",)
 
 
 def was_cancelled(errors: str) -> bool:

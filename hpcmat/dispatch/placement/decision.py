@@ -4,7 +4,8 @@ The order is by priority, raised by one for each `ageing_s` of waiting. Among eq
 all other work if they waited, then whatever leaves the fewest nodes idle, and large ones before small ones, which fill
 gaps. The first task that does not fit gets a reservation: the nodes that are expected to be free for it first. Others
 may start if they leave those nodes, or will have left them by then (Lifka, JSSPP 1995; predictions that proved wrong
-are corrected as in Tsafrir, Etsion and Feitelson, IEEE TPDS 18, 789, 2007).
+are corrected as in Tsafrir, Etsion and Feitelson, IEEE TPDS 18, 789, 2007). What could not end before the allocation
+does stays in the queue, and keeps no node from what could.
 
 Where only tasks of equal standing wait, on nodes that are all alike, the queue is played forward instead, and what ends
 first is started (see `lookahead`).
@@ -23,6 +24,8 @@ from hpcmat.dispatch.placement.fitting import Shadow, best_fill, earliest, fits_
 from hpcmat.dispatch.placement.lookahead import applies, look_ahead
 from hpcmat.dispatch.placement.state import Demand, Policy, Request, Reservation, Running, State
 
+_GAINED = 0.9
+"""Share of a fresh allocation up to which a task gains by waiting for one, whose first minutes are not its own."""
 _URGENT = 0.8
 """Share of all the work that is left beyond which one task is urgent; of 0.6, 0.7 and 0.8 the last packed best."""
 
@@ -51,7 +54,7 @@ def decide(state: State, policy: Policy) -> Decision:
     reasons = {r.id: _why_never(r, fits[r.demand], left) for r in state.waiting}
     hopeless = tuple(Hopeless(task, reason) for task, reason in reasons.items() if reason)
     filling = _Filling(state, policy)
-    possible = [r for r in state.waiting if not reasons[r.id]]
+    possible = [r for r in state.waiting if not reasons[r.id] and not held_back(r, state.now, policy)]
     if applies(possible, state, policy) and (chosen := look_ahead(possible, state, policy)) is not None:
         filling.fill(chosen)
         return Decision(tuple(filling.starts), None, hopeless)
@@ -64,6 +67,16 @@ def decide(state: State, policy: Policy) -> Decision:
 def never(request: Request, state: State, policy: Policy) -> str:
     """Why a task can never run in this allocation; empty where it can."""
     return _why_never(request, fits_ever(request.demand, kinds_of(state.usable)), policy.ends_at - state.now)
+
+
+def held_back(request: Request, at: float, policy: Policy) -> bool:
+    """Whether a task that could begin then has to wait for the next allocation, being unable to end in this one.
+
+    It must end, or have saved enough, before the allocation drains: the time from there to the end is kept for what
+    takes longer than predicted. A task that no such allocation is long enough for gains nothing by waiting and begins.
+    """
+    left = policy.drains_at - at
+    return left <= 0.0 or left < request.needed_s <= _GAINED * policy.lasts_s
 
 
 def _why_never(request: Request, fits: bool, left: float) -> str:
@@ -175,5 +188,6 @@ class _Filling:
         if self._shadow is not None:
             return
         shadow = earliest(request, self._state, self.starts)
-        if max(shadow.reservation.at, self._state.now) + request.needed_s <= self._policy.ends_at:
+        at = max(shadow.reservation.at, self._state.now)
+        if at + request.needed_s <= self._policy.ends_at and not held_back(request, at, self._policy):
             self._shadow = shadow

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,14 +17,14 @@ from hpcmat.dispatch.dispatcher import Dispatcher
 from hpcmat.dispatch.launchers.dialects import dialect_of
 from hpcmat.dispatch.launchers.place import Place
 from hpcmat.dispatch.launchers.request import Launcher
-from hpcmat.dispatch.placement.decision import never
+from hpcmat.dispatch.placement.decision import held_back, never
 from hpcmat.dispatch.placement.fitting import fit_at_once
 from hpcmat.dispatch.placement.nodes import Node, Share
 from hpcmat.dispatch.placement.outcome import TaskFailed
 from hpcmat.dispatch.placement.placer import Job, Placer
 from hpcmat.dispatch.placement.shepherds import Shepherd, start_server
 from hpcmat.dispatch.placement.state import Demand, Policy, Request, State
-from hpcmat.dispatch.worker import Order
+from hpcmat.dispatch.worker import Ending, Order
 from hpcmat.errors import DispatchError
 from hpcmat.records import Failure, FailureKind, Resources, Task
 
@@ -49,7 +50,17 @@ class Allocation:
         """What these resources occupy."""
         ranks = resources.ranks // resources.nodes
         whole = resources.nodes > 1 or not dialect_of(self.launcher).shares_nodes
-        return Demand(resources.nodes, ranks * resources.threads, 0, whole)
+        return Demand(resources.nodes, ranks * resources.threads, resources.gpus_per_node, whole)
+
+
+def worker_pool(workers: int, threads: int = 1, nodes: int = 1) -> Allocation:
+    """Nodes with so many workers each, as an allocation whose tasks are one process of a worker's threads."""
+
+    def one_process(task: Task, _nodes: int) -> Resources:
+        return replace(task.resources, threads=threads)
+
+    pool = tuple(Node(f"pool-{number}", workers * threads) for number in range(nodes))
+    return Allocation(pool, Launcher("hydra"), one_process, Resources(threads=threads))
 
 
 class PlacementDispatcher(Dispatcher):
@@ -63,13 +74,16 @@ class PlacementDispatcher(Dispatcher):
     """
 
     def __init__(self, allocation: Allocation, folder: Path, campaign: str) -> None:
-        empty = State(0.0, allocation.nodes)
-        self._smallest = allocation.demand(allocation.smallest)
-        super().__init__(folder, campaign, max(1, fit_at_once(self._smallest, empty)))
         self._allocation = allocation
-        self._policy = Policy(max_concurrent=dialect_of(allocation.launcher).max_concurrent)
-        self._ids = itertools.count(1)
         self._placer: Placer | None = None
+        self._smallest = allocation.demand(allocation.smallest)
+        workers = fit_at_once(self._smallest, State(0.0, allocation.nodes))
+        super().__init__(folder, campaign, max(1, workers))
+        # A driver in an allocation begins with it.
+        left = math.inf if self._drain_at is None else self._drain_at - time.time()
+        most = dialect_of(allocation.launcher).max_concurrent
+        self._policy = Policy(drains_at=time.monotonic() + left, lasts_s=left, max_concurrent=most)
+        self._ids = itertools.count(1)
         self._too_small = False
 
     @property
@@ -81,6 +95,11 @@ class PlacementDispatcher(Dispatcher):
     def draining(self) -> bool:
         """Whether the allocation ends soon, or has lost nodes without which some task cannot run."""
         return self._too_small or super().draining
+
+    @property
+    def state(self) -> State:
+        """Nodes and tasks as of the last decision."""
+        return self._placer.state if self._placer else State(0.0, self._allocation.nodes)
 
     @property
     def nodes(self) -> int:
@@ -95,15 +114,23 @@ class PlacementDispatcher(Dispatcher):
     @property
     def room(self) -> int:
         """As many as run, and those that could begin at once; one more where nothing waits to be placed."""
-        if self._placer is None:
-            return self.workers
-        state = self._placer.state
+        state = self.state
         return len(state.running) + max(1, fit_at_once(self._smallest, state))
+
+    @property
+    def held(self) -> int:
+        """Of the tasks that wait for nodes."""
+        now = time.monotonic()
+        return sum(held_back(request, now, self._policy) for request in self.state.waiting)
+
+    def give_back(self) -> None:
+        """What waits for nodes."""
+        if self._placer is not None:
+            self._placer.give_back(Ending.DECLINED)
 
     def resources(self, task: Task) -> Resources:
         """What the site gives it, of the nodes that have not failed."""
-        usable = len(self._placer.state.usable) if self._placer else len(self._allocation.nodes)
-        return self._allocation.resources(task, max(1, usable))
+        return self._allocation.resources(task, max(1, len(self.state.usable)))
 
     def submit(self, order: Order) -> Future[str]:
         """Queue one order; the future gives its `Ending`, or raises where nobody carried it out."""
@@ -111,7 +138,7 @@ class PlacementDispatcher(Dispatcher):
             raise DispatchError("the dispatcher is not running; enter it as a context first")
         request = self._request(order)
         future: Future[str] = Future()
-        reason = never(request, self._placer.state, self._policy)
+        reason = never(request, self.state, self._policy)
         if reason:
             self._too_small = True
             future.set_exception(TaskFailed(Failure(FailureKind.NODE_LOST, reason)))

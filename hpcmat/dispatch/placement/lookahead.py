@@ -54,7 +54,7 @@ def look_ahead(waiting: list[Request], state: State, policy: Policy) -> list[Req
     queue = {size: sorted(r.predicted_s for r in requests) for size, requests in by_size.items()}
     ends = [(r.expected_end(state.now), len(r.shares)) for r in state.running]
     end, choice = _best(queue, ends, len(state.usable), state.now)
-    if end > policy.ends_at:
+    if end > min(policy.ends_at, policy.drains_at):
         return None
     longest_first = {size: iter(sorted(rs, key=lambda r: -r.predicted_s)) for size, rs in by_size.items()}
     return [next(longest_first[size]) for size in choice]

@@ -100,6 +100,10 @@ class Placer:
         """Start nothing more on a node."""
         self._events.put(lambda: self._judge(Blame(certain=(name,))))
 
+    def give_back(self, answer: Any) -> None:
+        """Start nothing of what waits; its futures give this answer."""
+        self._events.put(lambda: self._give_back(answer))
+
     def close(self) -> None:
         """End what runs, give up what waits, and return when all of it is gone."""
         self._events.put(self._close)
@@ -130,6 +134,9 @@ class Placer:
         """Seconds until something is due though nothing happens."""
         due = [a.stop_at if a.kill_at is None else a.kill_at for a in self._active.values()]
         due += [self._policy.ends_at - request.needed_s for request in self._state.waiting]
+        # A task that can no longer begin gives up what was reserved for it.
+        latest = [self._policy.drains_at - request.needed_s for request in self._state.waiting]
+        due += [at for at in latest if at > self._state.now]
         if not due:
             return None
         # Later than a month means never, and more than the operating system can wait for.
@@ -155,15 +162,23 @@ class Placer:
 
     def _close(self) -> None:
         self._closing = True
-        for job in [job for task, job in self._jobs.items() if task not in self._active]:
-            failure = Failure(FailureKind.KILLED, "the executor was shut down before it started")
-            self._drop(job.request.id, TaskFailed(failure))
+        failure = Failure(FailureKind.KILLED, "the executor was shut down before it started")
+        for task in self._not_begun:
+            self._drop(task, Ended(error=TaskFailed(failure)))
         for active in self._active.values():
             self._stop(active, StopReason.CLOSED)
 
-    def _drop(self, task: int, error: BaseException) -> None:
+    def _give_back(self, answer: Any) -> None:
+        for task in self._not_begun:
+            self._drop(task, Ended(answer))
+
+    @property
+    def _not_begun(self) -> list[int]:
+        return [task for task in self._jobs if task not in self._active]
+
+    def _drop(self, task: int, result: Ended) -> None:
         self._state = self._state.drop(frozenset([task]))
-        _settle(self._jobs.pop(task).future, Ended(error=error))
+        _settle(self._jobs.pop(task).future, result)
 
     def _stop_overdue(self) -> None:
         now = time.monotonic()
@@ -183,7 +198,7 @@ class Placer:
         decision = decide(self._state, self._policy)
         for hopeless in decision.hopeless:
             kind = FailureKind.NODE_LOST if self._state.fenced else FailureKind.PREEMPTED
-            self._drop(hopeless.task, TaskFailed(Failure(kind, hopeless.reason)))
+            self._drop(hopeless.task, Ended(error=TaskFailed(Failure(kind, hopeless.reason))))
         self._state = self._state.begin(decision.starts, decision.reservation)
         for running in decision.starts:
             self._start(running)
@@ -227,8 +242,8 @@ class Placer:
     def _give_up(self, error: BaseException) -> None:
         for active in self._active.values():
             active.work.kill()
-        for task in [task for task in self._jobs if task not in self._active]:
-            self._drop(task, error)
+        for task in self._not_begun:
+            self._drop(task, Ended(error=error))
 
 
 def _settle(future: Future[Any], result: Ended) -> None:

@@ -77,6 +77,10 @@ class Policy:
     max_concurrent: int | None = None
     ageing_s: float = 600.0
     """So long a wait is worth one step of priority."""
+    drains_at: float = math.inf
+    """When nothing begins any more; what could neither end nor save enough by then waits for another allocation."""
+    lasts_s: float = math.inf
+    """From the beginning of an allocation such as this one until it drains."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """Screening campaigns: the best are found with fewer labels, whatever fails, is killed or was computed before."""
 
-import json
 import math
 import os
 from dataclasses import replace
@@ -126,7 +125,7 @@ def test_a_driver_takes_up_what_another_left_and_comes_to_the_same(tmp_path):
     assert len(decided) == len(set(decided))
 
 
-def test_a_screening_can_be_watched_and_asked_for_and_is_not_replayed(shared, tmp_path, capsys):
+def test_a_screening_can_be_watched_and_asked_for_and_is_not_replayed(shared, tmp_path, capsys, hpcmat):
     with Watcher(shared.folder) as watcher:
         assert [event for event, _ in watcher.news()][2:] == shared.events
         screen = Console(width=120, file=StringIO())
@@ -134,8 +133,7 @@ def test_a_screening_can_be_watched_and_asked_for_and_is_not_replayed(shared, tm
         computed = sum(crystal.status == "done" for crystal in crystal_states(watcher.state))
         assert f"{computed} of {len(truth())}" in screen.file.getvalue()
         assert watcher.last_words().startswith("alloys: complete.")
-    assert run(["status", str(shared.folder.root), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["phase"] == "complete"
+    assert hpcmat.answer("status", shared.folder.root)["phase"] == "complete"
     (tmp_path / "alloys.toml").write_text(screen_text())
     assert run(["check", str(tmp_path / "alloys.toml"), "--site", "local-mpi"]) == 0
     assert "labels on 1 of 1 node(s), 2 rank(s)" in capsys.readouterr().out

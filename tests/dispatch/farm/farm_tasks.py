@@ -44,7 +44,7 @@ def note(ledger, name):
 
 
 def wait_for_gate(folder, name):
-    Path(folder, f"{name}.began").write_text(str(os.getpid()))
+    Path(folder, f"{name}.began").write_text(" ".join(map(str, where())))
     until(Path(folder, "gate").exists)
     return name
 

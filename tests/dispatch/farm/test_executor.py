@@ -20,9 +20,10 @@ from hpcmat.dispatch.farm import executor
 from hpcmat.dispatch.farm.executor import FarmExecutor, FarmLost
 from hpcmat.dispatch.farm.layout import FarmLayout
 
-CHAIN = FarmLayout(managers=2, workers_per_manager=1, prefetch=1, fanout=1)
-"""Root, a manager below it, and one below that: everything of the second passes through the first."""
-PLACES = CHAIN.workers * (1 + 2 * CHAIN.prefetch)
+CHAIN = FarmLayout(managers=3, workers_per_manager=1, prefetch=1, fanout=1)
+"""Root, a manager below it, and one below that: everything of the third passes through the second."""
+PLACES = CHAIN.workers * (1 + 2 * CHAIN.prefetch) - CHAIN.prefetch
+"""Above the root nothing waits for it."""
 PATIENCE_S = 60
 
 
@@ -43,13 +44,14 @@ def outcome(future):
 
 
 def test_results_come_back_from_the_workers_of_all_managers(farm, tmp_path):
-    (tmp_path / "gate").touch()
     names = [farm.submit(tasks.wait_for_gate, {}, str(tmp_path), number) for number in range(50)]
+    tasks.until(lambda: len(list(tmp_path.glob("*.began"))) == CHAIN.workers)
+    places = [path.read_text().split() for path in tmp_path.glob("*.began")]
+    (tmp_path / "gate").touch()
     assert [future.result(PATIENCE_S) for future in names] == list(range(50))
-    places = {future.result(PATIENCE_S) for future in [farm.submit(tasks.where, {}) for _ in range(200)]}
-    assert {manager for _, manager in places} == {"1", "2"}
-    assert len({pid for pid, _ in places}) == CHAIN.workers
-    assert os.getpid() not in {pid for pid, _ in places}
+    assert sorted(manager for _, manager in places) == ["0", "1", "2"]
+    pids = {pid for future in [farm.submit(tasks.where, {}) for _ in range(200)] for pid, _ in [future.result()]}
+    assert pids <= {int(pid) for pid, _ in places} and os.getpid() not in pids
 
 
 def test_large_arrays_travel_whole(farm):
@@ -82,26 +84,33 @@ def test_dead_worker_costs_the_one_task_it_had(farm, tmp_path):
     assert len(began) == CHAIN.workers, "the dead worker has a successor"
 
 
-def test_no_more_tasks_are_out_than_there_are_places_and_priority_decides(farm, tmp_path):
+def test_no_more_tasks_are_out_than_there_are_places(farm, tmp_path):
     blockers = [farm.submit(tasks.wait_for_gate, {}, str(tmp_path), str(number)) for number in range(PLACES)]
     tasks.until(lambda: len(list(tmp_path.glob("*.began"))) == CHAIN.workers)
-    ledger = tmp_path / "ledger"
-    low = [farm.submit(tasks.note, {"priority": 1}, str(ledger), "low") for _ in range(5)]
-    high = [farm.submit(tasks.note, {"priority": 2}, str(ledger), "high") for _ in range(5)]
-    unwanted = farm.submit(tasks.note, {}, str(ledger), "unwanted")
-    assert unwanted.cancel()
+    more = [farm.submit(tasks.where, {}) for _ in range(5)]
     assert all(future.running() for future in blockers), "workers and prefetch are full"
-    assert not any(future.running() for future in low + high)
+    assert not any(future.running() for future in more)
     (tmp_path / "gate").touch()
-    assert [outcome(future) for future in low + high] == [None] * 10
-    names = ledger.read_text().split()
-    # Tasks that are out are dealt in order; two workers may swap neighbours.
-    assert names.count("high") == names.count("low") == 5 and names[:4] == ["high"] * 4
+    assert [outcome(future) for future in more] == [None] * 5
+
+
+def test_priority_decides_what_goes_out_first(tmp_path):
+    ledger = tmp_path / "ledger"
+    with farm_of(FarmLayout(1, 1), tmp_path) as farm:
+        blocker = farm.submit(tasks.wait_for_gate, {}, str(tmp_path), "0")
+        tasks.until((tmp_path / "0.began").exists)
+        low = [farm.submit(tasks.note, {"priority": 1}, str(ledger), "low") for _ in range(5)]
+        high = [farm.submit(tasks.note, {"priority": 2}, str(ledger), "high") for _ in range(5)]
+        unwanted = farm.submit(tasks.note, {}, str(ledger), "unwanted")
+        assert unwanted.cancel()
+        (tmp_path / "gate").touch()
+        assert [outcome(future) for future in [blocker, *low, *high]] == [None] * 11
+    assert ledger.read_text().split() == ["high"] * 5 + ["low"] * 5
     with pytest.raises(CancelledError):
         unwanted.result()
 
 
-@pytest.mark.parametrize("victim", [0, CHAIN.managers], ids=["root", "manager"])
+@pytest.mark.parametrize("victim", [0, CHAIN.managers - 1], ids=["root", "manager"])
 def test_dead_rank_loses_what_was_out_and_nothing_else(farm, tmp_path, victim):
     out = [farm.submit(tasks.wait_for_gate, {}, str(tmp_path), str(number)) for number in range(PLACES)]
     waiting = [farm.submit(tasks.where, {}) for _ in range(4)]
@@ -120,10 +129,10 @@ def test_dead_rank_loses_what_was_out_and_nothing_else(farm, tmp_path, victim):
 
 def test_silent_manager_is_taken_for_dead(tmp_path):
     """Stopped, not killed: neither MPI nor the launcher notices."""
-    with farm_of(FarmLayout(1, 1, heartbeat_s=0.2, silence_s=4.0), tmp_path) as farm:
+    with farm_of(FarmLayout(2, 1, heartbeat_s=0.2, silence_s=4.0), tmp_path) as farm:
         farm.submit(tasks.where, {}).result(PATIENCE_S)
-        out = farm.submit(tasks.wait_for_gate, {}, str(tmp_path), "0")
-        tasks.until((tmp_path / "0.began").exists)
+        out, _ = (farm.submit(tasks.wait_for_gate, {}, str(tmp_path), name) for name in "01")
+        tasks.until(lambda: len(list(tmp_path.glob("*.began"))) == 2)
         tasks.ranks_below(os.getpid(), tmp_path)[1].send_signal(signal.SIGSTOP)
         assert isinstance(outcome(out), FarmLost)
         (tmp_path / "gate").touch()
@@ -131,7 +140,7 @@ def test_silent_manager_is_taken_for_dead(tmp_path):
 
 def test_farm_that_does_not_answer_is_ended_all_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(executor, "END_S", 0.1)
-    farm = farm_of(FarmLayout(1, 1), tmp_path)
+    farm = farm_of(FarmLayout(2, 1), tmp_path)
     farm.submit(tasks.where, {}).result(PATIENCE_S)
     family = psutil.Process().children(recursive=True)
     root, manager = tasks.ranks_below(os.getpid(), tmp_path)
@@ -150,7 +159,7 @@ def test_farm_that_does_not_answer_is_ended_all_the_same(tmp_path, monkeypatch):
     ],
 )
 def test_farm_that_cannot_start_is_given_up_with_the_reason(launcher, reason, tmp_path):
-    with FarmExecutor(FarmLayout(1, 1, launcher=launcher), tmp_path, tasks.SETUP) as farm:
+    with FarmExecutor(FarmLayout(2, 1, launcher=launcher), tmp_path, tasks.SETUP) as farm:
         future = farm.submit(tasks.where, {})
         farm.start()
         error = outcome(future)

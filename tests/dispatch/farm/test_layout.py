@@ -29,7 +29,7 @@ def test_whole_fugaku_is_three_levels_deep():
 
 def test_launcher_is_told_the_number_of_ranks():
     layout = FarmLayout(7, 2, launcher=("srun", "--ntasks={ranks}", "--mpi=pmi2"))
-    assert layout.command == ["srun", "--ntasks=8", "--mpi=pmi2"]
+    assert layout.command == ["srun", "--ntasks=7", "--mpi=pmi2"]
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,15 @@ def test_srun_asks_for_its_cores_alone_on_a_shared_node():
     )
     shared = line("srun", request(half_a_node()))
     assert "--exact" in shared
-    assert "--gpus-per-node=1" in shared
+    assert "--gres=gpu:1" in shared
+
+
+def test_srun_gives_a_step_no_more_gpus_than_it_was_given():
+    """One that says nothing of them gets all that its job has."""
+    without = (Share(Node("a", 8, 2), 4),)
+    assert "--gres=none" in line("srun", request(without))
+    assert "--gres=gpu:4" in line("srun", request(whole("a", "b", gpus=4)))
+    assert "--gres" not in line("srun", request((Share(Node("a", 8), 4),))), "control: nodes that have none"
 
 
 def test_fujitsu_gives_coordinates_and_files_of_ranks():
@@ -111,7 +119,10 @@ def test_every_dialect_tells_the_ranks_their_threads_and_the_size_of_the_world()
 
 
 def test_shared_node_shows_a_task_its_gpus_alone():
-    assert dict(compose(Launcher("hydra"), request(half_a_node())).environment)["CUDA_VISIBLE_DEVICES"] == "1"
+    for dialect in ("hydra", "openmpi"):
+        for share, expected in ((half_a_node()[0], "1"), (Share(Node("a", 8, 2), 4), "")):
+            shown = dict(compose(Launcher(dialect), request((share,))).environment)
+            assert (shown["CUDA_VISIBLE_DEVICES"], shown["ROCR_VISIBLE_DEVICES"]) == (expected, expected)
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,53 @@ def test_walltime_left_decides_what_may_start():
     assert "allocation ends" in decision.hopeless[0].reason
 
 
+DRAIN = Policy(drains_at=100.0, lasts_s=1000.0)
+
+
+def test_what_could_not_end_before_the_drain_waits_and_is_not_given_up():
+    saves = task(3, 1, 500.0, checkpoint_s=90.0)
+    queue = (task(1, 1, 101.0), task(2, 1, 100.0), saves, task(4, 2, 500.0))
+    for policy in (replace(DRAIN, ends_at=700.0), DRAIN):
+        found = decide(State(0.0, FOUR, queue), policy)
+        assert {start.request.id for start in found.starts} == {2, 3}, "the margin belongs to what is late"
+        assert (found.hopeless, found.reservation) == ((), None)
+    assert len(decide(State(0.0, FOUR, queue[:3]), Policy(ends_at=700.0)).starts) == 3, "control: without a drain"
+
+
+def test_nothing_begins_once_the_allocation_drains():
+    queue = (task(1, 1, 0.0), task(2, 1, 5000.0))
+    assert decide(State(100.0, FOUR, queue), DRAIN) == decision.Decision()
+    assert len(decide(State(99.0, FOUR, queue), DRAIN).starts) == 2, "control: a second before"
+
+
+def test_what_no_allocation_is_long_enough_for_does_not_wait_for_one():
+    """Predictions err, and it would wait in each of them for ever."""
+    starts = decide(State(0.0, FOUR, (task(1, 1, 900.0), task(2, 1, 901.0))), DRAIN).starts
+    assert [start.request.id for start in starts] == [2]
+
+
+def test_no_node_idles_for_a_task_that_has_to_wait_for_the_next_allocation():
+    busy = on(task(1, 3, predicted=60.0), *FOUR[:3])
+    state = State(0.0, FOUR, (task(2, 4, 50.0, priority=1), task(3, 1, 90.0)), (busy,))
+    assert [start.request.id for start in decide(state, DRAIN).starts] == [3]
+    assert decide(state, replace(DRAIN, drains_at=200.0)).starts == ()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_of_every_mix_all_that_can_ends_before_the_drain_and_the_rest_waits(seed):
+    mix = random_mix(seed)
+    drain = 0.6 * simulate(mix.nodes, mix.requests)[0].makespan
+    trace, state = simulate(mix.nodes, mix.requests, policy=Policy(drains_at=drain, lasts_s=1e9))
+    assert not trace.hopeless and {*trace.spans} | {r.id for r in state.waiting} == {r.id for r in mix.requests}
+    assert max(end for _, end, _ in trace.spans.values()) <= drain
+    assert state.waiting, "control: not all of it could"
+    idle_from = dict.fromkeys((node.name for node in mix.nodes), 0.0)
+    for _, end, shares in trace.spans.values():
+        idle_from |= {s.node.name: max(end, idle_from[s.node.name]) for s in shares}
+    free = sorted(idle_from.values())
+    assert all(free[r.demand.nodes - 1] + r.predicted_s > drain for r in state.waiting), "it could have run there"
+
+
 def test_no_node_idles_for_a_task_that_could_not_end():
     busy = on(task(1, 3, predicted=60.0), *FOUR[:3])
     state = State(0.0, FOUR, (task(2, 4, 50.0, priority=1), task(3, 1, 90.0)), (busy,))

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -12,6 +14,7 @@ import pytest
 from ase.build import bulk
 from label_orders import dispatcher, label_order, mpich, order
 
+from hpcmat.dispatch.batch.script import DRAIN_VARIABLE
 from hpcmat.dispatch.dispatcher import LostWorker
 from hpcmat.dispatch.executor import is_lost_worker
 from hpcmat.dispatch.placement.nodes import Node
@@ -26,6 +29,7 @@ from hpcmat.store.results import AttemptState, ResultStore
 
 NEVER = threading.Event()
 RESULT = "worker_runners:give_result"
+LONG = Resources(walltime_s=3600.0)
 DRIVER = """
 import sys
 from pathlib import Path
@@ -65,6 +69,13 @@ def failure_of(attempt):
     return decode(Failure, attempt.record.outcome)
 
 
+def pretended_launcher(folder):
+    program = folder / "mpiexec"
+    program.write_text(PRETENDED)
+    program.chmod(0o755)
+    return program
+
+
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
     """One node of four cores under MPICH, and a store."""
@@ -76,9 +87,7 @@ def real(tmp_path_factory):
 @pytest.fixture
 def pretended(tmp_path):
     """Four nodes of two cores under a launcher that starts one process here."""
-    program = tmp_path / "mpiexec"
-    program.write_text(PRETENDED)
-    program.chmod(0o755)
+    program = pretended_launcher(tmp_path)
     nodes = [Node(f"n{number}", 2) for number in range(1, 5)]
     with dispatcher(tmp_path, nodes, program, Resources(2, 2)) as started:
         yield started, ResultStore(tmp_path / "store")
@@ -176,6 +185,27 @@ def test_one_process_runs_on_the_node_it_was_given_with_its_threads(pretended):
     assert "output.txt" in dict(record.files)
 
 
+def test_each_gpu_is_seen_by_one_task_at_a_time(tmp_path):
+    program = pretended_launcher(tmp_path)
+    (tmp_path / "meeting").mkdir()
+    share, whole = Resources(1, 1, 1, 60.0, 1), Resources(1, 1, 4, 60.0, 2)
+    with dispatcher(tmp_path, [Node("n1", 4, 2)], program, share) as started:
+        store = ResultStore(tmp_path / "store")
+        assert started.workers == 2, "as many as there are GPUs, though there are four cores"
+
+        def ask(name, resources):
+            return started.submit(order(store, name * 64, "worker_runners:tell_gpus", request, resources))
+
+        request = f"{tmp_path / 'meeting'} 3"
+        futures = [ask("a", share), ask("b", share), ask("c", replace(share, gpus_per_node=0))]
+        assert [future.result(timeout=120) for future in futures] == [Ending.DONE] * 3
+        assert ask("d", whole).result(timeout=120) == Ending.DONE
+        error = ask("e", replace(share, gpus_per_node=3)).exception(timeout=60)
+        assert "3 GPUs" in str(error)
+    seen = [json.loads(only_attempt(store, name * 64).record.outcome)["gpus"] for name in "abcd"]
+    assert (sorted(seen[:2]), seen[2:]) == (["0", "1"], ["", "all"])
+
+
 def test_what_a_launcher_leaves_in_a_session_of_its_own_ends_with_the_task(pretended, tmp_path):
     started, store = pretended
     (tmp_path / "leaves").touch()
@@ -220,6 +250,24 @@ def test_lost_node_costs_nothing_and_gets_no_more_tasks(pretended, tmp_path):
     assert is_lost_worker(error)
     assert "4 whole nodes" in str(error)
     assert started.draining, "the successor may have four"
+
+
+def test_what_could_not_end_in_this_allocation_is_held_and_given_back(tmp_path, monkeypatch):
+    monkeypatch.setenv(DRAIN_VARIABLE, str(int(time.time()) + 1000))
+    with dispatcher(tmp_path, program=mpich()) as started:
+        store = ResultStore(tmp_path / "store")
+        long = replace(order(store, "a" * 64, RESULT, resources=LONG), predicted_s=890.0)
+        assert started.submit(long).result(timeout=120) == Ending.DONE
+        assert started.held == 0, "control: what fits begins"
+        # As if most of the allocation were over.
+        started._policy = started._placer._policy = replace(started._policy, drains_at=time.monotonic() + 800.0)
+        held = started.submit(replace(order(store, "b" * 64, RESULT, resources=LONG), predicted_s=890.0))
+        short = started.submit(replace(order(store, "c" * 64, RESULT, resources=LONG), predicted_s=10.0))
+        assert short.result(timeout=120) == Ending.DONE
+        assert (started.held, held.done(), started.draining) == (1, False, False)
+        started.give_back()
+        assert held.result(timeout=60) == Ending.DECLINED
+        assert started.held == 0 and not store.attempts("b" * 64)
 
 
 def test_task_that_runs_when_the_dispatcher_ends_is_left_to_itself(tmp_path):

@@ -1,10 +1,7 @@
 """A campaign whose labels pw.x computes, through the driver, the workers and the result store."""
 
-import json
-
 import numpy as np
 
-from hpcmat.cli.app import run
 from hpcmat.records import Label, Record, decode
 from hpcmat.store.atomic import sha256_of
 
@@ -39,7 +36,7 @@ def records_of(store):
     return [decode(Record, text) for text in texts]
 
 
-def test_a_campaign_of_pw_labels_trains_and_ends(pw, gth, tmp_path, capsys):
+def test_a_campaign_of_pw_labels_trains_and_ends(pw, gth, tmp_path, hpcmat):
     """With the GTH files of which this pw.x computes no stress worth having: the fit does without."""
     from ase.build import bulk
     from ase.io import write
@@ -48,9 +45,8 @@ def test_a_campaign_of_pw_labels_trains_and_ends(pw, gth, tmp_path, capsys):
     file = tmp_path / "campaign.toml"
     file.write_text(CAMPAIGN.replace("PSEUDOPOTENTIALS", str(gth)))
     store = tmp_path / "store"
-    options = ["--out", str(tmp_path / "out"), "--store", str(store), "--json"]
-    assert run(["run", str(file), *options]) == 0
-    summary = json.loads(capsys.readouterr().out)
+    options = ["--out", str(tmp_path / "out"), "--store", str(store)]
+    summary = hpcmat.answer("run", file, *options)
     assert (tmp_path / "out" / "potential.npz").exists(), summary
     records = [record for record in records_of(store) if record.task_kind == "label"]
     assert len(records) >= 9

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from hpcmat.cli.app import run as hpcmat
 from hpcmat.engines.base import EngineFailure, Job
 from hpcmat.engines.external import espresso_output
 from hpcmat.engines.external.parsing import parse
@@ -103,13 +102,13 @@ def test_pressure_has_its_sign(pw, abinit, gth, tmp_path):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_old_outputs_are_read_again_without_the_code(pw, abinit, computed, name, monkeypatch):
+def test_old_outputs_are_read_again_without_the_code(pw, abinit, computed, name, monkeypatch, hpcmat):
     label, folder = computed(name, "Si")
     monkeypatch.setenv("PATH", "/nowhere")
     again = parse(folder)
     assert isinstance(again, Label)
     assert encode(again) == encode(label)
-    assert hpcmat(["engines", "parse", str(folder)]) == 0
+    assert hpcmat("engines", "parse", folder) == 0
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -166,12 +165,12 @@ def test_ranks_of_another_mpi_do_not_confuse_the_code(pw, gth, tmp_path, monkeyp
     assert os.environ["PMI_RANK"] == "3"
 
 
-def test_verify_command_judges_a_campaign(pw, tmp_path, capsys):
+def test_verify_command_judges_a_campaign(pw, tmp_path, capsys, hpcmat):
     text = Path("jobs/campaigns/si-quickstart.toml").read_text()
     text = text.replace('name = "gpaw"', 'name = "espresso"').replace("cutoff_ev = 250.0", "cutoff_ev = 60.0")
     text = text.replace("kpoint_spacing_per_ang = 0.65", "kpoint_spacing_per_ang = 2.5")
     (tmp_path / "c.toml").write_text(text)
-    code = hpcmat(["engines", "verify", str(tmp_path / "c.toml"), "--json"])
+    code = hpcmat("engines", "verify", tmp_path / "c.toml", "--json")
     answer = json.loads(capsys.readouterr().out)
     assert code == (0 if answer["agrees"] else 4)
     assert len(answer["comparisons"]) == 2

@@ -1,12 +1,9 @@
 """Studies of real engines, small ones: pw.x on two atoms of silicon."""
 
-import json
-
 import numpy as np
 import pytest
 from ase.build import bulk
 
-from hpcmat.cli.app import run as hpcmat
 from hpcmat.engines.study import convergence
 from hpcmat.engines.study.calculations import Calculated
 from hpcmat.records import Label, Method
@@ -35,27 +32,21 @@ def campaign(tmp_path):
     return path
 
 
-def answered(capsys, *arguments):
-    code = hpcmat([*map(str, arguments), "--json"])
-    return code, json.loads(capsys.readouterr().out)
-
-
-def test_a_campaign_is_converged_and_says_so(pw, campaign, capsys):
-    _, before = answered(capsys, "check", campaign)
+def test_a_campaign_is_converged_and_says_so(pw, campaign, hpcmat):
+    before = hpcmat.answer("check", campaign)
     assert "cutoff_ev = 120 " in before["warnings"][0]
     tolerances = ("--energy-tolerance", "60", "--force-tolerance", "700", "--tight-cutoff", "200")
-    code, found = answered(capsys, "engines", "converge", campaign, *tolerances, "--write")
-    assert code == 0
+    found = hpcmat.answer("engines", "converge", campaign, *tolerances, "--write")
     assert found["found"]["errors"]["force_max_mev_per_ang"] <= 700.0
     assert found["found"]["cpu_s"] > 0.0
-    _, after = answered(capsys, "check", campaign)
+    after = hpcmat.answer("check", campaign)
     assert after["warnings"] == []
     written = campaign.read_text()
     assert f"cutoff_ev = {found['found']['cutoff_ev']}    # to be converged\n" in written
     assert len(written.splitlines()) == len(CAMPAIGN.splitlines())
 
 
-def test_nothing_is_written_where_nothing_is_within_tolerance(pw, campaign, capsys, monkeypatch):
+def test_nothing_is_written_where_nothing_is_within_tolerance(pw, campaign, monkeypatch, hpcmat):
     rng = np.random.default_rng(1)
 
     def noise(settings, structures, folder):
@@ -64,17 +55,15 @@ def test_nothing_is_written_where_nothing_is_within_tolerance(pw, campaign, caps
         return Calculated(tuple(labels), 1.0)
 
     monkeypatch.setattr(convergence, "calculate", noise)
-    code, found = answered(capsys, "engines", "converge", campaign, "--write")
-    assert code == 4
+    found = hpcmat.answer("engines", "converge", campaign, "--write", code=4)
     assert (found["found"], found["record"]) == (None, None)
     assert campaign.read_text() == CAMPAIGN
     assert [path.name for path in campaign.parent.iterdir() if "converged" in path.name] == []
 
 
-def test_codes_are_compared_with_each_other_and_with_the_published_crystal(pw, abinit, campaign, capsys):
+def test_codes_are_compared_with_each_other_and_with_the_published_crystal(pw, abinit, campaign, hpcmat):
     campaign.write_text(CAMPAIGN.replace("120.0", "200.0").replace("1.5", "1.1"))
-    code, found = answered(capsys, "engines", "compare", campaign, "--engine", "abinit", "--reference")
-    assert code == 0
+    found = hpcmat.answer("engines", "compare", campaign, "--engine", "abinit", "--reference")
     ours, theirs = found["engines"]
     assert theirs["engine"] == "abinit"
     assert theirs["settings"]["cutoff_ev"] == 200.0
@@ -86,5 +75,5 @@ def test_codes_are_compared_with_each_other_and_with_the_published_crystal(pw, a
         assert engine["delta_to_published_mev_per_atom"] < 10.0
 
 
-def test_one_engine_alone_has_nothing_to_be_compared_with(pw, campaign, capsys):
-    assert answered(capsys, "engines", "compare", campaign)[0] == 2
+def test_one_engine_alone_has_nothing_to_be_compared_with(pw, campaign, hpcmat):
+    hpcmat.answer("engines", "compare", campaign, code=2)

@@ -1,8 +1,9 @@
 """No-op tasks through the farm beside Parsl's HTEX, mpi4py.futures and a process pool, all in the same call.
 
-Throughput is that of tasks handed over at once, latency that of one task at a time, both after a first task has
-come back. Farm and HTEX are measured with Parsl's kernel above them, as applications meet them, and without it, as
-our driver meets the farm. Rates fall on a busy machine; the order of the systems and their ratios are what counts.
+Part `small` of bench_dispatch.py. Throughput is that of tasks handed over at once, latency that of one task at a time,
+both after a first task has come back. Farm and HTEX are measured with Parsl's kernel above them, as applications meet
+them, and without it, as our driver meets the farm. Rates fall on a busy machine; the order of the systems and their
+ratios are what counts.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ import os
 import statistics
 import subprocess
 import sys
-import sysconfig
-import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -22,10 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from rows import Row, parser, publish, row
-
-os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
-os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+from dispatch_peers import one_block, wall_s
+from rows import Row, row
 
 MARK = "HPCMAT_BENCH"
 os.environ.setdefault(MARK, str(os.getpid()))
@@ -57,9 +54,9 @@ def measure(submit: Submit, tasks: int, singles: int) -> Figures:
     wall, used = time.perf_counter() - began, family_cpu_s() - before
     spent = []
     for number in range(singles):
-        start = time.perf_counter()
-        assert submit(number).result(60) == number
-        spent.append(time.perf_counter() - start)
+        one: list[int] = []
+        spent.append(wall_s(lambda number=number, one=one: one.append(submit(number).result(60))))
+        assert one == [number]
     return Figures(tasks / wall, 1e3 * statistics.median(spent), 1e3 * used / tasks)
 
 
@@ -125,19 +122,19 @@ def process_pool(options: Namespace, _root: Path) -> Iterator[Submit]:
 
 def mpi_pool(options: Namespace) -> Figures:
     """The pool of mpi4py, in a job of its own: its driver is a rank."""
-    command = ["mpiexec", "-n", str(options.workers + 1), sys.executable, "-m", "mpi4py.futures", __file__]
-    given = ["--inside", "--tasks", str(options.tasks), "--singles", str(options.singles)]
+    command = ["mpiexec", "-n", str(options.workers + 1), sys.executable, "-m", "mpi4py.futures", "-m", "small_tasks"]
+    given = [str(options.tasks), str(options.singles)]
     done = subprocess.run([*command, *given], check=True, capture_output=True, text=True, timeout=600)
     rate, latency = map(float, done.stdout.split())
     return Figures(rate, latency, float("nan"))
 
 
-def inside_mpi(options: Namespace) -> None:
+def inside_mpi(tasks: int, singles: int) -> None:
     """The part of `mpi_pool` that runs as rank 0."""
     from mpi4py.futures import MPIPoolExecutor
 
     with MPIPoolExecutor() as pool:
-        figures = measure(lambda number: pool.submit(no_op, number), options.tasks, options.singles)
+        figures = measure(lambda number: pool.submit(no_op, number), tasks, singles)
     print(figures.tasks_per_s, figures.latency_ms)
 
 
@@ -145,17 +142,16 @@ def _farm_executor(options: Namespace, root: Path):
     from hpcmat.dispatch.farm.executor import FarmExecutor
     from hpcmat.dispatch.farm.layout import FarmLayout
 
-    return FarmExecutor(FarmLayout(1, options.workers, options.prefetch), root)
+    # A manager for each worker, so that messages between ranks are part of it.
+    return FarmExecutor(FarmLayout(options.workers, 1, options.prefetch), root)
 
 
 def _htex_executor(options: Namespace):
     from parsl.executors import HighThroughputExecutor
-    from parsl.launchers import SimpleLauncher
-    from parsl.providers import LocalProvider
 
     return HighThroughputExecutor(
         label="htex",
-        provider=LocalProvider(init_blocks=1, min_blocks=1, max_blocks=1, launcher=SimpleLauncher()),
+        provider=one_block(),
         address="127.0.0.1",
         max_workers_per_node=options.workers,
         cores_per_worker=1e-6,
@@ -164,26 +160,29 @@ def _htex_executor(options: Namespace):
     )
 
 
-def run_all(options: Namespace) -> dict[str, Figures]:
+def compare(options: Namespace, folder: Path) -> list[Row]:
+    """Rows of this part."""
+    return list(_compared(options, _run_all(options, folder)))
+
+
+def _run_all(options: Namespace, root: Path) -> dict[str, Figures]:
     """All systems, one after the other, in this call."""
+    systems = {
+        "process pool": process_pool(options, root),
+        "farm": farm(options, root),
+        "HTEX": htex(options, root),
+        "farm under Parsl": under_kernel(lambda: _farm_executor(options, root), root),
+        "HTEX under Parsl": under_kernel(lambda: _htex_executor(options), root),
+    }
     found = {}
-    with tempfile.TemporaryDirectory(prefix="hpcmat-bench-", ignore_cleanup_errors=True) as folder:
-        root = Path(folder)
-        systems = {
-            "process pool": process_pool(options, root),
-            "farm": farm(options, root),
-            "HTEX": htex(options, root),
-            "farm under Parsl": under_kernel(lambda: _farm_executor(options, root), root),
-            "HTEX under Parsl": under_kernel(lambda: _htex_executor(options), root),
-        }
-        for name, system in systems.items():
-            with system as submit:
-                found[name] = measure(submit, options.tasks, options.singles)
-        found["mpi4py.futures"] = mpi_pool(options)
+    for name, system in systems.items():
+        with system as submit:
+            found[name] = measure(submit, options.tasks, options.singles)
+    found["mpi4py.futures"] = mpi_pool(options)
     return found
 
 
-def compared(options: Namespace, found: dict[str, Figures]) -> Iterator[Row]:
+def _compared(options: Namespace, found: dict[str, Figures]) -> Iterator[Row]:
     """The farm beside each of the others, of which HTEX is the one to beat."""
     case = f"{options.tasks} no-op tasks, {options.workers} workers, prefetch {options.prefetch}"
     pairs = [
@@ -201,27 +200,8 @@ def compared(options: Namespace, found: dict[str, Figures]) -> Iterator[Row]:
             yield row(label, "processor time per task (less is better)", mine.cpu_ms, "ms", (peer, its.cpu_ms))
 
 
-def main() -> None:
-    """Measure all systems and publish the comparison."""
-    options = parser(__doc__.splitlines()[0])
-    options.add_argument("--tasks", type=int, default=5000)
-    options.add_argument("--singles", type=int, default=300, help="tasks sent one at a time, for the latency")
-    options.add_argument("--workers", type=int, default=2)
-    options.add_argument(
-        "--prefetch", type=int, default=16, help="tasks waiting at a manager for each worker, both sides"
-    )
-    options.add_argument(
-        "--inside", action="store_true", help="run as the driver of mpi4py.futures; used by this program"
-    )
-    given = options.parse_args()
-    if given.inside:
-        inside_mpi(given)
-    else:
-        publish(list(compared(given, run_all(given))), given.json)
-
-
 if __name__ == "__main__":
     # By its own name, under which workers find the task; as part of `__main__` it would travel as code each time.
-    from bench_dispatch_farm import main
+    from small_tasks import inside_mpi
 
-    main()
+    inside_mpi(*map(int, sys.argv[1:]))

@@ -1,0 +1,34 @@
+"""What tests of all packages share."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from hpcmat.cli.app import run
+
+
+@dataclass
+class CommandLine:
+    """`hpcmat` as it is typed, in this process."""
+
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: object) -> int:
+        """Exit code."""
+        return run([str(word) for word in words])
+
+    def answer(self, *words: object, code: int = 0) -> Any:
+        """What it says as JSON, when it leaves with this exit code."""
+        self.capsys.readouterr()
+        left = self(*words, "--json")
+        said = self.capsys.readouterr()
+        assert left == code, said.err or said.out
+        return json.loads(said.out)
+
+
+@pytest.fixture
+def hpcmat(capsys):
+    """The command line."""
+    return CommandLine(capsys)
