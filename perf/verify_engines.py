@@ -124,21 +124,21 @@ def cp2k(cutoff: float, spacing: float, **more: Any) -> Cp2kSettings:
 
 
 METAL = {"smearing_ev": 0.2}
-SPINS = {"smearing_ev": 0.1, "spin_polarized": True}
+SPINS = METAL | {"spin_polarized": True}
 QE = "/usr/share/espresso/pseudo"
 DOJO = "/usr/share/abinit/psp/Pseudodojo_nc_sr_04_pw_standard_psp8"
-# Spacings give 6, 10, 4 and 10 k-points along each axis of the primitive cells at all volumes.
-SI, AL, MGO, FE = 0.35, 0.28, 0.68, 0.33
-COARSE_SI, COARSE_AL, COARSE_MGO, COARSE_FE, POINT = (
-    {"kpoint_spacing_per_ang": spacing} for spacing in (1.15, 0.7, 1.5, 0.9, 2.0)
-)
+# Spacings give 6, 8, 4 and 8 k-points along each axis of the primitive cells at all volumes; CP2K, which uses all of
+# them where the others use symmetry, has 4, 6, 4 and 6.
+SI, AL, MGO, FE = 0.35, 0.35, 0.68, 0.41
+COARSE_SI, COARSE_AL, COARSE_MGO, COARSE_FE = ({"kpoint_spacing_per_ang": s} for s in (1.15, 0.95, 1.5, 1.7))
+MOLECULE = 2.0
 
 CASES = (
     Case("Si", gpaw(400.0, SI), COARSE_SI),
     Case("Al", gpaw(400.0, AL, **METAL), COARSE_AL),
     Case("MgO", gpaw(800.0, MGO), COARSE_MGO),
     Case("Fe", gpaw(600.0, FE, **SPINS), COARSE_FE),
-    Case("H2O", gpaw(700.0, 2.0)),
+    Case("H2O", gpaw(600.0, MOLECULE)),
     Case("Si", plane_waves(EspressoSettings, 400.0, SI), COARSE_SI),
     Case("Al", plane_waves(EspressoSettings, 300.0, AL, xc="LDA", **METAL), COARSE_AL),
     Case(
@@ -148,19 +148,23 @@ CASES = (
         (f"{QE}/Mg.pz-n-vbc.UPF", f"{QE}/O.pz-rrkjus.UPF"),
     ),
     Case("Fe", plane_waves(EspressoSettings, 700.0, FE, **SPINS), COARSE_FE, (f"{QE}/Fe.pbe-spn-rrkjus_psl.0.2.1.UPF",)),
-    Case("H2O", plane_waves(EspressoSettings, 600.0, 2.0), {}, (f"{QE}/H.pbe-kjpaw.UPF", f"{QE}/O.pbe-kjpaw.UPF")),
+    Case(
+        "H2O",
+        plane_waves(EspressoSettings, 500.0, MOLECULE, stress=False),
+        files=(f"{QE}/H.pbe-kjpaw.UPF", f"{QE}/O.pbe-kjpaw.UPF"),
+    ),
     Case("Si", plane_waves(AbinitSettings, 500.0, SI), COARSE_SI),
     Case("Al", plane_waves(AbinitSettings, 500.0, AL, **METAL), COARSE_AL),
     Case(
         "MgO", plane_waves(AbinitSettings, 1000.0, MGO, xc="LDA"), COARSE_MGO, (f"{DOJO}/Mg.psp8", f"{DOJO}/O.psp8")
     ),
     Case("Fe", plane_waves(AbinitSettings, 1100.0, FE, xc="LDA", **SPINS), COARSE_FE),
-    Case("H2O", plane_waves(AbinitSettings, 900.0, 2.0)),
-    Case("Si", cp2k(4000.0, SI), COARSE_SI),
-    Case("Al", cp2k(4000.0, AL, **METAL), COARSE_AL),
-    Case("MgO", cp2k(13600.0, MGO), COARSE_MGO),
-    Case("Fe", cp2k(13600.0, FE, **SPINS), COARSE_FE),
-    Case("H2O", cp2k(8000.0, 2.0)),
+    Case("H2O", plane_waves(AbinitSettings, 800.0, MOLECULE, stress=False)),
+    Case("Si", cp2k(4000.0, 0.55), COARSE_SI),
+    Case("Al", cp2k(4000.0, 0.48, **METAL), COARSE_AL),
+    Case("MgO", cp2k(8000.0, MGO), COARSE_MGO),
+    Case("Fe", cp2k(8000.0, 0.55, **SPINS), COARSE_FE),
+    Case("H2O", cp2k(6000.0, MOLECULE)),
 )
 
 

@@ -108,7 +108,7 @@ class AbinitEngine(PlaneWaveEngine):
         }
         if settings.smearing_ev:
             variables["tsmear"] = settings.smearing_ev
-            variables["nband"] = bands(electrons, many=False)
+            variables["nband"] = bands(electrons, many=False, spins=settings.spin_polarized)
         if not self.reduces(structure, job.remedies):
             # It refuses grids that lack the symmetry of the crystal.
             variables["nsym"] = 1

@@ -87,7 +87,7 @@ class EspressoEngine(PlaneWaveEngine):
         """Namelists of the input, in the units of pw.x, which averages over the rotations of grids without symmetry."""
         namelists: dict[str, dict[str, Any]] = {
             "control": self._control(job),
-            "system": self._system(files) | ({} if self.reduces(structure, job.remedies) else {"nosym": True}),
+            "system": self._system(structure, files) | ({} if self.reduces(structure, job.remedies) else {"nosym": True}),
             "electrons": self._electrons(len(structure), job.remedies),
         }
         for table, keys in self.settings.extra.items():
@@ -112,7 +112,7 @@ class EspressoEngine(PlaneWaveEngine):
             control["max_seconds"] = TIME_FRACTION * job.walltime_s
         return control
 
-    def _system(self, files: dict[str, Pseudopotential]) -> dict[str, Any]:
+    def _system(self, structure: Structure, files: dict[str, Pseudopotential]) -> dict[str, Any]:
         settings = self.settings
         soft = all(file.construction == "norm-conserving" for file in files.values())
         factor = settings.density_cutoff_factor or (4.0 if soft else 8.0)
@@ -125,6 +125,8 @@ class EspressoEngine(PlaneWaveEngine):
         }
         if settings.smearing_ev:
             system |= {"smearing": settings.smearing, "degauss": settings.smearing_ev / EV_PER["ry"]}
+        if settings.spin_polarized:
+            system["nbnd"] = bands(valence_electrons(structure.symbols, files), many=False, spins=True)
         return system
 
     def _electrons(self, n_atoms: int, remedies: tuple[str, ...]) -> dict[str, Any]:
