@@ -24,6 +24,10 @@ from hpcmat.errors import InputError
 from hpcmat.records import FailureKind, Label, Method, Structure
 
 
+TIME_FRACTION = 0.9
+"""Part of the walltime after which a code is to stop by itself and leave what a restart needs."""
+
+
 class ExternalEngine(ABC):
     """A code that runs as a program of its own, with given settings.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,10 +10,10 @@ from typing import Any, ClassVar
 from hpcmat.engines.base import Job
 from hpcmat.engines.external.calculation import SCRATCH_NAME, Calculation
 from hpcmat.engines.external.code import Code, Sources
-from hpcmat.engines.external.engine import bands
+from hpcmat.engines.external.engine import TIME_FRACTION, bands
 from hpcmat.engines.external.espresso_failures import OUTPUT_NAME
 from hpcmat.engines.external.espresso_output import XML_NAME, read_label
-from hpcmat.engines.external.plane_waves import PlaneWaveEngine
+from hpcmat.engines.external.plane_waves import PlaneWaveEngine, Triple
 from hpcmat.engines.external.pseudopotentials import Pseudopotential, Search, valence_electrons
 from hpcmat.engines.external.run import Ending, Invocation
 from hpcmat.engines.settings.espresso import EspressoSettings
@@ -24,8 +25,6 @@ INPUT_NAME = "pw.in"
 SCF_STEPS, MORE_SCF_STEPS = 100, 400
 GENTLE_BETA = 0.2
 INITIAL_MOMENT_BOHR = 1.0
-TIME_FRACTION = 0.9
-"""Part of the walltime after which the code is to stop by itself and leave what a restart needs."""
 
 CODE = Code(
     title="Quantum ESPRESSO",
@@ -77,7 +76,7 @@ class EspressoEngine(PlaneWaveEngine):
                 kpts=grid,
                 koffset=shift,
             )
-        return Invocation(("-in", INPUT_NAME), OUTPUT_NAME)
+        return Invocation(("-in", INPUT_NAME, *_pool_words(calculation, job, grid)), OUTPUT_NAME)
 
     def read(self, calculation: Calculation, folder: Path, ending: Ending) -> Label:
         """The label that `pw.out` and `pw.xml` agree on."""
@@ -136,6 +135,22 @@ class EspressoEngine(PlaneWaveEngine):
             "mixing_beta": GENTLE_BETA if "mixing" in remedies else 0.7,
             "diagonalization": "cg" if "eigensolver" in remedies else "david",
         }
+
+
+def pools(ranks: int, kpoints: int) -> int:
+    """Groups of ranks that share out the k-points: as many as there are k-points for, all of the same size.
+
+    Groups need not wait for each other in a step of the cycle; the ranks of one share out plane waves, and do.
+    """
+    return max(count for count in range(1, ranks + 1) if ranks % count == 0 and count <= max(kpoints, 1))
+
+
+def _pool_words(calculation: Calculation, job: Job, grid: Triple) -> tuple[str, ...]:
+    """Words for pw.x; none where whoever named the executable has decided."""
+    # Time reversal leaves half of the grid. With fewer k-points, of a symmetric crystal, some groups have none and idle.
+    count = pools(job.parallel.ranks, (math.prod(grid) + 1) // 2)
+    decided = any(word in {"-nk", "-npool", "-npools"} for word in calculation.command)
+    return () if decided or count == 1 else ("-nk", str(count))
 
 
 def _polarization(file: Pseudopotential) -> float:

@@ -76,17 +76,16 @@ def test_forces_and_stress_are_derivatives_of_the_energy(pw, abinit, gth, tmp_pa
         smearing_ev=smearing,
         energy_tolerance_ev=1e-9,
     )
-    comparisons = verify(engine_for(settings), cell, tmp_path)
+    comparisons = verify(settings, cell, tmp_path)
     assert [c.unit for c in comparisons] == ["eV/Å", "GPa"]
     assert all(c.agrees for c in comparisons), comparisons
 
 
 def test_the_wrong_shear_stress_of_pw_is_seen_and_left_out(pw, gth, tmp_path, monkeypatch):
     settings = EspressoSettings(pseudopotentials=str(gth), cutoff_ev=600.0, kpoint_spacing_per_ang=1.1)
-    engine = engine_for(settings)
-    label = engine.calculate(structure_of("Si"), Job(tmp_path))
+    label = engine_for(settings).calculate(structure_of("Si"), Job(tmp_path))
     monkeypatch.setattr(espresso_output, "distrust", lambda method: "")
-    force, stress = verify(engine, structure_of("Si"), tmp_path / "raw")
+    force, stress = verify(settings, structure_of("Si"), tmp_path / "raw")
     assert force.agrees
     wrong = not stress.agrees
     assert (label.stress.size == 0) == wrong, f"pw.x {label.method.version}"
