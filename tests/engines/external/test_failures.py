@@ -203,7 +203,7 @@ def test_what_the_walltime_ends_is_gone_on_with(engine, tmp_path, name, sign):
     assert sign in (tmp_path / "attempt-2" / INPUTS[name]).read_text()
     assert not (tmp_path / "attempt-1" / "scratch").exists()
     reference = attempt(long, silicon(), tmp_path / "reference")
-    # pw.x counts on from where it stopped.
+    # pw.x stops within its first step here, so that there is nothing to save.
     assert label.scf_steps < reference.scf_steps or name == "espresso"
     assert sign not in (tmp_path / "reference" / "attempt-1" / INPUTS[name]).read_text()
     assert label.energy == pytest.approx(reference.energy, abs=1e-6)
