@@ -150,7 +150,12 @@ CASES = (
         COARSE_MGO,
         (f"{QE}/Mg.pz-n-vbc.UPF", f"{QE}/O.pz-rrkjus.UPF"),
     ),
-    Case("Fe", plane_waves(EspressoSettings, 600.0, FE, **SPINS, **LOOSE), COARSE_FE, (f"{QE}/Fe.pbe-spn-rrkjus_psl.0.2.1.UPF",)),
+    Case(
+        "Fe",
+        plane_waves(EspressoSettings, 900.0, FE, **SPINS, **LOOSE),
+        COARSE_FE,
+        (f"{QE}/Fe.pbe-spn-rrkjus_psl.0.2.1.UPF",),
+    ),
     Case(
         "H2O",
         plane_waves(EspressoSettings, 500.0, MOLECULE, stress=False),
@@ -159,15 +164,18 @@ CASES = (
     Case("Si", plane_waves(AbinitSettings, 500.0, SI), COARSE_SI),
     Case("Al", plane_waves(AbinitSettings, 500.0, AL, **METAL), COARSE_AL),
     Case(
-        "MgO", plane_waves(AbinitSettings, 1000.0, MGO, xc="LDA"), COARSE_MGO | {"cutoff_ev": 1600.0}, (f"{DOJO}/Mg.psp8", f"{DOJO}/O.psp8")
+        "MgO",
+        plane_waves(AbinitSettings, 1000.0, MGO, xc="LDA"),
+        COARSE_MGO | {"cutoff_ev": 1600.0},
+        (f"{DOJO}/Mg.psp8", f"{DOJO}/O.psp8"),
     ),
-    Case("Fe", plane_waves(AbinitSettings, 1000.0, FE, xc="LDA", **SPINS, **LOOSE), COARSE_FE),
+    Case("Fe", plane_waves(AbinitSettings, 1200.0, FE, xc="LDA", **SPINS, **LOOSE), {"kpoint_spacing_per_ang": 1.3}),
     Case("H2O", plane_waves(AbinitSettings, 800.0, MOLECULE, stress=False)),
     Case("Si", cp2k(4000.0, 0.55), COARSE_SI),
     Case("Al", cp2k(4000.0, 0.48, **METAL), COARSE_AL),
     Case("MgO", cp2k(8000.0, MGO), COARSE_MGO),
     Case("Fe", cp2k(8000.0, 0.55, **SPINS, density_tolerance=1e-6), COARSE_FE),
-    Case("H2O", cp2k(10000.0, MOLECULE, relative_cutoff_ev=1200.0)),
+    Case("H2O", cp2k(8000.0, MOLECULE, relative_cutoff_ev=1200.0)),
 )
 
 
@@ -273,7 +281,9 @@ def main() -> int:
     """Run the cases that are asked for."""
     start_clean()
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("cases", nargs="*", metavar="CASE", help="code or code/system, such as espresso/Si; all if none")
+    options.add_argument(
+        "cases", nargs="*", metavar="CASE", help="code or code/system, such as espresso/Si; all if none"
+    )
     options.add_argument("--out", type=Path, metavar="FOLDER", help="keep the calculations in this folder")
     chosen = options.parse_args()
     outcomes = []

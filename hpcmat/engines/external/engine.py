@@ -23,7 +23,6 @@ from hpcmat.engines.external.run import STDERR_NAME, Ending, Invocation, run_pro
 from hpcmat.errors import InputError
 from hpcmat.records import FailureKind, Label, Method, Structure
 
-
 TIME_FRACTION = 0.9
 """Part of the walltime after which a code is to stop by itself and leave what a restart needs."""
 

@@ -86,9 +86,12 @@ class EspressoEngine(PlaneWaveEngine):
         """Namelists of the input, in the units of pw.x, which averages over the rotations of grids without symmetry."""
         namelists: dict[str, dict[str, Any]] = {
             "control": self._control(job),
-            "system": self._system(structure, files) | ({} if self.reduces(structure, job.remedies) else {"nosym": True}),
+            "system": self._system(structure, files)
+            | ({} if self.reduces(structure, job.remedies) else {"nosym": True}),
             "electrons": self._electrons(len(structure), job.remedies),
         }
+        if not self.reduces(structure, job.remedies):
+            namelists["system"]["nosym"] = True
         for table, keys in self.settings.extra.items():
             namelists[table] |= {key: list(v) if isinstance(v, tuple) else v for key, v in keys.items()}
         if "more-bands" in job.remedies:
@@ -147,7 +150,7 @@ def pools(ranks: int, kpoints: int) -> int:
 
 def _pool_words(calculation: Calculation, job: Job, grid: Triple) -> tuple[str, ...]:
     """Words for pw.x; none where whoever named the executable has decided."""
-    # Time reversal leaves half of the grid. With fewer k-points, of a symmetric crystal, some groups have none and idle.
+    # Time reversal leaves half of the grid. Of a symmetric crystal fewer are left, and some groups may idle.
     count = pools(job.parallel.ranks, (math.prod(grid) + 1) // 2)
     decided = any(word in {"-nk", "-npool", "-npools"} for word in calculation.command)
     return () if decided or count == 1 else ("-nk", str(count))

@@ -64,7 +64,7 @@ class PlaneWaveSettings(ExternalSettings):
 
 
 def refuse_fixed_moment(spin_polarized: bool, smearing_ev: float) -> None:
-    """Refuse two spins without smearing, for codes in which fixed occupations mean a fixed moment; raises ValueError."""
+    """Refuse two spins without smearing where fixed occupations mean a fixed moment; raises ValueError."""
     if spin_polarized and smearing_ev == 0.0:
         raise ValueError(
             "spin_polarized needs smearing_ev above 0, since fixed occupations would fix the magnetic moment too; "
