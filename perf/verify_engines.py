@@ -203,7 +203,7 @@ def cell_for_derivatives(case: Case) -> Structure:
         return from_atoms(atoms.repeat(crystal.repeats))
     atoms = molecule(case.system)
     if not isinstance(case.settings, Cp2kSettings):
-        atoms.center(vacuum=2.5)
+        atoms.center(vacuum=2.0)
         atoms.pbc = True
     return from_atoms(atoms)
 

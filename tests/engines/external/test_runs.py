@@ -125,11 +125,12 @@ def test_the_output_of_another_structure_or_version_is_no_label(pw, abinit, comp
     assert f"of version {label.method.version}" in parse(other).message
 
 
-@pytest.mark.parametrize("policy", ["all", "failures", "none"])
-def test_files_stay_by_policy_and_scratch_never(pw, gth, tmp_path, policy):
-    settings = EspressoSettings(
-        pseudopotentials=str(gth), cutoff_ev=150.0, kpoint_spacing_per_ang=2.0, keep_files=policy
-    )
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [("espresso", "all"), ("espresso", "failures"), ("espresso", "none"), ("abinit", "failures")],
+)
+def test_files_stay_by_policy_and_scratch_never(pw, abinit, gth, tmp_path, name, policy):
+    settings = SETTINGS[name](pseudopotentials=str(gth), cutoff_ev=150.0, kpoint_spacing_per_ang=2.0, keep_files=policy)
     kept = {}
     for steps in (100, 2):
         folder = tmp_path / str(steps)
@@ -139,7 +140,7 @@ def test_files_stay_by_policy_and_scratch_never(pw, gth, tmp_path, policy):
             engine.calculate(structure_of("Si"), Job(folder))
         except EngineFailure as failure:
             assert "2 steps" in failure.message
-        kept[steps] = (folder / "pw.out").exists()
+        kept[steps] = (folder / {"espresso": "pw.out", "abinit": "run.abo"}[name]).exists()
         assert not (folder / "scratch").exists()
         assert (folder / "calculation.json").exists()
     assert kept == {100: policy == "all", 2: policy != "none"}
