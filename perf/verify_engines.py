@@ -173,7 +173,7 @@ CASES = (
     Case("H2O", plane_waves(AbinitSettings, 800.0, MOLECULE, stress=False)),
     Case("Si", cp2k(4000.0, 0.55), COARSE_SI),
     Case("Al", cp2k(4000.0, 0.48, **METAL), COARSE_AL),
-    Case("MgO", cp2k(8000.0, MGO), COARSE_MGO),
+    Case("MgO", cp2k(8000.0, MGO), COARSE_MGO | {"cutoff_ev": 14000.0, "relative_cutoff_ev": 1600.0}),
     Case("Fe", cp2k(8000.0, 0.55, **SPINS, density_tolerance=1e-6), COARSE_FE),
     Case("H2O", cp2k(8000.0, MOLECULE, relative_cutoff_ev=1200.0)),
 )
