@@ -153,7 +153,7 @@ def overhead(case: Case, folder: Path) -> list[Row]:
     unit, bar = "ms", ("bar", BAR_MS)
     found = [row(case.name, "wrapper beyond the code, lower is better", 1e3 * statistics.median(beyond), unit, bar)]
     found.append(row(case.name, "CPU of the wrapper, lower is better", 1e3 * statistics.median(own), unit, bar))
-    if label.scf_steps:
+    if not isinstance(case.settings, TeacherSettings):
         found.append(row(case.name, "time per self-consistency step", min(steps), "s", ("whole run", min(runs))))
     return found
 
