@@ -141,7 +141,7 @@ CASES = (
     Case("Al", gpaw(400.0, AL, **METAL), COARSE_AL),
     Case("MgO", gpaw(800.0, MGO), COARSE_MGO),
     Case("Fe", gpaw(600.0, FE, **SPINS, **LOOSE), COARSE_FE),
-    Case("H2O", gpaw(600.0, MOLECULE)),
+    Case("H2O", gpaw(1000.0, MOLECULE)),
     Case("Si", plane_waves(EspressoSettings, 400.0, SI), COARSE_SI),
     Case("Al", plane_waves(EspressoSettings, 300.0, AL, xc="LDA", **METAL), COARSE_AL),
     Case(
