@@ -1,6 +1,7 @@
 # make quickstart   a campaign on real first-principles calculations, ending in campaign/report.html
 # make test         every check
-# make engines      the campaign of the quick start with Quantum ESPRESSO, and whether its numbers are right
+# make engines      the campaign of the quick start with Quantum ESPRESSO, and whether the numbers of GPAW, Quantum
+#                   ESPRESSO, ABINIT and CP2K are right: derivatives, and published lattice constants (half an hour)
 # make a64fx        the kernels under an emulated A64FX (root, qemu-user-static and debootstrap)
 # make chaos        FAULTS (200) random faults over campaigns on a Slurm of four nodes (root, slurm-wlm and munge); SEED
 #                   repeats the plan of an earlier run
@@ -37,6 +38,7 @@ engines: $(VENV)/.installed-run-$(MPI) $(VENV)/.kernels-current
 	sed 's/^name = "gpaw"/name = "espresso"/' jobs/campaigns/si-quickstart.toml > $(VENV)/si-espresso.toml
 	$(bin)/hpcmat engines verify $(VENV)/si-espresso.toml
 	$(bin)/hpcmat run $(VENV)/si-espresso.toml --out campaign-espresso
+	$(bin)/python perf/verify_engines.py
 
 test: $(VENV)/.installed-test-$(MPI) $(VENV)/.kernels-current
 	$(bin)/ruff check .

@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hpcmat.campaign.spec import Campaign
+from hpcmat.campaign.specification import Specification
 from hpcmat.engines.base import physics_of
 from hpcmat.engines.registry import engine_for
 from hpcmat.engines.settings import EngineSettings
@@ -105,6 +107,14 @@ def not_converged(settings: EngineSettings, symbols: tuple[str, ...], campaign_f
         f"engine.{CUTOFF_KEY} = {given[CUTOFF_KEY]:g} and {SPACING_KEY} = {given[SPACING_KEY]:g} were never converged "
         f"for this material; run `hpcmat engines converge {campaign_file}`"
     )
+
+
+def warnings_about(specification: Specification, campaign_file: Path) -> tuple[str, ...]:
+    """What `hpcmat check` and `hpcmat run` say of settings that were never converged; screenings are not judged."""
+    if not isinstance(specification, Campaign):
+        return ()
+    warning = not_converged(specification.engine, specification.system.elements, campaign_file)
+    return (warning,) if warning else ()
 
 
 def with_engine_values(campaign_file: Path, values: dict[str, float]) -> str:

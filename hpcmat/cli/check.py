@@ -71,19 +71,18 @@ def _candidates(spec: ScreenCampaign) -> dict[str, Any]:
 
 
 def _facts(spec: Campaign, campaign: Path) -> dict[str, Any]:
-    from hpcmat.campaign.converged import not_converged
+    from hpcmat.campaign.converged import warnings_about
     from hpcmat.campaign.spec_checks import validation_expected
     from hpcmat.campaign.structures import reference_structures, seed_structures
 
     seeds = seed_structures(spec)
-    warning = not_converged(spec.engine, spec.system.elements, campaign)
     return {
         "seed_structures": len(seeds),
         "seed_atoms": ", ".join(str(len(seed)) for seed in seeds),
         "reference_structures": len(reference_structures(spec)),
         "labels": spec.budget.labels,
         "validation_frames": validation_expected(spec),
-        "warnings": [warning] if warning else [],
+        "warnings": list(warnings_about(spec, campaign)),
     }
 
 

@@ -17,20 +17,18 @@ def verify_campaign(campaign: Path, out: Path | None, as_json: bool) -> None:
     """Compare, print, and leave with exit code 4 where something disagrees."""
     from hpcmat.campaign.spec import load_campaign
     from hpcmat.campaign.structures import seed_structures
-    from hpcmat.engines.registry import engine_for
     from hpcmat.engines.verification import tight_settings, verify
     from hpcmat.store.atomic import make_folder
 
     spec = load_campaign(campaign)
     smallest = min(seed_structures(spec), key=len)
-    engine = engine_for(tight_settings(spec.engine))
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpcmat-verify-")))
-        comparisons = verify(engine, smallest, make_folder(folder))
+        comparisons = verify(tight_settings(spec.engine), smallest, make_folder(folder))
     right = all(comparison.agrees for comparison in comparisons)
     if as_json:
         rows = [asdict(comparison) | {"agrees": comparison.agrees} for comparison in comparisons]
-        print_json({"engine": engine.name, "agrees": right, "comparisons": rows})
+        print_json({"engine": spec.engine.name, "agrees": right, "comparisons": rows})
     else:
         print_columns(
             [("quantity", "stated", "differences", "tolerance", "unit", "verdict")]

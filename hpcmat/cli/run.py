@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,6 +35,7 @@ def run(
 ) -> None:
     """Run a campaign to its target; on a campaign that exists, go on where it is."""
     one_blas_thread()
+    from hpcmat.campaign.converged import warnings_about
     from hpcmat.campaign.folder import CampaignFolder
     from hpcmat.campaign.lifecycle import Start, run_campaign
     from hpcmat.campaign.specification import load_specification
@@ -43,6 +45,8 @@ def run(
     folder = CampaignFolder(out)
     start = Start(folder, store, load_site(site), journal)
     specification = load_specification(campaign)
+    for warning in warnings_about(specification, campaign):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
     with Progress(folder, quiet=as_json) as progress:
         state = run_campaign(specification, start, progress)
     _conclude(state, folder, as_json)

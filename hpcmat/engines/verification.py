@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcmat.engines.base import Engine, Job
+from hpcmat.engines.base import EngineFailure
 from hpcmat.engines.kpoints import kpoint_grid
 from hpcmat.engines.settings import EngineSettings
+from hpcmat.engines.study.calculations import calculate
 from hpcmat.errors import InputError
 from hpcmat.records import Label, Structure
 from hpcmat.units import GPA_PER_EV_PER_ANG3
@@ -48,11 +49,11 @@ class Comparison:
         return abs(self.stated - self.differences) <= self.tolerance
 
 
-def verify(engine: Engine, structure: Structure, folder: Path, seed: int = 0) -> tuple[Comparison, ...]:
+def verify(settings: EngineSettings, structure: Structure, folder: Path, seed: int = 0) -> tuple[Comparison, ...]:
     """Compare forces and, where the engine gives one, stress with finite differences, in five calculations.
 
-    At a low cutoff the two differ because the basis changes with the cell: give an engine of `tight_settings`, since
-    what is in question is the code.
+    At a low cutoff the two differ because the basis changes with the cell: give `tight_settings`, since what is in
+    question is the code. Calculations go through the acceptance and the failure ladder of a campaign.
 
     Parameters
     ----------
@@ -68,16 +69,16 @@ def verify(engine: Engine, structure: Structure, folder: Path, seed: int = 0) ->
     """
     rng = np.random.default_rng(seed)
     base = _without_symmetry(structure, rng)
-    label = _label(engine, base, folder / "base")
+    label = _labels(settings, [base], folder / "base")[0]
     direction = _unit(rng.normal(size=base.positions.shape), centred=True)
     ends = [_displaced(base, sign * DISPLACEMENT_ANG * direction) for sign in (1.0, -1.0)]
-    energies = _energies(engine, ends, folder, "displaced")
+    energies = _energies(settings, ends, folder / "displaced")
     stated = float(np.sum(label.forces * direction))
     tolerance = FORCE_FLOOR_EV_PER_ANG + FORCE_TOLERANCE * abs(stated)
     force = -(energies[0] - energies[1]) / (2.0 * DISPLACEMENT_ANG)
     comparisons = [Comparison("force along a random direction", stated, force, "eV/Å", tolerance)]
     if label.stress.size:
-        comparisons.append(_stress(engine, label, folder, rng))
+        comparisons.append(_stress(settings, label, folder / "strained", rng))
     return tuple(comparisons)
 
 
@@ -87,14 +88,14 @@ def tight_settings(settings: EngineSettings) -> EngineSettings:
     return settings if cutoff is None else settings.model_copy(update={"cutoff_ev": CUTOFF_FACTOR * cutoff})
 
 
-def _stress(engine: Engine, label: Label, folder: Path, rng: np.random.Generator) -> Comparison:
+def _stress(settings: EngineSettings, label: Label, folder: Path, rng: np.random.Generator) -> Comparison:
     base = label.structure
     strain = rng.normal(size=(3, 3))
     strain = strain + strain.T
     strain = _unit(strain - np.trace(strain) / 3.0 * np.eye(3))
     ends = [strained(base, sign * STRAIN * strain) for sign in (1.0, -1.0)]
-    _check_grids(engine, [base, *ends])
-    energies = _energies(engine, ends, folder, "strained")
+    _check_grids(settings, [base, *ends])
+    energies = _energies(settings, ends, folder)
     volume = abs(float(np.linalg.det(base.cell)))
     differences = (energies[0] - energies[1]) / (2.0 * STRAIN * volume) * GPA_PER_EV_PER_ANG3
     xx, yy, zz, yz, xz, xy = label.stress * GPA_PER_EV_PER_ANG3
@@ -119,14 +120,15 @@ def _displaced(structure: Structure, displacements: Array) -> Structure:
     return replace(structure, positions=structure.positions + displacements)
 
 
-def _energies(engine: Engine, structures: list[Structure], folder: Path, name: str) -> list[float]:
-    labels = (_label(engine, structure, folder / f"{name}-{n}") for n, structure in enumerate(structures))
-    return [label.energy for label in labels]
+def _energies(settings: EngineSettings, structures: list[Structure], folder: Path) -> list[float]:
+    return [label.energy for label in _labels(settings, structures, folder)]
 
 
-def _label(engine: Engine, structure: Structure, folder: Path) -> Label:
-    folder.mkdir(parents=True, exist_ok=True)
-    return engine.calculate(structure, Job(folder))
+def _labels(settings: EngineSettings, structures: list[Structure], folder: Path) -> list[Label]:
+    calculated = calculate(settings, structures, folder)
+    for _, failure in calculated.failures:
+        raise EngineFailure(failure.failure, failure.message, failure.log_tail)
+    return [label for label in calculated.labels if label is not None]
 
 
 def _unit(direction: Array, centred: bool = False) -> Array:
@@ -136,8 +138,8 @@ def _unit(direction: Array, centred: bool = False) -> Array:
     return result
 
 
-def _check_grids(engine: Engine, structures: list[Structure]) -> None:
-    spacing = getattr(getattr(engine, "settings", None), "kpoint_spacing_per_ang", None)
+def _check_grids(settings: EngineSettings, structures: list[Structure]) -> None:
+    spacing = getattr(settings, "kpoint_spacing_per_ang", None)
     if spacing is not None and len(set(_grids(structures, spacing))) > 1:
         raise InputError(
             "the grid of k-points changes under a strain of 0.5 %, so that energies cannot be compared; "

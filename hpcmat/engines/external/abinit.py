@@ -10,7 +10,7 @@ from hpcmat.engines.base import Job
 from hpcmat.engines.external.abinit_output import read_label
 from hpcmat.engines.external.calculation import SCRATCH_NAME, Calculation
 from hpcmat.engines.external.code import Code, Sources
-from hpcmat.engines.external.engine import bands
+from hpcmat.engines.external.engine import TIME_FRACTION, bands
 from hpcmat.engines.external.plane_waves import PlaneWaveEngine
 from hpcmat.engines.external.pseudopotentials import Pseudopotential, Search, valence_electrons
 from hpcmat.engines.external.run import Ending, Invocation
@@ -77,7 +77,7 @@ class AbinitEngine(PlaneWaveEngine):
                 param=self.variables(structure, files, job),
                 pseudos=[f"{SCRATCH_NAME}/{file.path.name}" for file in ordered],
             )
-        return Invocation((INPUT_NAME,), LOG_NAME)
+        return Invocation((INPUT_NAME, *_limit_words(job)), LOG_NAME)
 
     def read(self, calculation: Calculation, folder: Path, ending: Ending) -> Label:
         """The label that the main output gives, in agreement with itself."""
@@ -105,10 +105,11 @@ class AbinitEngine(PlaneWaveEngine):
             "tmpdata_prefix": f'"{SCRATCH_NAME}/tmp"',
             "indata_prefix": f'"{SCRATCH_NAME}/in"',
             **self._road(len(structure), job),
+            **_restart(job),
         }
         if settings.smearing_ev:
             variables["tsmear"] = settings.smearing_ev
-            variables["nband"] = bands(electrons, many=False)
+            variables["nband"] = bands(electrons, many=False, spins=settings.spin_polarized)
         if not self.reduces(structure, job.remedies):
             # It refuses grids that lack the symmetry of the crystal.
             variables["nsym"] = 1
@@ -127,3 +128,22 @@ class AbinitEngine(PlaneWaveEngine):
         if "eigensolver" in job.remedies:
             road["wfoptalg"] = 14
         return road
+
+
+def _limit_words(job: Job) -> tuple[str, ...]:
+    """Words by which ABINIT stops in time; it reads options behind the name of the input alone."""
+    if job.walltime_s is None:
+        return ()
+    minutes, seconds = divmod(max(int(TIME_FRACTION * job.walltime_s), 1), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return ("--timelimit", f"{days}-{hours:02d}:{minutes:02d}:{seconds:02d}")
+
+
+def _restart(job: Job) -> dict[str, int]:
+    """Go on from the wave functions, and so from the density, of an attempt that stopped in time."""
+    scratch = job.folder / SCRATCH_NAME
+    if not (scratch / "out_WFK").is_file():
+        return {}
+    (scratch / "out_WFK").rename(scratch / "in_WFK")
+    return {"irdwfk": 1}

@@ -8,7 +8,7 @@ from pathlib import Path
 from hpcmat.engines.base import EngineFailure, log_tail
 from hpcmat.engines.external.calculation import corrupt, text_of
 from hpcmat.engines.external.engine import check_ending
-from hpcmat.engines.external.errors import ErrorTable, classify, runtime_error, unconverged
+from hpcmat.engines.external.errors import ErrorTable, classify, runtime_error, stopped_in_time, unconverged
 from hpcmat.engines.external.run import STDERR_NAME, Ending
 from hpcmat.records import FailureKind
 
@@ -21,12 +21,6 @@ _ERRORS: ErrorTable = (
     (r"not enough bands|number of bands|nband", FailureKind.TOO_FEW_BANDS, "use more bands"),
     (r"symmetry.break|not symmetric|symmetr|symkpt|tnons|gbl_", FailureKind.SYMMETRY,
      "the symmetry analysis failed; leave symmetry out"),
-    (r"(?:out of|insufficient|not enough) memory|allocat", FailureKind.OUT_OF_MEMORY,
-     "memory ran out; give the task more memory"),
-    (r"no space left|disk quota|while writing|write error", FailureKind.DISK_FULL,
-     "the disk of the work folder is full; free some space"),
-    (r"runtime error: end of file", FailureKind.BAD_SETTINGS,
-     "an input or pseudopotential file is cut short; put a whole one in its place"),
     (r"eigen|zhegv|zheev|cholesky|lapack|cgwf|lobpcg", FailureKind.DIAGONALIZATION,
      "the eigensolver failed; use another one"),
     (r"consistency of input|input variable|input file|pseudopot|psp|not allowed", FailureKind.BAD_SETTINGS,
@@ -41,6 +35,8 @@ def check_failures(folder: Path, ending: Ending) -> None:
     stated = _stated(log) or runtime_error(log_tail(folder / STDERR_NAME))
     if stated:
         raise classify("ABINIT", stated, _ERRORS, tail)
+    if "Approaching time limit" in log and "was not enough SCF cycles to converge" in output:
+        raise stopped_in_time(tail)
     if "was not enough SCF cycles to converge" in output:
         residuals = [float(row) for row in re.findall(r"^ ETOT(?:\s+\S+){4}\s+(\S+)", output, re.MULTILINE)]
         raise unconverged(residuals, "Ha (residual)", tail)

@@ -14,7 +14,7 @@ from hpcmat.engines.external.cp2k_data import DataFiles, data_folder, find_data
 from hpcmat.engines.external.cp2k_failures import OUTPUT_NAME
 from hpcmat.engines.external.cp2k_input import PROJECT, Road, input_text
 from hpcmat.engines.external.cp2k_output import SCINE_NAME, read_label
-from hpcmat.engines.external.engine import ExternalEngine
+from hpcmat.engines.external.engine import TIME_FRACTION, ExternalEngine
 from hpcmat.engines.external.run import Ending, Invocation
 from hpcmat.engines.settings.cp2k import Cp2kSettings
 from hpcmat.errors import InputError
@@ -23,8 +23,6 @@ from hpcmat.records import Label, Structure
 INPUT_NAME = "cp2k.inp"
 SCF_STEPS, MORE_SCF_STEPS = 60, 300
 MIXING, GENTLE_MIXING = 0.4, 0.1
-TIME_FRACTION = 0.9
-"""Part of the walltime after which the code is to stop by itself and leave what a restart needs."""
 
 CODE = Code(
     title="CP2K",

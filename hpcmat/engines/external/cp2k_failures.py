@@ -8,7 +8,7 @@ from pathlib import Path
 from hpcmat.engines.base import EngineFailure, log_tail
 from hpcmat.engines.external.calculation import corrupt
 from hpcmat.engines.external.engine import check_ending
-from hpcmat.engines.external.errors import ErrorTable, classify, runtime_error, unconverged
+from hpcmat.engines.external.errors import ErrorTable, classify, runtime_error, stopped_in_time, unconverged
 from hpcmat.engines.external.run import STDERR_NAME, Ending
 from hpcmat.records import FailureKind
 
@@ -24,8 +24,6 @@ _ERRORS: ErrorTable = (
      FailureKind.BAD_SETTINGS, "correct the engine's settings"),
     (r"cholesky|diagonali|elpa|syev|eigen", FailureKind.DIAGONALIZATION, "the eigensolver failed; use another one"),
     (r"symmetr|k-?point", FailureKind.SYMMETRY, "leave symmetry out"),
-    (r"allocat|out of memory", FailureKind.OUT_OF_MEMORY, "give the task more memory"),
-    (r"no space left|disk quota", FailureKind.DISK_FULL, "the disk of the work folder is full; free some space"),
     (r"nan|not a number|infinite", FailureKind.DIVERGED, "use gentler mixing"),
 )  # fmt: skip
 
@@ -47,8 +45,7 @@ def check_failures(text: str, folder: Path, ending: Ending) -> None:
 
 def _unfinished(text: str, tail: str) -> EngineFailure | None:
     if "exceeded requested execution time" in text:
-        message = "it stopped by itself before its walltime; the next attempt goes on from there"
-        return EngineFailure(FailureKind.WALLTIME, message, tail)
+        return stopped_in_time(tail)
     rows = re.findall(STEP, text, re.MULTILINE)
     if any("nan" in word.lower() or "inf" in word.lower() or "*" in word for row in rows for word in row):
         return EngineFailure(FailureKind.DIVERGED, "the cycle diverged (not a number); use gentler mixing", tail)

@@ -23,6 +23,9 @@ from hpcmat.engines.external.run import STDERR_NAME, Ending, Invocation, run_pro
 from hpcmat.errors import InputError
 from hpcmat.records import FailureKind, Label, Method, Structure
 
+TIME_FRACTION = 0.9
+"""Part of the walltime after which a code is to stop by itself and leave what a restart needs."""
+
 
 class ExternalEngine(ABC):
     """A code that runs as a program of its own, with given settings.
@@ -195,9 +198,11 @@ def check_occupations(electrons: float, smearing_ev: float) -> None:
         raise EngineFailure(FailureKind.BAD_SETTINGS, message)
 
 
-def bands(electrons: float, many: bool) -> int:
+def bands(electrons: float, many: bool, spins: bool = False) -> int:
     """Bands of a calculation with smearing: 20 % more than are full in an insulator, at least 4; or twice as many.
 
-    The smaller number is the default of pw.x; that of ABINIT is too small for four atoms of aluminium.
+    The smaller number is the default of pw.x; that of ABINIT is too small for four atoms of aluminium. Of two spins one
+    has more electrons than the other, and both get half as many bands again: the default is too small for iron.
     """
-    return int(electrons) + 8 if many else max(math.ceil(0.6 * electrons), math.ceil(electrons / 2.0) + 4)
+    share = 0.75 if spins else 0.6
+    return int(electrons) + 8 if many else max(math.ceil(share * electrons), math.ceil(electrons / 2.0) + 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,10 +10,10 @@ from typing import Any, ClassVar
 from hpcmat.engines.base import Job
 from hpcmat.engines.external.calculation import SCRATCH_NAME, Calculation
 from hpcmat.engines.external.code import Code, Sources
-from hpcmat.engines.external.engine import bands
+from hpcmat.engines.external.engine import TIME_FRACTION, bands
 from hpcmat.engines.external.espresso_failures import OUTPUT_NAME
 from hpcmat.engines.external.espresso_output import XML_NAME, read_label
-from hpcmat.engines.external.plane_waves import PlaneWaveEngine
+from hpcmat.engines.external.plane_waves import PlaneWaveEngine, Triple
 from hpcmat.engines.external.pseudopotentials import Pseudopotential, Search, valence_electrons
 from hpcmat.engines.external.run import Ending, Invocation
 from hpcmat.engines.settings.espresso import EspressoSettings
@@ -24,8 +25,6 @@ INPUT_NAME = "pw.in"
 SCF_STEPS, MORE_SCF_STEPS = 100, 400
 GENTLE_BETA = 0.2
 INITIAL_MOMENT_BOHR = 1.0
-TIME_FRACTION = 0.9
-"""Part of the walltime after which the code is to stop by itself and leave what a restart needs."""
 
 CODE = Code(
     title="Quantum ESPRESSO",
@@ -77,7 +76,7 @@ class EspressoEngine(PlaneWaveEngine):
                 kpts=grid,
                 koffset=shift,
             )
-        return Invocation(("-in", INPUT_NAME), OUTPUT_NAME)
+        return Invocation(("-in", INPUT_NAME, *_pool_words(calculation, job, grid)), OUTPUT_NAME)
 
     def read(self, calculation: Calculation, folder: Path, ending: Ending) -> Label:
         """The label that `pw.out` and `pw.xml` agree on."""
@@ -87,9 +86,12 @@ class EspressoEngine(PlaneWaveEngine):
         """Namelists of the input, in the units of pw.x, which averages over the rotations of grids without symmetry."""
         namelists: dict[str, dict[str, Any]] = {
             "control": self._control(job),
-            "system": self._system(files) | ({} if self.reduces(structure, job.remedies) else {"nosym": True}),
+            "system": self._system(structure, files)
+            | ({} if self.reduces(structure, job.remedies) else {"nosym": True}),
             "electrons": self._electrons(len(structure), job.remedies),
         }
+        if not self.reduces(structure, job.remedies):
+            namelists["system"]["nosym"] = True
         for table, keys in self.settings.extra.items():
             namelists[table] |= {key: list(v) if isinstance(v, tuple) else v for key, v in keys.items()}
         if "more-bands" in job.remedies:
@@ -112,7 +114,7 @@ class EspressoEngine(PlaneWaveEngine):
             control["max_seconds"] = TIME_FRACTION * job.walltime_s
         return control
 
-    def _system(self, files: dict[str, Pseudopotential]) -> dict[str, Any]:
+    def _system(self, structure: Structure, files: dict[str, Pseudopotential]) -> dict[str, Any]:
         settings = self.settings
         soft = all(file.construction == "norm-conserving" for file in files.values())
         factor = settings.density_cutoff_factor or (4.0 if soft else 8.0)
@@ -125,6 +127,8 @@ class EspressoEngine(PlaneWaveEngine):
         }
         if settings.smearing_ev:
             system |= {"smearing": settings.smearing, "degauss": settings.smearing_ev / EV_PER["ry"]}
+        if settings.spin_polarized:
+            system["nbnd"] = bands(valence_electrons(structure.symbols, files), many=False, spins=True)
         return system
 
     def _electrons(self, n_atoms: int, remedies: tuple[str, ...]) -> dict[str, Any]:
@@ -134,6 +138,22 @@ class EspressoEngine(PlaneWaveEngine):
             "mixing_beta": GENTLE_BETA if "mixing" in remedies else 0.7,
             "diagonalization": "cg" if "eigensolver" in remedies else "david",
         }
+
+
+def pools(ranks: int, kpoints: int) -> int:
+    """Groups of ranks that share out the k-points: as many as there are k-points for, all of the same size.
+
+    Groups need not wait for each other in a step of the cycle; the ranks of one share out plane waves, and do.
+    """
+    return max(count for count in range(1, ranks + 1) if ranks % count == 0 and count <= max(kpoints, 1))
+
+
+def _pool_words(calculation: Calculation, job: Job, grid: Triple) -> tuple[str, ...]:
+    """Words for pw.x; none where whoever named the executable has decided."""
+    # Time reversal leaves half of the grid. Of a symmetric crystal fewer are left, and some groups may idle.
+    count = pools(job.parallel.ranks, (math.prod(grid) + 1) // 2)
+    decided = any(word in {"-nk", "-npool", "-npools"} for word in calculation.command)
+    return () if decided or count == 1 else ("-nk", str(count))
 
 
 def _polarization(file: Pseudopotential) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from hpcmat.engines.base import EngineFailure, log_tail
 from hpcmat.engines.external.calculation import corrupt, text_of
 from hpcmat.engines.external.engine import check_ending
-from hpcmat.engines.external.errors import ErrorTable, classify, runtime_error, unconverged
+from hpcmat.engines.external.errors import ErrorTable, classify, runtime_error, stopped_in_time, unconverged
 from hpcmat.engines.external.run import STDERR_NAME, Ending
 from hpcmat.records import FailureKind
 
@@ -21,16 +21,10 @@ _ERRORS: ErrorTable = (
     (r"too few bands|not enough bands", FailureKind.TOO_FEW_BANDS, "use more bands"),
     (r"charge is wrong|odd number of electrons|smearing is needed", FailureKind.BAD_SETTINGS,
      "fixed occupations do not fit a metal; set engine.smearing_ev"),
-    (r"runtime error: end of file", FailureKind.BAD_SETTINGS,
-     "an input or pseudopotential file is cut short; put a whole one in its place"),
     (r"cholesky|cdiaghg|rdiaghg|diagonaliz|c_bands|regterg|cegterg|bands are not converged",
      FailureKind.DIAGONALIZATION, "the eigensolver failed; use another one"),
     (r"sym|rotation|kpoint_grid|divide_class", FailureKind.SYMMETRY,
      "the symmetry analysis failed; leave symmetry out"),
-    (r"allocat|out of memory|insufficient virtual memory", FailureKind.OUT_OF_MEMORY,
-     "memory ran out; give the task more memory"),
-    (r"no space left|disk quota|error (?:while )?writing", FailureKind.DISK_FULL,
-     "the disk of the work folder is full; free some space"),
     (r"davcio", FailureKind.CRASH, "a file of its own cannot be read; run it again"),
     (r"readpp|read_upf|upf|pseudo|namelist|card|reading|input|from .* : ?bad|not allowed|not implemented|ecut",
      FailureKind.BAD_SETTINGS, "the input is refused; correct the engine's settings"),
@@ -65,8 +59,7 @@ def _stated(text: str) -> str:
 
 def _unconverged(text: str, tail: str) -> EngineFailure | None:
     if "Maximum CPU time exceeded" in text:
-        message = "it stopped by itself before its walltime; the next attempt goes on from there"
-        return EngineFailure(FailureKind.WALLTIME, message, tail)
+        return stopped_in_time(tail)
     if re.search(r"(?:total energy|scf accuracy).*(?:NaN|Infinity|\*\*\*\*)", text):
         return EngineFailure(FailureKind.DIVERGED, "the cycle diverged (not a number); use gentler mixing", tail)
     if "convergence NOT achieved" not in text:

@@ -24,8 +24,6 @@ _ERRORS: ErrorTable = (
     (r"brmix", FailureKind.DIVERGED, "the density lost its electrons; use gentler mixing"),
     (r"posmap|sgrcon|ibzkpt|pricel|rotmat|inverse lattice", FailureKind.SYMMETRY, "leave symmetry out"),
     (r"too few bands", FailureKind.BAD_SETTINGS, "set more bands in engine.extra"),
-    (r"alloc|memory", FailureKind.OUT_OF_MEMORY, "give the task more memory"),
-    (r"disk|no space", FailureKind.DISK_FULL, "free some space"),
     (r"incar|potcar|poscar|kpoints|not recognized|reading", FailureKind.BAD_SETTINGS, "correct the engine's settings"),
 )  # fmt: skip
 

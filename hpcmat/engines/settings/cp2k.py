@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from hpcmat.engines.settings.external import ExternalSettings, RawValue, refuse_contradictions
+from hpcmat.engines.settings.external import ExternalSettings, RawValue, refuse_contradictions, refuse_fixed_moment
 from hpcmat.engines.settings.models import NonNegative, Positive
 
 _OURS: dict[str, dict[str, str]] = {
@@ -72,8 +72,7 @@ class Cp2kSettings(ExternalSettings):
 
     @model_validator(mode="after")
     def _spins_need_smearing(self) -> Cp2kSettings:
-        if self.spin_polarized and self.smearing_ev == 0.0:
-            raise ValueError("spin_polarized needs smearing_ev above 0, which leaves the moment free; set it, e.g. 0.1")
+        refuse_fixed_moment(self.spin_polarized, self.smearing_ev)
         return self
 
     @model_validator(mode="after")

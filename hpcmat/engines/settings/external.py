@@ -59,12 +59,17 @@ class PlaneWaveSettings(ExternalSettings):
 
     @model_validator(mode="after")
     def _spins_need_smearing(self) -> PlaneWaveSettings:
-        if self.spin_polarized and self.smearing_ev == 0.0:
-            raise ValueError(
-                "spin_polarized needs smearing_ev above 0, since fixed occupations would fix the magnetic moment too; "
-                "set smearing_ev, for example 0.1"
-            )
+        refuse_fixed_moment(self.spin_polarized, self.smearing_ev)
         return self
+
+
+def refuse_fixed_moment(spin_polarized: bool, smearing_ev: float) -> None:
+    """Refuse two spins without smearing where fixed occupations mean a fixed moment; raises ValueError."""
+    if spin_polarized and smearing_ev == 0.0:
+        raise ValueError(
+            "spin_polarized needs smearing_ev above 0, since fixed occupations would fix the magnetic moment too; "
+            "set smearing_ev, for example 0.1"
+        )
 
 
 def refuse_contradictions(keys: Iterable[str], table: str, ours: Mapping[str, str]) -> None:

@@ -26,6 +26,7 @@ from hpcmat.records import FailureKind
 SETTINGS = {"espresso": EspressoSettings, "abinit": AbinitSettings}
 PROGRAMS = {"espresso": "pw.x", "abinit": "abinit"}
 VERSIONS = {"espresso": "HPCMAT_ESPRESSO", "abinit": "HPCMAT_ABINIT"}
+INPUTS = {"espresso": "pw.in", "abinit": "run.abi"}
 BANDS = {"espresso": {"system": {"nbnd": 2}}, "abinit": {"nband": 2}}
 
 
@@ -191,16 +192,20 @@ def test_a_full_disk_is_the_machine_s_fault(engine, tmp_path):
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_what_the_walltime_ends_is_gone_on_with(engine, tmp_path):
-    """pw.x stops by itself after two steps at most, and its next attempt begins where it stopped."""
-    long = engine("espresso", cutoff_ev=300.0, kpoint_spacing_per_ang=0.9)
+@pytest.mark.parametrize(("name", "sign"), [("espresso", "restart"), ("abinit", "irdwfk")])
+def test_what_the_walltime_ends_is_gone_on_with(engine, tmp_path, name, sign):
+    """Both codes stop by themselves after two steps or so, and the next attempt begins where they stopped."""
+    long = engine(name, cutoff_ev=300.0, kpoint_spacing_per_ang=0.9 if name == "espresso" else 0.7)
     failure = failure_of(long, silicon(), tmp_path, walltime_s=0.2)
     assert failure.kind is FailureKind.WALLTIME
     assert next_remedies(failure.record, ((),)) == ()
     label = attempt(long, silicon(), tmp_path, number=2)
-    assert "restart" in (tmp_path / "attempt-2" / "pw.in").read_text()
+    assert sign in (tmp_path / "attempt-2" / INPUTS[name]).read_text()
     assert not (tmp_path / "attempt-1" / "scratch").exists()
     reference = attempt(long, silicon(), tmp_path / "reference")
+    # pw.x stops within its first step here, so that there is nothing to save.
+    assert label.scf_steps < reference.scf_steps or name == "espresso"
+    assert sign not in (tmp_path / "reference" / "attempt-1" / INPUTS[name]).read_text()
     assert label.energy == pytest.approx(reference.energy, abs=1e-6)
     np.testing.assert_allclose(label.forces, reference.forces, atol=1e-3)
 

@@ -13,6 +13,7 @@ from hpcmat.cli.health import check_external_codes
 from hpcmat.engines.base import EngineFailure, Job, physics_of
 from hpcmat.engines.external.code import Code, Sources
 from hpcmat.engines.external.engine import bands
+from hpcmat.engines.external.espresso import pools
 from hpcmat.engines.external.gth import find_potential, format_potential
 from hpcmat.engines.external.pseudopotentials import Search, find, read_header
 from hpcmat.engines.kpoints import grid_has_lattice_symmetry, grid_shift
@@ -284,4 +285,40 @@ def test_shifted_grids_are_those_of_monkhorst_and_pack(count):
 
 def test_more_bands_are_more():
     for electrons in (1, 3, 12, 100):
-        assert electrons / 2 < bands(electrons, many=False) < bands(electrons, many=True)
+        assert electrons / 2 < bands(electrons, many=False) <= bands(electrons, many=False, spins=True)
+        assert bands(electrons, many=False, spins=True) < bands(electrons, many=True)
+    # Iron with 16 electrons and a moment of 3 has 9.5 in one spin; without spins it would have 8.
+    assert bands(32, many=False, spins=True) >= 19 + 4
+
+
+@pytest.mark.parametrize(
+    ("ranks", "kpoints", "groups"),
+    [(1, 14, 1), (2, 14, 2), (2, 1, 1), (4, 3, 2), (6, 4, 3), (48, 14, 12), (7, 6, 1), (7, 7, 7), (4, 0, 1)],
+)
+def test_pools_are_of_one_size_and_none_is_without_kpoints(ranks, kpoints, groups):
+    assert pools(ranks, kpoints) == groups
+
+
+@pytest.mark.parametrize(
+    ("options", "spacing", "words"),
+    [("", 0.6, "-nk 4"), ("", 3.0, ""), (" -nk 2", 0.6, "-nk 2"), (" -npool 1", 0.6, "-npool 1")],
+)
+def test_pw_shares_kpoints_out_among_its_ranks(programs, gth, tmp_path, monkeypatch, options, spacing, words):
+    """Unless whoever named the executable has decided; one k-point is not shared out."""
+    monkeypatch.setenv("HPCMAT_ESPRESSO", f"pw.x{options}")
+    settings = EspressoSettings(pseudopotentials=str(gth), kpoint_spacing_per_ang=spacing)
+    with pytest.raises(EngineFailure):
+        engine_for(settings).calculate(SILICON, Job(tmp_path, parallel=Parallel(4, 1, ("env",))))
+    arguments = (tmp_path / "pw.out").read_text().rpartition("arguments: ")[2]
+    assert arguments.replace("-in pw.in", "").split() == words.split()
+
+
+@pytest.mark.parametrize(
+    ("walltime_s", "limit"), [(None, ""), (0.5, "0-00:00:01"), (4000.0, "0-01:00:00"), (200000.0, "2-02:00:00")]
+)
+def test_abinit_is_told_nine_tenths_of_its_walltime(programs, gth, tmp_path, walltime_s, limit):
+    with pytest.raises(EngineFailure):
+        settings = AbinitSettings(pseudopotentials=str(gth))
+        engine_for(settings).calculate(SILICON, Job(tmp_path, walltime_s=walltime_s))
+    arguments = (tmp_path / "log.txt").read_text().rpartition("arguments: ")[2].split()
+    assert arguments == ["run.abi", *(["--timelimit", limit] if limit else [])]

@@ -75,17 +75,16 @@ def test_forces_and_stress_are_derivatives_of_the_energy(pw, abinit, gth, tmp_pa
         smearing_ev=smearing,
         energy_tolerance_ev=1e-9,
     )
-    comparisons = verify(engine_for(settings), cell, tmp_path)
+    comparisons = verify(settings, cell, tmp_path)
     assert [c.unit for c in comparisons] == ["eV/Å", "GPa"]
     assert all(c.agrees for c in comparisons), comparisons
 
 
 def test_the_wrong_shear_stress_of_pw_is_seen_and_left_out(pw, gth, tmp_path, monkeypatch):
     settings = EspressoSettings(pseudopotentials=str(gth), cutoff_ev=600.0, kpoint_spacing_per_ang=1.1)
-    engine = engine_for(settings)
-    label = engine.calculate(structure_of("Si"), Job(tmp_path))
+    label = engine_for(settings).calculate(structure_of("Si"), Job(tmp_path))
     monkeypatch.setattr(espresso_output, "distrust", lambda method: "")
-    force, stress = verify(engine, structure_of("Si"), tmp_path / "raw")
+    force, stress = verify(settings, structure_of("Si"), tmp_path / "raw")
     assert force.agrees
     wrong = not stress.agrees
     assert (label.stress.size == 0) == wrong, f"pw.x {label.method.version}"
@@ -125,11 +124,12 @@ def test_the_output_of_another_structure_or_version_is_no_label(pw, abinit, comp
     assert f"of version {label.method.version}" in parse(other).message
 
 
-@pytest.mark.parametrize("policy", ["all", "failures", "none"])
-def test_files_stay_by_policy_and_scratch_never(pw, gth, tmp_path, policy):
-    settings = EspressoSettings(
-        pseudopotentials=str(gth), cutoff_ev=150.0, kpoint_spacing_per_ang=2.0, keep_files=policy
-    )
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [("espresso", "all"), ("espresso", "failures"), ("espresso", "none"), ("abinit", "failures")],
+)
+def test_files_stay_by_policy_and_scratch_never(pw, abinit, gth, tmp_path, name, policy):
+    settings = SETTINGS[name](pseudopotentials=str(gth), cutoff_ev=150.0, kpoint_spacing_per_ang=2.0, keep_files=policy)
     kept = {}
     for steps in (100, 2):
         folder = tmp_path / str(steps)
@@ -139,7 +139,7 @@ def test_files_stay_by_policy_and_scratch_never(pw, gth, tmp_path, policy):
             engine.calculate(structure_of("Si"), Job(folder))
         except EngineFailure as failure:
             assert "2 steps" in failure.message
-        kept[steps] = (folder / "pw.out").exists()
+        kept[steps] = (folder / {"espresso": "pw.out", "abinit": "run.abo"}[name]).exists()
         assert not (folder / "scratch").exists()
         assert (folder / "calculation.json").exists()
     assert kept == {100: policy == "all", 2: policy != "none"}

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from hpcmat.campaign.structures import scaled
+from hpcmat.engines.settings import EspressoSettings
+from hpcmat.engines.structures import from_atoms
 from hpcmat.engines.study import convergence
 from hpcmat.engines.study.calculations import Calculated
+from hpcmat.engines.study.comparison import compare
 from hpcmat.records import Label, Method
 
 CAMPAIGN = """\
@@ -73,6 +77,27 @@ def test_codes_are_compared_with_each_other_and_with_the_published_crystal(pw, a
     for engine in found["engines"]:
         assert engine["equation_of_state"]["volume"] == pytest.approx(found["published"]["volume"], rel=0.05)
         assert engine["delta_to_published_mev_per_atom"] < 10.0
+
+
+@pytest.mark.parametrize(
+    ("crystal", "settings", "published", "other"),
+    [
+        (bulk("Si", "diamond", 5.45), {"xc": "PBE", "cutoff_ev": 300.0}, 5.475, 5.407),
+        (bulk("Al", "fcc", 4.0), {"xc": "LDA", "cutoff_ev": 250.0, "smearing_ev": 0.3}, 3.983, 4.041),
+    ],
+)
+def test_lattice_constants_are_the_published_ones_of_the_functional(pw, tmp_path, crystal, settings, published, other):
+    """Haas, Tran and Blaha, Phys. Rev. B 79, 085104 (2009), all electrons: within 1 %, and not those of the other one.
+
+    `make engines` compares more codes and crystals.
+    """
+    volumes = [scaled(from_atoms(crystal), fraction) for fraction in (0.94, 0.97, 1.0, 1.03, 1.06)]
+    engine = EspressoSettings(kpoint_spacing_per_ang=0.6, kpoint_grid="gamma", **settings)
+    [studied] = compare([engine], [], volumes, tmp_path)
+    assert studied.complete
+    found = (4 * len(crystal) * studied.state.volume) ** (1 / 3)
+    assert found == pytest.approx(published, rel=0.01)
+    assert found != pytest.approx(other, rel=0.01)
 
 
 def test_one_engine_alone_has_nothing_to_be_compared_with(pw, campaign, hpcmat):
