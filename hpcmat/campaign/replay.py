@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,8 +95,7 @@ def replay(labels: Labels, policy: Policy, seed: int, pace: Pace = Pace()) -> Cu
             f"{len(labels.pool)} labels to choose from and {len(labels.test)} that judge are too few to replay; "
             f"{pace.start} and 1 are needed"
         )
-    basis = basis_for(labels.settings)
-    designs = [basis.design(label.structure) for label in labels.pool]
+    designs = _designs(labels)
     order = sorted(range(len(designs)), key=lambda index: uniform_for(seed, "start", index))
     chosen, numbers, errors = order[: pace.start], list[int](), list[float]()
     while True:
@@ -107,6 +106,13 @@ def replay(labels: Labels, policy: Policy, seed: int, pace: Pace = Pace()) -> Cu
         if count <= 0:
             return Curve(tuple(numbers), tuple(errors))
         chosen = [*chosen, *_batch(_Grounds(potential, designs, chosen), policy, seed, count)]
+
+
+@lru_cache(maxsize=1)
+def _designs(labels: Labels) -> tuple[Design, ...]:
+    """Of the labels to choose from; policies that are compared share them."""
+    basis = basis_for(labels.settings)
+    return tuple(basis.design(label.structure) for label in labels.pool)
 
 
 def force_rmse(potential: Potential, labels: Sequence[Label]) -> float:
