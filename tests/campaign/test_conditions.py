@@ -31,12 +31,12 @@ def fit(name):
 
 def next_condition(*events, order="least-known"):
     campaign, *first = begin(order)
-    return Conditions(campaign, 1).to_explore(fold(*first, *events))
+    return Conditions(campaign, created(campaign).seeds).to_explore(fold(*first, *events))
 
 
 def test_conditions_are_all_seeds_at_each_temperature():
-    campaign, *_ = begin()
-    assert Conditions(campaign, 2).in_turn == tuple(Condition(t, s) for t in (300.0, 900.0) for s in (0, 1))
+    campaign, first, _ = begin()
+    assert Conditions(campaign, first.seeds * 2).in_turn == tuple(Condition(t, s) for t in (300.0, 900.0) for s in (0, 1))
 
 
 def test_each_is_explored_once_before_any_is_repeated():
@@ -67,7 +67,7 @@ def reserved(number, name):
 
 def to_judge(*events):
     campaign, *first = begin()
-    return Conditions(campaign, 1).to_judge(fold(*first, *events))
+    return Conditions(campaign, created(campaign).seeds).to_judge(fold(*first, *events))
 
 
 def test_the_condition_with_the_fewest_is_judged_next():
