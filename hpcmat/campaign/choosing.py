@@ -71,7 +71,8 @@ class Chooser:
         """The candidate to label next, of a pool that is not empty."""
         if state.model is None:
             # Each seed has a copy labelled before any has a second one.
-            return Choice(min(pool, key=lambda c: c.frame), "cold-start", "rattled and strained seed: there is no potential yet")
+            candidate = min(pool, key=lambda each: each.frame)
+            return Choice(candidate, "cold-start", "rattled and strained seed: there is no potential yet")
         number = state.index.number(("train",))
         if self._at_random(state, number):
             return self._drawn(pool)

@@ -43,8 +43,8 @@ class Conditions:
     def to_explore(self, state: CampaignState) -> Condition:
         """The condition of the next exploration.
 
-        Without a potential the seeds of the cold start. Then each once, in turn; then the one whose last trajectory ended the earliest, if an older potential made it; then
-        again in turn.
+        Without a potential the seeds of the cold start. With one each condition once, in turn; then the one whose last
+        trajectory ended the earliest, if an older potential made it; then again in turn.
         """
         self._catch_up(state)
         number = state.index.number(("explore",))
