@@ -70,7 +70,9 @@ class Chooser:
     def choose(self, state: CampaignState, pool: list[Candidate]) -> Choice:
         """The candidate to label next, of a pool that is not empty."""
         if state.model is None:
-            return Choice(pool[0], "cold-start", "rattled and strained seed: there is no potential yet")
+            # Each seed has a copy labelled before any has a second one.
+            candidate = min(pool, key=lambda each: each.frame)
+            return Choice(candidate, "cold-start", "rattled and strained seed: there is no potential yet")
         number = state.index.number(("train",))
         if self._at_random(state, number):
             return self._drawn(pool)

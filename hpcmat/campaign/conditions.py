@@ -7,10 +7,13 @@ frames would come from the others if nobody saw to it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from hpcmat.campaign.events import Candidate, Condition, ExploreSummary
 from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.state import CampaignState, TaskState
+from hpcmat.campaign.structures import distinct_materials
+from hpcmat.records import Structure
 from hpcmat.steering.chance import uniform_for
 
 
@@ -20,12 +23,14 @@ class Conditions:
     Parameters
     ----------
     campaign : names the temperatures.
-    n_seeds : number of seed structures.
+    seeds : seed structures.
     """
 
-    def __init__(self, campaign: Campaign, n_seeds: int) -> None:
+    def __init__(self, campaign: Campaign, seeds: Sequence[Structure]) -> None:
         self._campaign = campaign
-        self.in_turn = conditions_of(campaign, n_seeds)
+        self.in_turn = conditions_of(campaign, len(seeds))
+        self.cold_seeds = distinct_materials(seeds)[: campaign.explore.cold_start]
+        """Which of them the cold start is made of."""
         self._by_exploration: dict[str, tuple[int, TaskState]] = {}
         """Number and task of each exploration, by its content key."""
         self._explored: dict[Condition, TaskState] = {}
@@ -37,11 +42,13 @@ class Conditions:
     def to_explore(self, state: CampaignState) -> Condition:
         """The condition of the next exploration.
 
-        Each once, in turn; then the one whose last trajectory ended the earliest, if an older potential made it; then
-        again in turn.
+        Without a potential the seeds of the cold start. With one each condition once, in turn; then the one whose last
+        trajectory ended the earliest, if an older potential made it; then again in turn.
         """
         self._catch_up(state)
         number = state.index.number(("explore",))
+        if state.model is None and number < len(self.cold_seeds):
+            return Condition(self._campaign.explore.temperatures_k[0], self.cold_seeds[number])
         turn = self.in_turn[number % len(self.in_turn)]
         if self._campaign.explore.conditions == "in-turn" or state.model is None:
             return turn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import islice
 
@@ -39,7 +40,8 @@ class Planner:
         self._evidence = evidence
         self._store = created.store
         self._book = CostBook()
-        self._conditions = Conditions(campaign, len(created.seeds))
+        self._conditions = Conditions(campaign, created.seeds)
+        self.cold_seeds = self._conditions.cold_seeds
         self._chooser = Chooser(campaign, evidence, self._book)
         self._settings = AceSettings(
             elements=campaign.system.elements,
@@ -124,6 +126,8 @@ class Planner:
         explore = self.campaign.explore
         model = state.model if explore.method == "md" and not self._barren(state) else None
         condition = self._conditions.to_explore(state)
+        cold = model is None and number < len(self.cold_seeds)
+        copies = math.ceil(explore.cold_start / len(self.cold_seeds)) if cold else explore.cold_start
         conditions = ExploreConditions(
             temperature_k=condition.temperature_k,
             strain=explore.strain,
@@ -142,13 +146,13 @@ class Planner:
             conditions=conditions,
             settings=self._settings,
             seed=seed_for(self.campaign.seed, "explore", number) % 2**31,
-            n_frames=explore.cold_start,
+            n_frames=copies,
         )
-        rule = "molecular dynamics" if model else "rattle" if number else "cold-start"
+        rule = "molecular dynamics" if model else "cold-start" if cold else "rattle"
         reason = (
             f"molecular dynamics at {condition} with potential {len(state.models)}"
             if model
-            else f"{explore.cold_start} rattled and strained seeds"
+            else f"{copies} rattled and strained copies of seed {condition.seed + 1}"
         )
         draft = Decision("", "explore", rule, reason, _NO_TASK, model=model.key if model else None, condition=condition)
         return self._with_task(state, draft, explore_key(request), encode(request))

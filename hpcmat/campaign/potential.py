@@ -27,7 +27,7 @@ class PotentialKind:
         self._planner = Planner(state.campaign, Evidence(store), state.created)
         engine = state.campaign.engine
         self._references = {label_key(structure, engine) for structure in self._planner.references}
-        self._rules = rules_of(state.campaign, workers)
+        self._rules = rules_of(state.campaign, workers, len(self._planner.cold_seeds))
 
     def decide(self, state: CampaignState) -> Decision | None:
         """What the schedule of the campaign file finds most useful."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,10 @@ from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.state import CampaignState
 from hpcmat.errors import InputError
 from hpcmat.records import Label, decode
-from hpcmat.steering.acquisition import Ranks, condition, rank_by_gain
+from hpcmat.steering.acquisition import condition
 from hpcmat.steering.chance import uniform_for
 from hpcmat.steering.policies import Grounds, rank
+from hpcmat.steering.ranking import Ranking
 from hpcmat.steering.trust import TrustWindow, draw_trusted, largest_deviation
 from hpcmat.store.results import ResultStore
 from hpcmat.surrogates.ace import AceSettings, Design, basis_for
@@ -95,8 +96,7 @@ def replay(labels: Labels, policy: Policy, seed: int, pace: Pace = Pace()) -> Cu
             f"{len(labels.pool)} labels to choose from and {len(labels.test)} that judge are too few to replay; "
             f"{pace.start} and 1 are needed"
         )
-    basis = basis_for(labels.settings)
-    designs = [basis.design(label.structure) for label in labels.pool]
+    designs = _designs(labels)
     order = sorted(range(len(designs)), key=lambda index: uniform_for(seed, "start", index))
     chosen, numbers, errors = order[: pace.start], list[int](), list[float]()
     while True:
@@ -107,6 +107,13 @@ def replay(labels: Labels, policy: Policy, seed: int, pace: Pace = Pace()) -> Cu
         if count <= 0:
             return Curve(tuple(numbers), tuple(errors))
         chosen = [*chosen, *_batch(_Grounds(potential, designs, chosen), policy, seed, count)]
+
+
+@lru_cache(maxsize=1)
+def _designs(labels: Labels) -> tuple[Design, ...]:
+    """Of the labels to choose from; policies that are compared share them."""
+    basis = basis_for(labels.settings)
+    return tuple(basis.design(label.structure) for label in labels.pool)
 
 
 def force_rmse(potential: Potential, labels: Sequence[Label]) -> float:
@@ -144,10 +151,25 @@ class _Grounds:
         self.taken = list(chosen)
         self.waiting = [index for index in range(len(designs)) if index not in set(chosen)]
         self.covariance: Floats = potential.covariance_factor @ potential.covariance_factor.T
+        self._ranking: Ranking | None = None
+        self._ranked: list[int] = []
+
+    def most_informative(self, misfit_aware: bool) -> int:
+        """The one that waits which lowers the variance the most; judged anew only as far as that may have changed."""
+        if self._ranking is None:
+            self._ranked = list(self.waiting)
+            excess = self.excess if misfit_aware else None
+            self._ranking = Ranking(self.covariance, self.rows, self.reference, excess)
+        elif self._ranking.lags:
+            self._ranking.renew(self.covariance)
+        return self._ranked[self._ranking.best(1)[0][0]]
 
     def take(self, index: int) -> None:
         """Take one that waits in, as if its label were there."""
-        self.covariance = condition(self.covariance, self._rows(index))
+        rows = self._rows(index)
+        self.covariance = condition(self.covariance, rows)
+        if self._ranking is not None:
+            self._ranking.take_in(rows, self._ranked.index(index))
         self.waiting.remove(index)
         self.taken.append(index)
 
@@ -206,25 +228,21 @@ class _Grounds:
 def _batch(grounds: _Grounds, policy: Policy, seed: int, count: int) -> list[int]:
     chosen: list[int] = []
     for _ in range(count):
-        index = grounds.waiting[_place(grounds, policy, seed)]
+        index = _next(grounds, policy, seed)
         grounds.take(index)
         chosen.append(index)
     return chosen
 
 
-def _place(grounds: _Grounds, policy: Policy, seed: int) -> int:
+def _next(grounds: _Grounds, policy: Policy, seed: int) -> int:
     """Which of those that wait is next."""
     number = len(grounds.taken)
     if policy.rule == "random" or uniform_for(seed, "rule", number) < policy.random_fraction:
-        return int(uniform_for(seed, "random", number) * len(grounds.waiting))
+        return grounds.waiting[int(uniform_for(seed, "random", number) * len(grounds.waiting))]
+    if policy.rule == "i-optimal":
+        return grounds.most_informative(policy.misfit_aware)
     if policy.rule == "trusted":
         deviations = np.array([largest_deviation(grounds.covariance, rows) for rows in grounds.forces])
-        return draw_trusted(deviations, policy.trust, uniform_for(seed, "trusted", number))[0]
-    return _ranks(grounds, policy)[0][0]
-
-
-def _ranks(grounds: _Grounds, policy: Policy) -> Ranks:
-    if policy.rule == "i-optimal" and policy.misfit_aware:
-        return rank_by_gain(grounds.covariance, grounds.rows, grounds.reference, grounds.excess)
+        return grounds.waiting[draw_trusted(deviations, policy.trust, uniform_for(seed, "trusted", number))[0]]
     judged: Grounds = grounds
-    return rank(policy.rule, judged)
+    return grounds.waiting[rank(policy.rule, judged)[0][0]]

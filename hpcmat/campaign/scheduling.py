@@ -13,7 +13,7 @@ _MODEL_LABELS: tuple[Purpose, ...] = ("train", "validation")
 _LABELS: tuple[Purpose, ...] = (*_MODEL_LABELS, "reference")
 
 
-def rules_of(campaign: Campaign, workers: int) -> Rules:
+def rules_of(campaign: Campaign, workers: int, cold_explorations: int = 1) -> Rules:
     """The part of the campaign file that scheduling needs."""
     steering = campaign.steering
     return Rules(
@@ -24,6 +24,7 @@ def rules_of(campaign: Campaign, workers: int) -> Rules:
         pool_min=steering.pool_min,
         labels=campaign.budget.labels,
         batch_size=steering.batch_size,
+        cold_explorations=cold_explorations,
     )
 
 

@@ -227,7 +227,8 @@ class ExploreSpec(StrictModel):
     cold_start: int = Field(
         default=10,
         ge=2,
-        description="Labels of rattled and strained seeds for the first potential; a quarter more may be under way.",
+        description="Labels of rattled and strained seeds, each material alike, for the first potential; a quarter "
+        "more may be under way.",
     )
 
 

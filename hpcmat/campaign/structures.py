@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,19 @@ def seeds_by_entry(campaign: Campaign) -> tuple[tuple[Structure, ...], ...]:
         else:
             groups.append(file_structures(seed, campaign.folder, where))
     return tuple(groups)
+
+
+def distinct_materials(seeds: Sequence[Structure]) -> tuple[int, ...]:
+    """The first seed of each composition and volume per atom; others are the same crystal in cells of other sizes.
+
+    A potential that knows one of the materials alone ends the dynamics of the others at their first step.
+    """
+    first: dict[object, int] = {}
+    for number, seed in enumerate(seeds):
+        shares = tuple(sorted((s, round(n / len(seed), 6)) for s, n in Counter(seed.symbols).items()))
+        volume = abs(float(np.linalg.det(seed.cell))) / len(seed)
+        first.setdefault((shares, f"{volume:.3g}"), number)
+    return tuple(first.values())
 
 
 def reference_structures(campaign: Campaign) -> tuple[Structure, ...]:

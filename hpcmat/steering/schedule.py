@@ -37,6 +37,8 @@ class Rules:
     labels: int
     """Budget of training and validation labels."""
     batch_size: int
+    cold_explorations: int = 1
+    """How many give the rattled seeds of the cold start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def barrier_action(view: View, rules: Rules) -> Action | None:
         return _drain(view)
     if view.fits_open:
         return None
-    if view.explorations == 0:
+    if not view.has_model and view.explorations < rules.cold_explorations:
         return Action.EXPLORE
     if view.explorations_open:
         more = view.has_model and view.explorations_of_model < rules.workers
@@ -141,9 +143,9 @@ def _labels_left(view: View, rules: Rules) -> int:
 
 
 def _exploration_due(view: View, rules: Rules) -> bool:
-    if view.explorations == 0:
-        return True
-    if not view.has_model or view.explorations_open >= _explorers(rules):
+    if not view.has_model:
+        return view.explorations < rules.cold_explorations
+    if view.explorations_open >= _explorers(rules):
         return False
     return view.explorations_of_model == 0 or view.pool_train < rules.pool_min
 

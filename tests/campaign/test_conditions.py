@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 from campaign_events import campaign_of, candidate, created, decided, explored, finished, fitted, fold, run_started
 
 from hpcmat.campaign.conditions import Conditions
 from hpcmat.campaign.events import Condition
+from hpcmat.records import Structure
 
 HOT, COLD = Condition(900.0, 0), Condition(300.0, 0)
 EXPLORE = 'temperatures_k = [300.0, 900.0]\nsteps = 400\nconditions = "{order}"'
@@ -31,17 +33,38 @@ def fit(name):
 
 def next_condition(*events, order="least-known"):
     campaign, *first = begin(order)
-    return Conditions(campaign, 1).to_explore(fold(*first, *events))
+    return Conditions(campaign, created(campaign).seeds).to_explore(fold(*first, *events))
 
 
 def test_conditions_are_all_seeds_at_each_temperature():
-    campaign, *_ = begin()
-    assert Conditions(campaign, 2).in_turn == tuple(Condition(t, s) for t in (300.0, 900.0) for s in (0, 1))
+    campaign, first, _ = begin()
+    in_turn = Conditions(campaign, first.seeds * 2).in_turn
+    assert in_turn == tuple(Condition(t, s) for t in (300.0, 900.0) for s in (0, 1))
+
+
+def test_the_cold_start_takes_each_material_once_whatever_its_cells():
+    campaign, first, run = begin()
+    (seed,) = first.seeds
+    doubled = Structure(2 * seed.symbols, np.tile(seed.positions, (2, 1)), seed.cell * [[2.0], [1.0], [1.0]])
+    expanded = replace(seed, cell=1.1 * seed.cell)
+    other = replace(seed, symbols=("Ge",) * len(seed))
+    conditions = Conditions(campaign, (seed, doubled, expanded, other))
+    assert conditions.cold_seeds == (0, 2, 3)
+    explorations = [decided(f"e{n}", "explore", condition=Condition(300.0, n)) for n in conditions.cold_seeds]
+    found = [conditions.to_explore(fold(first, run, *explorations[:number])) for number in range(3)]
+    assert [condition.seed for condition in found] == [0, 2, 3]
+
+
+def test_no_more_materials_than_labels_of_the_cold_start():
+    campaign, first, _ = begin()
+    (seed,) = first.seeds
+    seeds = [replace(seed, cell=(1.0 + 0.1 * n) * seed.cell) for n in range(6)]
+    assert Conditions(campaign, seeds).cold_seeds == (0, 1, 2, 3), "cold_start = 4"
 
 
 def test_a_quench_is_a_condition_of_its_own():
     campaign = campaign_of(explore="temperatures_k = [300.0]\nquenches_k = [[900.0, 300.0]]")
-    plain, quench = Conditions(campaign, 1).in_turn
+    plain, quench = Conditions(campaign, created(campaign).seeds).in_turn
     assert (plain, quench) == (Condition(300.0, 0), Condition(900.0, 0, end_temperature_k=300.0))
     assert [str(each) for each in (plain, quench)] == ["300 K", "900 K to 300 K"]
 
@@ -74,7 +97,7 @@ def reserved(number, name):
 
 def to_judge(*events):
     campaign, *first = begin()
-    return Conditions(campaign, 1).to_judge(fold(*first, *events))
+    return Conditions(campaign, created(campaign).seeds).to_judge(fold(*first, *events))
 
 
 def test_the_condition_with_the_fewest_is_judged_next():

@@ -50,6 +50,16 @@ def test_a_campaign_begins_by_exploring(schedule):
     assert schedule(EMPTY, RULES) is Action.EXPLORE
 
 
+@pytest.mark.parametrize("schedule", [next_action, barrier_action])
+def test_every_material_is_rattled_before_the_first_potential_and_none_after_it(schedule):
+    rules = replace(RULES, cold_explorations=3)
+    begun = replace(EMPTY, explorations=2, explorations_open=1, pool_train=4)
+    assert schedule(begun, rules) is Action.EXPLORE
+    assert schedule(replace(begun, explorations=3, explorations_open=0), rules) is Action.TRAIN
+    fitted = replace(LEARNING, explorations=2)
+    assert schedule(fitted, rules) is not Action.EXPLORE
+
+
 def test_references_fill_the_time_until_candidates_exist():
     assert (
         next_action(replace(EMPTY, explorations=1, explorations_open=1, references_left=5), RULES) is Action.REFERENCE
