@@ -65,13 +65,13 @@ def frame_errors(name: str, seed: int) -> list[list[np.ndarray]]:
     engine = engine_for(campaign.engine)
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        for seed in seed_structures(campaign):
+        for start in seed_structures(campaign):
             for temperature in explore.temperatures_k:
                 dynamics = DynamicsSettings(
                     temperature, explore.steps, system.timestep, explore.sample_every, sigma_stop_ev_per_ang=np.inf
                 )
                 trajectories = [
-                    run_dynamics(strained(seed, explore.strain, rng), potential, dynamics, TRAJECTORIES * seed + number)
+                    run_dynamics(strained(start, explore.strain, rng), potential, dynamics, TRAJECTORIES * seed + number)
                     for number in range(TRAJECTORIES)
                 ]
                 found.append(
