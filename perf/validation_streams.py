@@ -71,7 +71,9 @@ def frame_errors(name: str, seed: int) -> list[list[np.ndarray]]:
                     temperature, explore.steps, system.timestep, explore.sample_every, sigma_stop_ev_per_ang=np.inf
                 )
                 trajectories = [
-                    run_dynamics(strained(start, explore.strain, rng), potential, dynamics, TRAJECTORIES * seed + number)
+                    run_dynamics(
+                        strained(start, explore.strain, rng), potential, dynamics, TRAJECTORIES * seed + number
+                    )
                     for number in range(TRAJECTORIES)
                 ]
                 found.append(

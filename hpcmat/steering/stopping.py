@@ -79,7 +79,7 @@ def error_bound(frame_mse: Sequence[Sequence[float]], confidence: float, look: i
 
 
 def _log_variance(squares: Sequence[Floats], mean: float) -> tuple[float, float]:
-    """Variance of the logarithms of squared errors, with its degrees of freedom; conditions of small errors count less."""
+    """Variance of log squared errors and its degrees of freedom; conditions of small errors count less."""
     means = np.array([each.mean() for each in squares])
     weights = means / means.max()
     scatter = [float(((logs := _logarithms(each, mean)) - logs.mean()) @ (logs - logs.mean())) for each in squares]

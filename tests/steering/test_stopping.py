@@ -9,7 +9,6 @@ from scipy.stats import t as student_t
 from hpcmat.steering.chance import reserved_frames, seed_for, uniform_for
 from hpcmat.steering.stopping import error_bound, looks_at, on_plateau
 
-
 SCALES = np.array([1.0, 3.0, 20.0])
 """Mean squared errors of a cold, a warm and a hot condition."""
 
