@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
+from statistics import fmean
 
 import numpy as np
 
 from hpcmat.campaign.events import (
     Candidate,
+    Condition,
     Decision,
     ExploreSummary,
     FitSummary,
@@ -21,7 +24,7 @@ from hpcmat.engines.exploration import ExploreResult
 from hpcmat.engines.labelling import label_key
 from hpcmat.records import Label, Record, decode
 from hpcmat.steering.chance import reserved_frames
-from hpcmat.steering.stopping import error_bound
+from hpcmat.steering.stopping import error_bound, looks_at
 from hpcmat.surrogates.scoring import FrameScore
 from hpcmat.surrogates.training import FitResult, ReferenceCheck
 
@@ -77,9 +80,8 @@ def _of_exploration(
 
 def _of_fit(result: FitResult, state: CampaignState) -> FitSummary:
     target = state.campaign.target
-    mse = [score.forces_mse for score in result.validation]
-    earlier = sum(fit.validation.n_frames >= target.min_validation for fit in fit_summaries(state))
-    bound = error_bound(mse, target.confidence, look=earlier + 1)
+    earlier = looks_at([fit.validation.n_frames for fit in fit_summaries(state)], target.min_validation)
+    bound = error_bound(_by_condition(result.validation, state), target.confidence, look=len(earlier) + 1)
     return FitSummary(
         n_train=result.n_train,
         n_features=result.n_features,
@@ -91,9 +93,22 @@ def _of_fit(result: FitResult, state: CampaignState) -> FitSummary:
         prequential=_scores(result.prequential),
         reference=_comparison(result.reference),
         force_rmse=bound.rmse if bound else None,
-        force_rmse_bound=bound.upper if bound and np.isfinite(bound.upper) else None,
+        force_rmse_bound=bound.upper if bound else None,
         force_rmse_lower=bound.lower if bound else None,
     )
+
+
+def _by_condition(scores: Sequence[FrameScore], state: CampaignState) -> list[list[float]]:
+    """Mean squared force errors of the trajectories judged at each condition, (eV/Å)²."""
+    conditions = {task.key: task.decision.condition for task in state.of_purpose("explore")}
+    origins = {task.key: c.exploration for task in state.done("validation") if (c := task.decision.candidate)}
+    by_trajectory: dict[str, list[float]] = defaultdict(list)
+    for score in scores:
+        by_trajectory[origins.get(score.key, score.key)].append(score.forces_mse)
+    by_condition: dict[Condition | None, list[float]] = defaultdict(list)
+    for trajectory, squares in by_trajectory.items():
+        by_condition[conditions.get(trajectory)].append(fmean(squares))
+    return list(by_condition.values())
 
 
 def _scores(scores: Sequence[FrameScore]) -> Scores:

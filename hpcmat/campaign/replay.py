@@ -58,13 +58,15 @@ class Pace:
     """Labels drawn at random before the first potential."""
     batch: int = 5
     """Labels between two fits; within a batch each takes account of those before it."""
+    in_flight: int = 1
+    """Labels that have been decided and that the newest potential has not seen; at least a batch is."""
     limit: int = 60
-    """Labels at its end."""
+    """Labels that its last potential has seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Error on the test labels after so many labels."""
+    """Error on the test labels after so many labels, those in flight not counted."""
 
     labels: tuple[int, ...]
     force_rmse: tuple[float, ...]
@@ -98,15 +100,20 @@ def replay(labels: Labels, policy: Policy, seed: int, pace: Pace = Pace()) -> Cu
         )
     designs = _designs(labels)
     order = sorted(range(len(designs)), key=lambda index: uniform_for(seed, "start", index))
-    chosen, numbers, errors = order[: pace.start], list[int](), list[float]()
+    chosen, seen, numbers, errors = order[: pace.start], pace.start, list[int](), list[float]()
+    limit = min(pace.limit, len(designs))
     while True:
-        potential = fit_potential(tuple(labels.pool[index] for index in chosen), labels.settings).potential
-        numbers.append(len(chosen))
+        potential = fit_potential(tuple(labels.pool[index] for index in chosen[:seen]), labels.settings).potential
+        numbers.append(seen)
         errors.append(force_rmse(potential, labels.test))
-        count = min(pace.batch, min(pace.limit, len(designs)) - len(chosen))
-        if count <= 0:
+        if seen >= limit:
             return Curve(tuple(numbers), tuple(errors))
-        chosen = [*chosen, *_batch(_Grounds(potential, designs, chosen), policy, seed, count)]
+        count = min(seen + max(pace.batch, pace.in_flight), limit) - len(chosen)
+        grounds = _Grounds(potential, designs, chosen[:seen])
+        for index in chosen[seen:]:
+            grounds.take(index)
+        chosen = [*chosen, *_batch(grounds, policy, seed, count)]
+        seen = min(seen + pace.batch, limit)
 
 
 @lru_cache(maxsize=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hpcmat.campaign.events import ExploreSummary, FitSummary, Stopping
 from hpcmat.campaign.state import OPEN, CampaignState, TaskState, fit_summaries, last_ended
-from hpcmat.steering.stopping import on_plateau
+from hpcmat.steering.stopping import looks_at, on_plateau
 from hpcmat.units import SECONDS_PER_HOUR
 
 HOPELESS_LABELS = 10
@@ -47,7 +47,8 @@ def _target(state: CampaignState) -> Stopping | None:
     if not fits or state.index.number(("reference",), *OPEN):
         return None
     target, fit = state.campaign.target, fits[-1]
-    if fit.validation.n_frames < target.min_validation or fit.force_rmse_bound is None:
+    looks = looks_at([each.validation.n_frames for each in fits], target.min_validation)
+    if len(fits) - 1 not in looks or fit.force_rmse_bound is None:
         return None
     if fit.force_rmse_bound > target.force_rmse_ev_per_ang or _unjudged_temperatures(state):
         return None

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import gammaincinv, stdtrit
+
+Floats = NDArray[np.float64]
+
+USUAL_VARIANCE = 0.7
+"""Prior of the variance of log squared errors at one condition. Of frames from dynamics of EMT copper,
+Stillinger-Weber silicon, Lennard-Jones argon and EMT copper-gold it was between 0.1 and 1."""
+USUAL_FREEDOM = 8.0
+"""How many trajectories the prior is worth."""
+LOOK_GROWTH = 1.2
+NOTHING = 1e-12
+"""Part of the mean below which a squared error is not told from none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,48 +31,84 @@ class ErrorBound:
     upper: float
 
 
-def error_bound(frame_mse: Sequence[float], confidence: float, look: int = 1) -> ErrorBound | None:
-    """RMSE and its bounds from mean squared errors of independent frames.
+def error_bound(frame_mse: Sequence[Sequence[float]], confidence: float, look: int = 1) -> ErrorBound | None:
+    r"""RMSE over conditions that count alike, and its bounds, from squared errors of trajectories at each.
 
-    The frame is the unit, because force components of one frame are correlated: the mean over frames of the mean
-    squared error has a Student t interval. A campaign looks after every fit and stops at the first success, so the
-    k-th look spends only (1 - confidence) · 6 / (π k)²: the chance that any look errs stays below 1 - confidence.
+    Frames of one trajectory resemble one another, so that the trajectory is the unit; conditions differ by orders of
+    magnitude, so that a bound on all errors in one heap would rest on luck. At each condition c the mean squared errors
+    of n_c trajectories are taken as log-normal, with one variance s² of the logarithms for all. It is that of the
+    conditions with the largest errors, which make the mean, together with a prior (`USUAL_VARIANCE`): no ten frames can
+    show whether a few of a hundred carry most of the error. With ν degrees of freedom in all, v_c the share of a
+    condition in the mean, and an error rate p, the logarithm of the mean square is known within
 
-    A few hot frames carry most of the error, so that the mean of a sample without them is far too low and its spread as
-    well. The upper bound is therefore widened by the skewness γ, t + γ (1 + 2 t²) / (6 √n) (Chen, J. Am. Stat. Assoc.
-    90 (1995) 767). With ten frames it still errs more often than it says where a third of them carry all of the error.
+        √[(t_{ν,p})² s² Σ v_c² / n_c + (s²/2)² (ν / χ²_{ν,p} - 1)²],
+
+    the interval of a log-normal mean by recovered variances (Zou & Donner, Stat. Med. 28 (2009) 3, eq. 5), for a sum
+    of conditions.
+
+    A campaign looks repeatedly, and each look may stop it. The k-th spends (1 - confidence) · 6 / (π k)², so that by
+    the union bound all of them hold at once, however they depend on one another; see `looks_at` for what a look is.
 
     Parameters
     ----------
-    frame_mse : mean squared force error of each validation frame, (eV/Å)².
+    frame_mse : for each condition, mean squared force error of each trajectory judged there, (eV/Å)².
     confidence : probability with which `upper` (and, separately, `lower`) holds over all looks.
     look : how many times the bound was computed to decide, this one included.
 
     Returns
     -------
     ErrorBound or None
-        None without frames; with a single frame `upper` is infinite.
+        None without frames.
     """
-    mse = np.asarray(frame_mse, dtype=float)
-    if mse.size == 0:
+    squares = [np.asarray(each, dtype=float) for each in frame_mse if len(each)]
+    if not squares:
         return None
-    mean = float(mse.mean())
-    if mse.size == 1:
-        return ErrorBound(math.sqrt(mean), 0.0, math.inf)
-    error_rate = (1.0 - confidence) * 6.0 / (math.pi * look) ** 2
-    quantile = -stdtrit(mse.size - 1, error_rate)
-    unit = float(mse.std(ddof=1)) / math.sqrt(mse.size)
-    widened = quantile + _skewness(mse) * (1.0 + 2.0 * quantile**2) / (6.0 * math.sqrt(mse.size))
-    return ErrorBound(math.sqrt(mean), math.sqrt(max(0.0, mean - quantile * unit)), math.sqrt(mean + widened * unit))
+    mean = float(np.mean([each.mean() for each in squares]))
+    if mean == 0.0:
+        return ErrorBound(0.0, 0.0, 0.0)
+    rate = (1.0 - confidence) * 6.0 / (math.pi * look) ** 2
+    variance, freedom = _log_variance(squares, mean)
+    typical = [math.exp(float(_logarithms(each, mean).mean()) + 0.5 * variance) for each in squares]
+    # Where a few trajectories carry the error their mean is the better guide.
+    means = np.maximum(typical, [each.mean() for each in squares])
+    shares, numbers = means / means.sum(), np.array([each.size for each in squares])
+    location = -stdtrit(freedom, rate) * math.sqrt(variance * float((shares**2 / numbers).sum()))
+    spread = 0.5 * variance * (0.5 * freedom / float(gammaincinv(0.5 * freedom, rate)) - 1.0)
+    factor = math.exp(0.5 * math.hypot(location, spread))
+    return ErrorBound(math.sqrt(mean), math.sqrt(mean) / factor, math.sqrt(float(means.mean())) * factor)
 
 
-def _skewness(values: NDArray[np.float64]) -> float:
-    """Skewness without bias, 0 where negative: a bound must not narrow because of it."""
-    n, spread = values.size, float(values.std())
-    if n < 3 or spread == 0.0:
-        return 0.0
-    third = float(np.mean(((values - values.mean()) / spread) ** 3))
-    return max(0.0, third * math.sqrt(n * (n - 1)) / (n - 2))
+def _log_variance(squares: Sequence[Floats], mean: float) -> tuple[float, float]:
+    """Variance of log squared errors and its degrees of freedom; conditions of small errors count less."""
+    means = np.array([each.mean() for each in squares])
+    weights = means / means.max()
+    scatter = [float(((logs := _logarithms(each, mean)) - logs.mean()) @ (logs - logs.mean())) for each in squares]
+    freedom = USUAL_FREEDOM + float(weights @ [each.size - 1 for each in squares])
+    return (USUAL_FREEDOM * USUAL_VARIANCE + float(weights @ scatter)) / freedom, freedom
+
+
+def _logarithms(squares: Floats, mean: float) -> Floats:
+    """Of squared errors; one that is nothing beside the mean has a logarithm all the same."""
+    return np.log(np.maximum(squares, NOTHING * mean))
+
+
+def looks_at(frames: Sequence[int], first: int) -> tuple[int, ...]:
+    """Which fits, by their place, may stop a campaign: the first on enough frames, then each on a fifth more.
+
+    Fits between two looks are judged by nearly the same frames. Were each of them a look, every later one would have to
+    be surer of itself and cost more labels than are lost by waiting.
+
+    Parameters
+    ----------
+    frames : validation frames of each fit, oldest first.
+    first : how many the first look needs.
+    """
+    looks, needed = list[int](), float(first)
+    for place, number in enumerate(frames):
+        if number >= needed:
+            looks.append(place)
+            needed = LOOK_GROWTH * number
+    return tuple(looks)
 
 
 def on_plateau(rmse: Sequence[float], fits: int, gain: float) -> bool:

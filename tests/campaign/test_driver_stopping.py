@@ -78,11 +78,20 @@ def test_target_waits_until_every_temperature_is_judged():
         decided("v2", "validation", candidate=candidate(0, reserved=True, exploration="key-e2")),
         finished("v2"),
     ]
-    good = finished("f2", fitted(bound=0.09))
+    good = finished("f2", fitted(bound=0.09, frames=5))
     assert reason(*events, decided("f2", "fit", validation=("key-v1",)), good, target=0.1) is None
     assert reason(*events, *judged, decided("f2", "fit", validation=("key-v1",)), good, target=0.1) is None
     both = decided("f2", "fit", validation=("key-v1", "key-v2"))
     assert reason(*events, *judged, both, good, target=0.1) == "target"
+
+
+def test_only_a_look_stops():
+    """Between two looks, a fifth more frames apart, the bound is told and decides nothing."""
+    first = fit(fitted(bound=0.11, frames=10), "f1")
+    soon, later = (fit(fitted(bound=0.09, frames=frames), "f2") for frames in (11, 12))
+    assert reason(*first, *soon, target=0.1) is None
+    assert reason(*first, *later, target=0.1) == "target"
+    assert reason(*first, *soon, *fit(fitted(bound=0.09, frames=12), "f3"), target=0.1) == "target"
 
 
 def test_target_waits_for_the_reference():

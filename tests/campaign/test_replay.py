@@ -52,6 +52,17 @@ def test_all_begin_and_end_with_the_same_labels(rule):
     assert ours.force_rmse[-1] == pytest.approx(random.force_rmse[-1], rel=0.02), "all labels, in another order"
 
 
+def test_labels_in_flight_are_taken_in_but_not_seen_and_up_to_a_batch_of_them_changes_nothing():
+    """With six in flight the second potential was not there when the labels of the last one were chosen."""
+    policy = Policy("i-optimal", 0.0)
+    ahead = replay(labels(), policy, 0, replace(PACE, in_flight=6))
+    assert ahead.labels == curve("i-optimal").labels
+    assert ahead.force_rmse[:2] == curve("i-optimal").force_rmse[:2]
+    assert replay(labels(), policy, 0, replace(PACE, in_flight=PACE.batch)) == curve("i-optimal")
+    alone = replay(labels(), policy, 0, replace(PACE, batch=6))
+    assert ahead.force_rmse[-1] == pytest.approx(alone.force_rmse[-1]), "the same ten labels, in the same order"
+
+
 def test_the_middle_depends_on_the_policy_and_the_beginning_on_the_seed():
     assert len({curve(rule).force_rmse[1] for rule in RULES}) > 2
     assert curve("random", 1).force_rmse[0] != curve("random").force_rmse[0]

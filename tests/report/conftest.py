@@ -162,7 +162,7 @@ class MadeUp:
     def fit_summary(self, rmse) -> FitSummary:
         n = len(self.validation)
         mse = tuple(float(x) for x in rmse**2 * self.rng.uniform(0.6, 1.4, n))
-        bound = error_bound(mse, 0.95, 1 + len(self.fit_keys))
+        bound = error_bound([mse], 0.95, 1 + len(self.fit_keys))
         energies = tuple(float(x) for x in self.rng.normal(0, 0.003, n))
         z2 = tuple(float(x) for x in self.rng.uniform(0.9, 2.0, n))
         scores = Scores(n, mse, energies, z2, tuple(0.9 for _ in range(n)))
