@@ -24,10 +24,8 @@ from hpcmat.records import Resources, Task, decode
 
 if TYPE_CHECKING:
     from hpcmat.dispatch.dispatcher import Dispatcher
-    from hpcmat.dispatch.launchers.request import Launcher
     from hpcmat.dispatch.placement.dispatcher import Allocation
     from hpcmat.dispatch.placement.nodes import Node
-
 
 PLACED_NODES = 512
 """Beyond, tasks of one process go to a farm where the site leaves the choice: each that is placed has a shepherd on the
@@ -148,9 +146,10 @@ def dispatcher_of(site: Site, machine: Machine, folder: Path, campaign: str) -> 
     from hpcmat.dispatch.farm.dispatcher import FarmDispatcher
     from hpcmat.dispatch.placement.dispatcher import PlacementDispatcher
 
+    allocation = _allocation(site, nodes)
     if executor == "farm":
-        return FarmDispatcher.on(nodes, _launcher(site), workers, folder, campaign)
-    return PlacementDispatcher(_allocation(site, nodes), folder, campaign)
+        return FarmDispatcher.on(allocation, workers, folder, campaign)
+    return PlacementDispatcher(allocation, folder, campaign)
 
 
 def imagined_allocation(site: Site, machine: Machine) -> Allocation:
@@ -173,16 +172,12 @@ def imagined_allocation(site: Site, machine: Machine) -> Allocation:
 
 
 def _allocation(site: Site, nodes: tuple[Node, ...]) -> Allocation:
+    from hpcmat.dispatch.launchers.request import Launcher
     from hpcmat.dispatch.placement.dispatcher import Allocation
 
+    launcher = Launcher(site.launcher, site.launcher_program or _beside_python(site), site.launcher_options)
     smallest = _sized(site, site.tasks.label, 1, len(nodes))
-    return Allocation(nodes, _launcher(site), partial(task_resources, site), smallest, site.environment)
-
-
-def _launcher(site: Site) -> Launcher:
-    from hpcmat.dispatch.launchers.request import Launcher
-
-    return Launcher(site.launcher, site.launcher_program or _beside_python(site), site.launcher_options)
+    return Allocation(nodes, launcher, partial(task_resources, site), smallest, site.environment)
 
 
 def _sized(site: Site, size: TaskSize, atoms: int, nodes: int) -> Resources:

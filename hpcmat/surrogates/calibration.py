@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from hpcmat.errors import InputError
 from hpcmat.records import Label
@@ -260,6 +259,9 @@ def _length(vectors: Floats) -> Floats:
 
 
 def _spearman(a: Floats, b: Floats) -> float:
+    # Half a second of every process that only computes labels or drives, were it imported with the module.
+    from scipy.stats import rankdata
+
     ranks = [rankdata(x) - (len(x) + 1) / 2 for x in (a, b)]
     size = float(np.sqrt((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1])))
     return float(ranks[0] @ ranks[1]) / size if size else 0.0

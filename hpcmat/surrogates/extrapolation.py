@@ -21,7 +21,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
-from scipy.stats import rankdata
 
 from hpcmat.errors import InputError
 from hpcmat.records import Structure
@@ -205,6 +204,8 @@ def area_under_curve(outside: ArrayLike, inside: ArrayLike) -> float:
     InputError
         One of the two is empty or a score is not a number.
     """
+    from scipy.stats import rankdata
+
     positive, negative = np.asarray(outside, dtype=np.float64), np.asarray(inside, dtype=np.float64)
     if not len(positive) or not len(negative):
         raise InputError("the area needs scores of both kinds; give at least one of each")

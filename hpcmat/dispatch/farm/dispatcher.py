@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +12,10 @@ from hpcmat.dispatch.executor import ParslDispatcher, Workers
 from hpcmat.dispatch.farm.executor import FarmExecutor, FarmLost
 from hpcmat.dispatch.farm.layout import FarmLayout
 from hpcmat.dispatch.launchers.dialects import compose
-from hpcmat.dispatch.launchers.request import Launcher, LaunchRequest, TextFile
+from hpcmat.dispatch.launchers.request import LaunchRequest, TextFile
 from hpcmat.dispatch.orphans import end_orphans
-from hpcmat.dispatch.placement.nodes import Node, Share
+from hpcmat.dispatch.placement.dispatcher import Allocation
+from hpcmat.dispatch.placement.nodes import Share
 from hpcmat.dispatch.worker import Order, perform
 from hpcmat.errors import DispatchError
 from hpcmat.records import encode
@@ -42,19 +42,16 @@ class FarmDispatcher(ParslDispatcher):
         self._farm: FarmExecutor | None = None
 
     @classmethod
-    def on(
-        cls, nodes: Sequence[Node], launcher: Launcher, workers: Workers, folder: Path, campaign: str
-    ) -> FarmDispatcher:
-        """A farm on the nodes of an allocation, of which the driver is on the first.
+    def on(cls, allocation: Allocation, workers: Workers, folder: Path, campaign: str) -> FarmDispatcher:
+        """A farm in an allocation, with the driver on its first node.
 
         Parameters
         ----------
-        nodes : each gets a manager, for which all its cores are kept.
-        launcher : what starts the managers.
+        allocation : each of its nodes gets a manager, for which all cores are kept.
         workers : those of each node.
         """
-        words, exports, files = _managers(nodes, launcher, workers, folder)
-        layout = FarmLayout(len(nodes), workers.count, launcher=words, files=files)
+        words, exports, files = _managers(allocation, workers, folder)
+        layout = FarmLayout(len(allocation.nodes), workers.count, launcher=words, files=files)
         return cls(layout, replace(workers, setup=(*exports, *workers.setup)), folder, campaign)
 
     @property
@@ -92,14 +89,15 @@ class FarmDispatcher(ParslDispatcher):
 
 
 def _managers(
-    nodes: Sequence[Node], launcher: Launcher, workers: Workers, folder: Path
+    allocation: Allocation, workers: Workers, folder: Path
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[TextFile, ...]]:
     """The launcher's words before the command of the managers, shell lines to run before it, and what it reads."""
-    shares = tuple(Share(node, node.cores, tuple(range(node.gpus))) for node in nodes)
-    threads = min(node.cores for node in nodes)
+    shares = tuple(Share(node, node.cores, tuple(range(node.gpus))) for node in allocation.nodes)
+    cores = min(node.cores for node in allocation.nodes)
     # Not as many threads as a manager has cores: these are for its workers.
-    environment = tuple((name, str(workers.threads)) for name in THREAD_VARIABLES)
-    request = LaunchRequest(("farm",), len(nodes), 1, shares, folder.absolute(), threads, environment)
-    launch = compose(launcher, request)
+    environment = dict.fromkeys(THREAD_VARIABLES, str(workers.threads)) | dict(allocation.environment)
+    variables = tuple(environment.items())
+    request = LaunchRequest(("farm",), len(shares), 1, shares, folder.absolute(), cores, variables)
+    launch = compose(allocation.launcher, request)
     exports = tuple(f"export {name}={shlex.quote(value)}" for name, value in launch.environment)
     return launch.command[:-1], exports, launch.files

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from hpcmat.errors import InputError
 from hpcmat.surrogates.properties.gaussian_process import GaussianProcess, Points, fit_gaussian_process
@@ -33,7 +33,7 @@ class PropertyModel:
     def intervals(self, x: Points, level: float = 0.95) -> tuple[Floats, Floats, Floats]:
         """Median, lower and upper bound (n,) of the value that a calculation would give."""
         mean, deviation = self.standardised(x)
-        reach = norm.ppf(0.5 + level / 2) * deviation
+        reach = ndtri(0.5 + level / 2) * deviation
         lower, median, upper = (self.warp.backward(mean + step) for step in (-reach, 0.0 * reach, reach))
         return median, lower, upper
 

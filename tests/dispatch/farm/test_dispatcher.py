@@ -20,6 +20,7 @@ from hpcmat.dispatch.farm.dispatcher import FarmDispatcher
 from hpcmat.dispatch.farm.layout import FarmLayout
 from hpcmat.dispatch.launchers.request import Launcher
 from hpcmat.dispatch.marks import TASK_PROCESS_NAME
+from hpcmat.dispatch.placement.dispatcher import Allocation
 from hpcmat.dispatch.placement.nodes import Node
 from hpcmat.dispatch.sites import Machine, load_site
 from hpcmat.dispatch.worker import Ending, Order
@@ -74,17 +75,22 @@ def test_orders_are_carried_out_with_the_threads_asked_for(tmp_path):
     ("dialect", "words", "text"),
     [
         ("hydra", "mpiexec -n 2 -ppn 1 -hosts a,b", ""),
+        ("openmpi", "mpiexec -n 2 --host a:1,b:1 --map-by ppr:1:node:PE=48", ""),
         ("srun", "srun --ntasks=2 --ntasks-per-node=1 --nodes=2 --nodelist=a,b --cpus-per-task=48", ""),
         ("fujitsu", "mpiexec -n 2 -vcoordfile", "(0) core=48\n(1) core=48\n"),
     ],
 )
 def test_each_node_gets_a_manager_with_all_its_cores(tmp_path, dialect, words, text):
     nodes = (Node("a", 48, 0, (0,)), Node("b", 48, 0, (1,)))
-    farm = FarmDispatcher.on(nodes, Launcher(dialect), Workers(24, 2), tmp_path, "c")
+    environment = {"NUMBA_NUM_THREADS": "1", "NUMBA_CACHE_DIR": "/tmp/n"}
+    allocation = Allocation(nodes, Launcher(dialect), lambda task, usable: task.resources, Resources(), environment)
+    farm = FarmDispatcher.on(allocation, Workers(24, 2), tmp_path, "c")
     assert (farm.nodes, farm.workers, farm.cores) == (2, 48, 96)
     assert " ".join(farm._layout.command).startswith(words)
     assert [file.text for file in farm._layout.files] == [text] * bool(text)
     assert "export OMP_NUM_THREADS=2" in farm._setup and "OMP_NUM_THREADS=48" not in farm._setup
+    assert "export NUMBA_NUM_THREADS=1" in farm._setup and "export NUMBA_CACHE_DIR=/tmp/n" in farm._setup
+    assert ("-x NUMBA_CACHE_DIR" in " ".join(farm._layout.command)) == (dialect == "openmpi")
 
 
 def busy_worker():
