@@ -132,7 +132,7 @@ QE = "/usr/share/espresso/pseudo"
 DOJO = "/usr/share/abinit/psp/Pseudodojo_nc_sr_04_pw_standard_psp8"
 # Spacings give 6, 8, 4 and 8 k-points along each axis of the primitive cells at all volumes; CP2K, which uses all of
 # them where the others use symmetry, has 4, 6, 4 and 6.
-SI, AL, MGO, FE = 0.35, 0.35, 0.68, 0.41
+SI, AL, MGO, FE = 0.35, 0.35, 0.68, 0.42
 COARSE_SI, COARSE_AL, COARSE_MGO, COARSE_FE = ({"kpoint_spacing_per_ang": s} for s in (1.15, 0.95, 1.5, 0.95))
 MOLECULE = 2.0
 
@@ -226,10 +226,9 @@ def crystal_volumes(case: Case) -> list[Structure]:
 def run(case: Case, folder: Path) -> Outcome:
     """All calculations of one case."""
     try:
-        settings = with_family(case, folder / "family")
+        settings, volumes = with_family(case, folder / "family"), crystal_volumes(case)
         coarse = settings.model_copy(update=case.coarse)
         derivatives = verify(coarse, cell_for_derivatives(case), folder / "derivatives")
-        volumes = crystal_volumes(case)
         studied = compare([settings], [], volumes, folder / "volumes")[0] if volumes else None
     except (EngineFailure, InputError) as error:
         return Outcome(case, (), None, str(error))
