@@ -131,11 +131,12 @@ LOOSE = {"energy_tolerance_ev": 1e-6}
 QE = "/usr/share/espresso/pseudo"
 DOJO = "/usr/share/abinit/psp/Pseudodojo_nc_sr_04_pw_standard_psp8"
 # Spacings give 6, 8, 4 and 8 k-points along each axis of the primitive cells at all volumes; CP2K, which uses all of
-# them where the others use symmetry, has 4, 6, 4 and 6.
+# them where the others use symmetry, has 6 instead of 8.
 SI, AL, MGO, FE = 0.35, 0.35, 0.68, 0.42
 COARSE_SI, COARSE_AL, COARSE_MGO, COARSE_FE = ({"kpoint_spacing_per_ang": s} for s in (1.15, 0.95, 1.5, 0.95))
 MOLECULE = 2.0
 
+# Iron is not computed with CP2K, whose cycle did not come near convergence in 60 steps (docs/engines-cp2k.md).
 CASES = (
     Case("Si", gpaw(400.0, SI), COARSE_SI),
     Case("Al", gpaw(400.0, AL, **METAL), COARSE_AL),
@@ -171,7 +172,7 @@ CASES = (
     ),
     Case("Fe", plane_waves(AbinitSettings, 1200.0, FE, xc="LDA", **SPINS, **LOOSE), {"kpoint_spacing_per_ang": 1.3}),
     Case("H2O", plane_waves(AbinitSettings, 800.0, MOLECULE, stress=False)),
-    Case("Si", cp2k(4000.0, 0.55), COARSE_SI),
+    Case("Si", cp2k(4000.0, SI), COARSE_SI),
     Case("Al", cp2k(4000.0, 0.48, **METAL), COARSE_AL),
     Case(
         "MgO",
@@ -179,7 +180,6 @@ CASES = (
         # Below that, the energy depends on where the atoms are on the grid.
         {"kpoint_spacing_per_ang": 3.0, "cutoff_ev": 14000.0, "relative_cutoff_ev": 1600.0},
     ),
-    Case("Fe", cp2k(8000.0, 0.55, **SPINS, density_tolerance=1e-6), COARSE_FE),
     Case("H2O", cp2k(14000.0, MOLECULE, relative_cutoff_ev=1600.0, stress=False)),
 )
 
