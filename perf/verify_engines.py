@@ -131,11 +131,12 @@ LOOSE = {"energy_tolerance_ev": 1e-6}
 QE = "/usr/share/espresso/pseudo"
 DOJO = "/usr/share/abinit/psp/Pseudodojo_nc_sr_04_pw_standard_psp8"
 # Spacings give 6, 8, 4 and 8 k-points along each axis of the primitive cells at all volumes; CP2K, which uses all of
-# them where the others use symmetry, has 4, 6, 4 and 6.
-SI, AL, MGO, FE = 0.35, 0.35, 0.68, 0.41
+# them where the others use symmetry, has 6 instead of 8.
+SI, AL, MGO, FE = 0.35, 0.35, 0.68, 0.42
 COARSE_SI, COARSE_AL, COARSE_MGO, COARSE_FE = ({"kpoint_spacing_per_ang": s} for s in (1.15, 0.95, 1.5, 0.95))
 MOLECULE = 2.0
 
+# Iron is not computed with CP2K, whose cycle did not come near convergence in 60 steps (docs/engines-cp2k.md).
 CASES = (
     Case("Si", gpaw(400.0, SI), COARSE_SI),
     Case("Al", gpaw(400.0, AL, **METAL), COARSE_AL),
@@ -171,11 +172,15 @@ CASES = (
     ),
     Case("Fe", plane_waves(AbinitSettings, 1200.0, FE, xc="LDA", **SPINS, **LOOSE), {"kpoint_spacing_per_ang": 1.3}),
     Case("H2O", plane_waves(AbinitSettings, 800.0, MOLECULE, stress=False)),
-    Case("Si", cp2k(4000.0, 0.55), COARSE_SI),
+    Case("Si", cp2k(4000.0, SI), COARSE_SI),
     Case("Al", cp2k(4000.0, 0.48, **METAL), COARSE_AL),
-    Case("MgO", cp2k(8000.0, MGO), COARSE_MGO | {"cutoff_ev": 14000.0, "relative_cutoff_ev": 1600.0}),
-    Case("Fe", cp2k(8000.0, 0.55, **SPINS, density_tolerance=1e-6), COARSE_FE),
-    Case("H2O", cp2k(8000.0, MOLECULE, relative_cutoff_ev=1200.0, stress=False)),
+    Case(
+        "MgO",
+        cp2k(8000.0, MGO),
+        # Below that, the energy depends on where the atoms are on the grid.
+        {"kpoint_spacing_per_ang": 3.0, "cutoff_ev": 14000.0, "relative_cutoff_ev": 1600.0},
+    ),
+    Case("H2O", cp2k(14000.0, MOLECULE, relative_cutoff_ev=1600.0, stress=False)),
 )
 
 
@@ -221,10 +226,9 @@ def crystal_volumes(case: Case) -> list[Structure]:
 def run(case: Case, folder: Path) -> Outcome:
     """All calculations of one case."""
     try:
-        settings = with_family(case, folder / "family")
+        settings, volumes = with_family(case, folder / "family"), crystal_volumes(case)
         coarse = settings.model_copy(update=case.coarse)
         derivatives = verify(coarse, cell_for_derivatives(case), folder / "derivatives")
-        volumes = crystal_volumes(case)
         studied = compare([settings], [], volumes, folder / "volumes")[0] if volumes else None
     except (EngineFailure, InputError) as error:
         return Outcome(case, (), None, str(error))
