@@ -28,8 +28,7 @@ class Conditions:
 
     def __init__(self, campaign: Campaign, seeds: Sequence[Structure]) -> None:
         self._campaign = campaign
-        temperatures = campaign.explore.temperatures_k
-        self.in_turn = tuple(Condition(t, seed) for t in temperatures for seed in range(len(seeds)))
+        self.in_turn = conditions_of(campaign, len(seeds))
         self.cold_seeds = distinct_materials(seeds)[: campaign.explore.cold_start]
         """Which of them the cold start is made of."""
         self._by_exploration: dict[str, tuple[int, TaskState]] = {}
@@ -93,6 +92,13 @@ class Conditions:
         for task in validation[self._seen["validation"] :]:
             self._judged[self._condition_of(task.decision.candidate)] += 1
         self._seen["validation"] = len(validation)
+
+
+def conditions_of(campaign: Campaign, n_seeds: int) -> tuple[Condition, ...]:
+    """Every temperature, and every change of temperature, with each seed."""
+    held = [(temperature, None) for temperature in campaign.explore.temperatures_k]
+    courses = [*held, *campaign.explore.quenches_k]
+    return tuple(Condition(first, seed, last) for first, last in courses for seed in range(n_seeds))
 
 
 def _steps_run(task: TaskState) -> int:

@@ -137,6 +137,7 @@ class Planner:
             sample_every=explore.sample_every,
             sigma_stop_ev_per_ang=explore.sigma_stop_ev_per_ang or self.campaign.target.force_rmse_ev_per_ang,
             repeat=explore.repeat,
+            end_temperature_k=condition.end_temperature_k,
         )
         request = ExploreRequest(
             store=self._store,
@@ -149,7 +150,7 @@ class Planner:
         )
         rule = "molecular dynamics" if model else "cold-start" if cold else "rattle"
         reason = (
-            f"molecular dynamics at {conditions.temperature_k:g} K with potential {len(state.models)}"
+            f"molecular dynamics at {condition} with potential {len(state.models)}"
             if model
             else f"{copies} rattled and strained copies of seed {condition.seed + 1}"
         )
