@@ -77,10 +77,10 @@ class LearnedMachine:
         return cls(engine, book, book.label_costs(), seed)
 
     def seconds(self, task: Task, attempt: int, outcome: str) -> float:
-        """A draw from the predictive distribution, and the time between two tasks."""
+        """A draw among tasks of this size, and the time between two tasks."""
         size = self._size(task, json.loads(outcome).get("steps_run"))
         level = min(max(uniform_for(self.seed, "duration", task.key, attempt), 1e-3), 1.0 - 1e-3)
-        return TASK_OVERHEAD_S + self.book.expected(task.kind, size).quantile_s(level)
+        return TASK_OVERHEAD_S + self.book.model(task.kind).scattered_s(size.features, size.guess_s, level)
 
     def fails(self, task: Task, attempt: int) -> bool:
         """Labels alone fail, as often as was learned."""

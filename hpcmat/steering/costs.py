@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
-from scipy.special import expit, stdtrit
+from scipy.special import expit, ndtri, stdtrit
 
 Array = NDArray[np.float64]
 
@@ -75,8 +75,21 @@ class CostModel:
     def predict(self, features: Array, guess_s: float) -> Duration:
         """Predictive distribution for a task of these features (D,) whose duration was guessed."""
         doubt = float(features @ cho_solve(cho_factor(self.precision), features))
-        median = guess_s * float(np.exp(features @ self.mean))
-        return Duration(median, float(np.sqrt(self.rate / self.shape * (1.0 + doubt))), 2.0 * self.shape)
+        return Duration(
+            self._median_s(features, guess_s), float(np.sqrt(self.rate / self.shape * (1.0 + doubt))), 2.0 * self.shape
+        )
+
+    def scattered_s(self, features: Array, guess_s: float, probability: float) -> float:
+        """Quantile among tasks of these features, which scatter by σ, were w known to be its mean, s.
+
+        Of many tasks of one campaign: what is not known of w is common to them all, and to draw it anew for each would
+        add up to the mean of a distribution whose tail decides, many times the median before anything was measured.
+        """
+        scatter = float(np.sqrt(self.rate / self.shape))
+        return self._median_s(features, guess_s) * float(np.exp(scatter * ndtri(probability)))
+
+    def _median_s(self, features: Array, guess_s: float) -> float:
+        return guess_s * float(np.exp(features @ self.mean))
 
     def updated(self, features: Array, seconds: Array, guesses_s: Array) -> CostModel:
         """The posterior with more tasks that ended, in whatever pieces and order they come.

@@ -126,3 +126,14 @@ def test_worth_asks_for_gain_for_what_it_costs():
     assert worth(gains, hours, success, 0.0).argmax() == 0
     assert worth(gains, hours, success, 1.0).argmax() == 1
     assert worth(gains, hours, success, 1.0).argmin() == 2
+
+
+def test_many_tasks_scatter_around_the_median_however_little_is_known_of_it():
+    """What a campaign of guessed durations takes is the guess, not the mean of a distribution of unknown medians."""
+    x, levels = np.array([1.0, 0.0, 0.0]), (np.arange(1000) + 0.5) / 1000
+    costs = guessed_costs(3)
+    drawn = [costs.scattered_s(x, 100.0, level) for level in levels]
+    assert np.median(drawn) == pytest.approx(100.0, rel=0.01)
+    assert np.mean(drawn) == pytest.approx(105.0, rel=0.02)
+    alone = [costs.predict(x, 100.0).quantile_s(level) for level in levels]
+    assert np.mean(alone) > 300.0, "negative control: drawn anew for each task, doubt adds up"
