@@ -10,12 +10,10 @@ from killing import assert_exactly_once, die_after, kill_driver_often, kill_work
 
 sys.path.append(str(Path(__file__).parents[1] / "campaign" / "screen"))
 
-from screens import label_of, screen_text
+from screens import properties_alone, screen_text
 
-from hpcmat.campaign.screen.candidates import candidates_of
 from hpcmat.campaign.screen.search import ranking
 from hpcmat.campaign.screen.standing import crystal_states
-from hpcmat.engines.recipes import advance
 
 METALS = '["Al", "Ag", "Pt", "Au"]'
 LIVES = (2, 5)
@@ -41,8 +39,7 @@ def test_screening_whose_driver_and_workers_are_killed(tmp_path):
     state = trial.state()
     assert state.ended.complete and state.stopping.reason == "target"
     assert [task for task in state.done("screen") if task.adopted == "earlier driver"], "no kill hit a running label"
-    recipe, candidates = state.screen.recipe, candidates_of(state.screen)
-    alone = {c.name: dict(advance(recipe.steps(c.structure), label_of)) for c in candidates}
+    alone = properties_alone(state.screen)
     crystals = crystal_states(state)
     for crystal in crystals:
         assert crystal.status in {"done", "waiting"}

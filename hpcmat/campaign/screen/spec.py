@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from hpcmat.campaign.spec import Count, FailureSpec, FileSeed, GovernanceSpec, plain_name
-from hpcmat.engines.recipes import Property, RecipeSpec
+from hpcmat.engines.recipes.spec import RecipeSpec
+from hpcmat.engines.recipes.steps import Property
 from hpcmat.engines.settings import EngineSettings, NonNegative, Positive, StrictModel
 
 Prototype = Literal["fcc", "bcc", "sc", "diamond", "rocksalt", "zincblende", "cesiumchloride", "L1_0", "L1_2"]
@@ -121,6 +122,10 @@ class ScreenCampaign(StrictModel):
     name: Annotated[str, AfterValidator(plain_name)] = Field(description="Name: letters, digits, '.', '_' and '-'.")
     seed: int = Field(default=0, ge=0, description="Seed of every random choice.")
     candidates: tuple[Source, ...] = Field(min_length=1, description="Crystals to choose from: prototypes or files.")
+    references: tuple[Source, ...] = Field(
+        default=(),
+        description="Crystals of the elements, for energies of formation; of several the one of least energy counts.",
+    )
     engine: EngineSettings = Field(description="What computes the labels.")
     recipe: RecipeSpec = Field(default=RecipeSpec(), description="How properties are computed.")
     objectives: tuple[ObjectiveSpec, ...] = Field(min_length=1, max_length=3, description="What is sought.")
@@ -137,3 +142,10 @@ class ScreenCampaign(StrictModel):
     def folder(self) -> Path:
         """Folder of the campaign file, from which relative paths count."""
         return self._folder
+
+    @property
+    def asked(self) -> frozenset[Property]:
+        """Properties that the recipe must give."""
+        sought = [objective.property for objective in self.objectives]
+        needed = [constraint.property for constraint in self.constraints]
+        return frozenset([*self.recipe.properties, *sought, *needed])

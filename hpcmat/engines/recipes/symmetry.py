@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from ase.geometry import minkowski_reduce
@@ -16,8 +17,8 @@ from hpcmat.records import Structure
 TOLERANCE_ANG = 0.02
 """What relaxation leaves of a displacement is less, what distinguishes two crystals is more."""
 
-_TRIALS = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
-"""Rotations in a reduced cell have no other entries."""
+_ROWS = np.array(list(product((-1, 0, 1), repeat=3)))
+"""Images of the vectors of a reduced cell have no other components."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,12 +50,14 @@ def orbits(crystal: Structure) -> list[int]:
 
 def _metric(cell: Floats) -> NDArray[np.int64]:
     """Trials that keep all lengths and angles of the cell."""
-    metric = cell @ cell.T
-    turned = _TRIALS @ metric @ _TRIALS.transpose(0, 2, 1)
-    reach = TOLERANCE_ANG * np.sqrt(np.outer(np.diag(metric), np.diag(metric))) ** 0.5
-    kept = (np.abs(turned - metric) <= reach).all(axis=(1, 2))
-    found: NDArray[np.int64] = _TRIALS[kept]
-    return found[np.abs(np.linalg.det(found)).round() == 1]
+    metric, lengths = cell @ cell.T, np.linalg.norm(cell, axis=1)
+    reached = np.linalg.norm(_ROWS @ cell, axis=1)
+    images = [_ROWS[np.abs(reached - length) <= TOLERANCE_ANG] for length in lengths]
+    trials = np.array(list(product(*images)))
+    gaps = np.abs(trials @ metric @ trials.transpose(0, 2, 1) - metric)
+    kept = (gaps <= TOLERANCE_ANG * lengths.max()).all(axis=(1, 2))
+    found: NDArray[np.int64] = trials[kept & (np.abs(np.linalg.det(trials)).round() == 1)]
+    return found
 
 
 def _carried(crystal: Structure, cell: Floats, trial: NDArray[np.int64]) -> Iterator[Symmetry]:
@@ -75,7 +78,7 @@ def _carried(crystal: Structure, cell: Floats, trial: NDArray[np.int64]) -> Iter
             yield Symmetry(nearest_rotation(rotation), images)
 
 
-def nearest_rotation(matrix: Floats) -> Floats:
+def nearest_rotation(matrix: NDArray[np.floating[Any]]) -> Floats:
     """The orthogonal matrix (3, 3) nearest to this one."""
     left, _, right = np.linalg.svd(matrix)
     exact: Floats = left @ right
