@@ -135,15 +135,14 @@ def _recipe_forecasts(campaign: ScreenCampaign, store: Path) -> Iterator[Forecas
     expected, stored = expected_labels(campaign), stored_labels(campaign, ResultStore(store))
     share = min(1.0, (campaign.budget.candidates or math.inf) / len(contents.seeds))
     sizes = {len(crystal) for crystal in (*contents.seeds, *contents.references)}
-    crystals = {key: structure for key, structure in expected.items() if len(structure) in sizes}
-    for purpose, labels in (
-        ("crystal labels", crystals),
-        ("supercell and slab labels", {key: expected[key] for key in expected.keys() - crystals.keys()}),
-    ):
+    for purpose, small in (("crystal labels", True), ("supercell and slab labels", False)):
+        labels, known = (
+            tuple(structure for structure in group.values() if (len(structure) in sizes) is small)
+            for group in (expected, stored)
+        )
         if labels:
             count = math.ceil(share * len(labels))
-            seconds, source = _seconds(tuple(labels.values()), campaign, store)
-            yield Forecast(purpose, count, min(count, len(stored & labels.keys())), seconds, source)
+            yield Forecast(purpose, count, min(count, len(known)), *_seconds(labels, campaign, store))
 
 
 def _explore_forecast(campaign: Campaign) -> Forecast:

@@ -33,17 +33,17 @@ def expected_labels(campaign: ScreenCampaign) -> dict[str, Structure]:
     return found
 
 
-def stored_labels(campaign: ScreenCampaign, results: ResultStore) -> set[str]:
-    """Keys of the labels that the recipes will find in the store."""
+def stored_labels(campaign: ScreenCampaign, results: ResultStore) -> dict[str, Structure]:
+    """Labels that the recipes will find in the store, by content key."""
     references = References(tuple(reference.structure for reference in references_of(campaign)))
-    found: set[str] = set()
+    found: dict[str, Structure] = {}
 
     def known(structure: Structure) -> Label | None:
         key = label_key(structure, campaign.engine)
         record = results.read(key)
         if record is None:
             return None
-        found.add(key)
+        found[key] = structure
         return decode(Label, record.outcome)
 
     for candidate in candidates_of(campaign):

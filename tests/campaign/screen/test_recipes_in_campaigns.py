@@ -10,6 +10,7 @@ from screens import checked, properties_alone, screen_of, screen_text
 
 from hpcmat.campaign.screen.forecast import expected_labels
 from hpcmat.campaign.screen.standing import crystal_states
+from hpcmat.campaign.specification import load_specification
 from hpcmat.cli.app import run
 from hpcmat.engines.recipes.steps import Property
 from hpcmat.errors import InputError
@@ -18,7 +19,8 @@ from hpcmat.report.screening_html import write_screening
 
 ELEMENTS = '["Cu", "Au"]'
 BOUND = '{ property = "formation_energy_ev", goal = "minimise" }'
-EVERYTHING = """references = [{ prototype = "fcc", sites = [["Cu", "Au"]] }, { prototype = "bcc", sites = [["Cu"]] }]
+REFERENCES = 'references = [{ prototype = "fcc", sites = [["Cu", "Au"]] }, { prototype = "bcc", sites = [["Cu"]] }]'
+EVERYTHING = """\
 [recipe]
 properties = ["shear_modulus_gpa", "vacancy_energy_ev", "surface_energy_j_m2"]
 vacancy_distance_ang = 5.0
@@ -26,20 +28,16 @@ slab_ang = 6.0
 """
 
 
-def text_of(**changes):
-    """Tables come after the keys of the top."""
+def text_of(recipe="", **changes):
     text = screen_text(metals=ELEMENTS, objectives=BOUND, search="first = 2\ntop = 1\nmissed = 0.0", **changes)
-    top, recipe = EVERYTHING.split("[recipe]")
-    return text.replace("[engine]", f"{top}[recipe]{recipe}[engine]")
+    return text.replace("[engine]", f"{REFERENCES}\n{recipe}\n[engine]")
 
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
     """All candidates with all properties, in a folder that holds the campaign file."""
     root = tmp_path_factory.mktemp("everything")
-    (root / "alloys.toml").write_text(text_of())
-    from hpcmat.campaign.specification import load_specification
-
+    (root / "alloys.toml").write_text(text_of(EVERYTHING))
     drive = Drive(root, load_specification(root / "alloys.toml"), store=root / "store")
     drive.run()
     return drive
@@ -58,16 +56,25 @@ def test_all_properties_are_those_of_the_recipes_alone(everything):
     assert alone[least]["formation_energy_ev"] < -0.005, "negative control: an alloy is bound"
 
 
-def test_a_label_that_candidates_share_is_paid_for_once(everything):
-    state, drive = everything.state, everything
-    ran = Counter(state.tasks[task].key for task in drive.dispatcher.orders)
-    assert set(ran.values()) == {1}
-    keys = Counter(task.key for task in state.done("screen"))
-    shared = [task for task in state.done("screen") if task.adopted == "other task"]
-    assert shared and len(shared) == keys.total() - len(keys)
-    assert all(task.node_hours == 0.0 for task in shared)
-    # Each reference crystal is computed once, and the decisions for labels that are there are few.
-    assert len(shared) < len(ran) / 4
+def test_labels_that_candidates_share_are_computed_once(everything):
+    state = everything.state
+    assert set(Counter(task.key for task in state.done("screen")).values()) == {1}
+    parts = [state.screen.model_copy(update={"candidates": (source,)}) for source in state.screen.candidates]
+    apart = sum(len(expected_labels(part)) for part in parts)
+    assert len(expected_labels(state.screen)) < apart, "negative control: metals and alloys have labels in common"
+
+
+def test_a_candidate_that_was_a_reference_before_costs_nothing(tmp_path):
+    """Its labels are there; one decision of its own lets the journal know its properties."""
+    file = tmp_path / "alloys.toml"
+    file.write_text(text_of(top="seed = 0"))
+    drive = Drive(tmp_path, load_specification(file))
+    state = drive.run()
+    reference = next(crystal for crystal in crystal_states(state) if crystal.name == "Au fcc")
+    assert [task.adopted for task in reference.tasks] == ["other task"] and reference.node_hours == 0.0
+    assert reference.properties == pytest.approx(properties_alone(state.screen)["Au fcc"])
+    assert all(task.node_hours > 0.0 for task in state.done("screen") if not task.reused)
+    assert {state.tasks[task].key for task in drive.dispatcher.orders} == {task.key for task in state.done("screen")}
 
 
 def test_the_forecast_knows_the_labels_that_symmetry_holds(everything, capsys):
