@@ -73,8 +73,9 @@ class Springs:
 
 def _shape(structure: Structure) -> Floats:
     """Metric of the cell for a volume of 1, which no rotation changes."""
-    metric: Floats = structure.cell @ structure.cell.T
-    return metric / np.linalg.det(metric) ** (1 / 3)
+    metric = structure.cell @ structure.cell.T
+    shape: Floats = metric / np.linalg.det(metric) ** (1 / 3)
+    return shape
 
 
 def _stress(before: Floats, after: Floats) -> Floats:

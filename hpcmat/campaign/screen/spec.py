@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from hpcmat.campaign.spec import Count, FailureSpec, FileSeed, GovernanceSpec, plain_name
+from hpcmat.campaign.spec import (
+    Count,
+    FailureSpec,
+    FiledModel,
+    FileSeed,
+    GovernanceSpec,
+    SpendingSpec,
+    plain_name,
+)
 from hpcmat.engines.recipes.spec import RecipeSpec
 from hpcmat.engines.recipes.steps import Property
 from hpcmat.engines.settings import EngineSettings, NonNegative, Positive, StrictModel
@@ -105,17 +112,13 @@ class SearchSpec(StrictModel):
     draws: int = Field(default=1000, ge=100, le=100_000, description="Draws from the posterior for each choice.")
 
 
-class ScreenBudget(StrictModel):
+class ScreenBudget(SpendingSpec):
     """What the campaign may spend; it ends at the first limit reached."""
 
     candidates: Count | None = Field(default=None, description="Candidates begun; all of them when left out.")
-    node_hours: Positive | None = Field(
-        default=None, description="Node-hours: cores / cores per node × hours, over all tasks and attempts."
-    )
-    walltime_s: Positive | None = Field(default=None, description="Time from start to end of the campaign, s.")
 
 
-class ScreenCampaign(StrictModel):
+class ScreenCampaign(FiledModel):
     """A campaign that finds the best of many candidates."""
 
     kind: Literal["screen"] = Field(description="Kind of campaign.")
@@ -135,13 +138,6 @@ class ScreenCampaign(StrictModel):
     budget: ScreenBudget = Field(default=ScreenBudget(), description="What the campaign may spend.")
     failures: FailureSpec = Field(default=FailureSpec(), description="How failures are met.")
     governance: GovernanceSpec = Field(default=GovernanceSpec(), description="Who owns the data.")
-
-    _folder: Path = PrivateAttr(default=Path())
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the campaign file, from which relative paths count."""
-        return self._folder
 
     @property
     def asked(self) -> frozenset[Property]:
