@@ -8,6 +8,9 @@ from ase import units as _ase
 GPA_PER_EV_PER_ANG3: float = 1.0 / _ase.GPa
 """Multiply a stress or bulk modulus in eV/Å³ by this to get GPa."""
 
+J_PER_M2_PER_EV_PER_ANG2: float = _ase.m**2 / _ase.J
+"""Multiply an energy of a surface in eV/Å² by this to get J/m²."""
+
 BOLTZMANN_EV_PER_K: float = _ase.kB
 FEMTOSECOND: float = _ase.fs
 """One femtosecond in ASE's time unit, Å·sqrt(u/eV)."""

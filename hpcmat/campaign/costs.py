@@ -153,9 +153,9 @@ class CostBook:
         self._taken_in = len(state.index.all_ended)
 
     def _take_in_task(self, task: TaskState) -> None:
-        """Nothing is learned from what another campaign ran, nor from a failure of the machine."""
+        """Nothing is learned from what was run for another task, nor from a failure of the machine."""
         machine_failed = task.status == "failed" and task.failures[-1].failure.failure.free
-        if task.adopted == "earlier campaign" or machine_failed:
+        if task.reused or machine_failed:
             return
         seconds = task.execution.wall_s if task.status == "done" and task.execution is not None else None
         size = self._sizes.pop(task.id, None) or _size_or_none(task)

@@ -154,6 +154,8 @@ class Driver:
         adopted: Adoption = "earlier driver" if earlier else ""
         if record.provenance.campaign != self._identity:
             adopted = "earlier campaign"
+        elif record.provenance.decision != task.id:
+            adopted = "other task"
         summary = self._kind.summarise(record, task, self.state)
         self._append(Finished(task.id, summary, record.execution, adopted))
 

@@ -12,8 +12,11 @@ from hpcmat.records import Execution, Failure, Structure, Task
 Purpose = Literal["train", "validation", "reference", "explore", "fit", "screen"]
 """What a task is for. Validation and reference labels are never trained on; `screen` labels belong to a recipe."""
 
-Adoption = Literal["", "earlier driver", "earlier campaign"]
-"""Where a result came from if this driver did not see it being computed. Only the first two cost anything."""
+Adoption = Literal["", "earlier driver", "earlier campaign", "other task"]
+"""Where a result came from if this driver did not see it being computed. Only the first two cost anything.
+
+Two candidates of a screening may need one label, and then have a task for it each.
+"""
 
 
 @dataclass(frozen=True, slots=True)

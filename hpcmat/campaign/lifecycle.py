@@ -211,8 +211,8 @@ def _news(campaign: Specification, start: Start, state: CampaignState) -> Iterat
         return
     changes = _changes(json.loads(canonical_spec_json(state.specification)), json.loads(canonical_spec_json(campaign)))
     fixed = [key for key in changes if key.split(".")[0] not in AMENDABLE]
-    seeds = [encode(seed) for seed in contents.seeds]
-    if not fixed and seeds != [encode(seed) for seed in state.created.seeds]:
+    named = [encode(structure) for structure in (*contents.seeds, *contents.references)]
+    if not fixed and named != [encode(structure) for structure in (*state.created.seeds, *state.created.references)]:
         fixed = ["candidates" if contents.names else "system.structures"]
     if fixed:
         raise InputError(

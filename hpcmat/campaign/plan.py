@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from hpcmat.campaign.screen.spec import ScreenCampaign
 from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.spec_checks import validation_expected
+from hpcmat.campaign.specification import Specification, contents_of
 from hpcmat.campaign.structures import reference_structures, seed_structures
 from hpcmat.engines.settings import Cp2kSettings, EngineSettings, SiestaSettings, TbliteSettings, TeacherSettings
 from hpcmat.records import Record, Structure, decode
@@ -56,20 +58,23 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Forecasts at the full label budget; a campaign that reaches its target ends earlier."""
+    """Forecasts at the full label budget, or for all candidates; a campaign that reaches its target ends earlier."""
 
     forecasts: tuple[Forecast, ...]
     node_hours: float
     wall_s: float
 
 
-def make_plan(campaign: Campaign, machine: Machine, store: Path) -> Plan:
+def make_plan(campaign: Specification, machine: Machine, store: Path) -> Plan:
     """Forecast of all tasks of a campaign on a machine.
 
     Labels of the same engine settings and number of atoms found in the store give measured durations; without
     them the durations are guesses, right within about a factor of three (`guess_label_seconds`).
     """
-    forecasts = (*_label_forecasts(campaign, store), _explore_forecast(campaign), _fit_forecast(campaign))
+    if isinstance(campaign, Campaign):
+        forecasts = (*_label_forecasts(campaign, store), _explore_forecast(campaign), _fit_forecast(campaign))
+    else:
+        forecasts = tuple(_recipe_forecasts(campaign, store))
     seconds = sum(forecast.seconds for forecast in forecasts)
     share = machine.cores_per_worker / machine.cores_per_node
     return Plan(forecasts, share * seconds / SECONDS_PER_HOUR, seconds / machine.workers)
@@ -121,6 +126,25 @@ def _label_forecasts(campaign: Campaign, store: Path) -> Iterator[Forecast]:
     yield Forecast("validation labels", validation, 0, seconds, source)
 
 
+def _recipe_forecasts(campaign: ScreenCampaign, store: Path) -> Iterator[Forecast]:
+    """Labels of the candidates that the budget allows, those in the cells of crystals apart from larger ones."""
+    from hpcmat.campaign.screen.forecast import expected_labels, stored_labels
+    from hpcmat.store.results import ResultStore
+
+    contents = contents_of(campaign)
+    expected, stored = expected_labels(campaign), stored_labels(campaign, ResultStore(store))
+    share = min(1.0, (campaign.budget.candidates or math.inf) / len(contents.seeds))
+    sizes = {len(crystal) for crystal in (*contents.seeds, *contents.references)}
+    for purpose, small in (("crystal labels", True), ("supercell and slab labels", False)):
+        labels, known = (
+            tuple(structure for structure in group.values() if (len(structure) in sizes) is small)
+            for group in (expected, stored)
+        )
+        if labels:
+            count = math.ceil(share * len(labels))
+            yield Forecast(purpose, count, min(count, len(known)), *_seconds(labels, campaign, store))
+
+
 def _explore_forecast(campaign: Campaign) -> Forecast:
     """One exploration for the cold start, then as many as fill the pool and replace what is labelled."""
     explore = campaign.explore
@@ -138,7 +162,7 @@ def _fit_forecast(campaign: Campaign) -> Forecast:
     return Forecast("fits", count, 0, START_SECONDS + FIT_SECONDS_PER_LABEL * labels, "guess")
 
 
-def _seconds(structures: tuple[Structure, ...], campaign: Campaign, store: Path) -> tuple[float, Source]:
+def _seconds(structures: tuple[Structure, ...], campaign: Specification, store: Path) -> tuple[float, Source]:
     sizes = {len(structure) for structure in structures}
     measured = [record.execution.wall_s for record in _label_records(store, campaign.engine, sizes)]
     if measured:

@@ -289,14 +289,19 @@ class TargetSpec(StrictModel):
     )
 
 
-class BudgetSpec(StrictModel):
-    """What the campaign may spend; it ends at the first limit reached."""
+class SpendingSpec(StrictModel):
+    """What any campaign may spend; it ends at the first limit reached."""
 
-    labels: Count = Field(default=200, description="Training and validation labels, without the reference cells.")
     node_hours: Positive | None = Field(
         default=None, description="Node-hours: cores / cores per node × hours, over all tasks and attempts."
     )
     walltime_s: Positive | None = Field(default=None, description="Time from start to end of the campaign, s.")
+
+
+class BudgetSpec(SpendingSpec):
+    """What the campaign may spend; it ends at the first limit reached."""
+
+    labels: Count = Field(default=200, description="Training and validation labels, without the reference cells.")
 
 
 class TaskWalltimes(StrictModel):
@@ -328,7 +333,18 @@ class GovernanceSpec(StrictModel):
         return Governance(creators=self.creators, licence=self.licence, tier=self.tier)
 
 
-class Campaign(StrictModel):
+class FiledModel(StrictModel):
+    """A campaign of any kind, which knows where its file lies."""
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the campaign file, from which relative paths count."""
+        return self._folder
+
+
+class Campaign(FiledModel):
     """An active-learning campaign that ends in an interatomic potential."""
 
     kind: Literal["potential"] = Field(description="Kind of campaign.")
@@ -343,13 +359,6 @@ class Campaign(StrictModel):
     budget: BudgetSpec = Field(default=BudgetSpec(), description="What the campaign may spend.")
     failures: FailureSpec = Field(default=FailureSpec(), description="How failures are met.")
     governance: GovernanceSpec = Field(default=GovernanceSpec(), description="Who owns the data.")
-
-    _folder: Path = PrivateAttr(default=Path())
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the campaign file, from which relative paths count."""
-        return self._folder
 
 
 def load_campaign(path: Path | str) -> Campaign:

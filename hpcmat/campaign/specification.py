@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from hpcmat.campaign.screen.candidates import candidates_of
+from pydantic import Discriminator, TypeAdapter
+
+from hpcmat.campaign.screen.candidates import candidates_of, references_of
 from hpcmat.campaign.screen.checks import check_screen
 from hpcmat.campaign.screen.spec import ScreenCampaign
 from hpcmat.campaign.spec import Campaign, parse_campaign
@@ -26,6 +28,7 @@ class Contents:
     seeds: tuple[Structure, ...]
     """Of a screening, all candidates."""
     references: tuple[Structure, ...] = ()
+    """Of a screening, crystals of the elements."""
     names: tuple[str, ...] = ()
     """Of the candidates."""
 
@@ -56,6 +59,12 @@ def parse_specification(data: dict[str, Any], source: Path) -> Specification:
     return screen
 
 
+def specification_schema() -> dict[str, Any]:
+    """JSON Schema of campaign files, in which `kind` says what else there may be."""
+    kinds: TypeAdapter[Specification] = TypeAdapter(Annotated[Specification, Discriminator("kind")])
+    return kinds.json_schema()
+
+
 def read_specification(text: str) -> Specification:
     """Specification from its canonical JSON."""
     kind = json.loads(text)["kind"]
@@ -66,5 +75,6 @@ def contents_of(specification: Specification) -> Contents:
     """Structures that a campaign file names; errors as where they are read."""
     if isinstance(specification, Campaign):
         return Contents(seed_structures(specification), reference_structures(specification))
-    candidates = candidates_of(specification)
-    return Contents(tuple(c.structure for c in candidates), names=tuple(c.name for c in candidates))
+    candidates, references = candidates_of(specification), references_of(specification)
+    names = tuple(candidate.name for candidate in candidates)
+    return Contents(tuple(c.structure for c in candidates), tuple(r.structure for r in references), names)

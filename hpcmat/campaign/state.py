@@ -88,10 +88,15 @@ class TaskState:
         return self.status not in {"done", "failed"}
 
     @property
+    def reused(self) -> bool:
+        """Whether another campaign or another task had paid for its result."""
+        return self.adopted in {"earlier campaign", "other task"}
+
+    @property
     def node_hours(self) -> float:
-        """Node-hours of all its attempts in this campaign; a result taken over from another campaign is free."""
+        """Node-hours of all its attempts in this campaign; a result that was paid for elsewhere is free."""
         paid = [a.execution for a in self.failures if a.execution is not None]
-        if self.execution is not None and self.adopted != "earlier campaign":
+        if self.execution is not None and not self.reused:
             paid.append(self.execution)
         return sum(execution.node_hours for execution in paid)
 

@@ -27,6 +27,7 @@ from hpcmat.cli.common import (
 if TYPE_CHECKING:
     from hpcmat.campaign.allocations import Errand, Wish
     from hpcmat.campaign.plan import Plan
+    from hpcmat.campaign.specification import Specification
     from hpcmat.dispatch.batch import AllocationRequest, BatchJob
     from hpcmat.dispatch.sites import Machine, Site
 
@@ -45,15 +46,16 @@ def plan(  # noqa: PLR0913 - one parameter for each option of the command line
 ) -> None:
     """Show what will run, its cost, and the batch script where the site has a scheduler.
 
-    The forecast is for the whole label budget; a campaign that reaches its target ends earlier. Nothing is written.
+    The forecast is for the whole label budget, or for all candidates of a screening; a campaign that reaches its target
+    ends earlier. Nothing is written.
     """
     from hpcmat.campaign.plan import make_plan
     from hpcmat.campaign.resources import placing_sentence
-    from hpcmat.campaign.spec import load_campaign
+    from hpcmat.campaign.specification import load_specification
     from hpcmat.cli.submit import make_errand, make_wish
     from hpcmat.dispatch.sites import describe_machine, load_site
 
-    spec = load_campaign(campaign)
+    spec = load_specification(campaign)
     where = load_site(site)
     machine = describe_machine(where)
     forecast = make_plan(spec, machine, store)
@@ -61,7 +63,7 @@ def plan(  # noqa: PLR0913 - one parameter for each option of the command line
     placing = placing_sentence(where, spec, batch[0].nodes if batch else 1)
     limit = spec.budget.node_hours
     if as_json:
-        data = _as_data(forecast, where, machine, _files(out, store)) | {"budget_node_hours": limit}
+        data = _as_data(forecast, where, machine, _files(spec, out, store)) | {"budget_node_hours": limit}
         print_json(data | {"placing": placing, "allocation": _allocation_data(batch, forecast)})
         return
     print(f"{campaign}: campaign '{spec.name}' on site '{where.name}' ({machine.workers} workers)\n")
@@ -73,7 +75,7 @@ def plan(  # noqa: PLR0913 - one parameter for each option of the command line
     elif placing:
         print(f"  {placing}")
     print()
-    print_columns([(name, path) for name, path in _files(out, store).items()])
+    print_columns([(name, path) for name, path in _files(spec, out, store).items()])
 
 
 def _batch(errand: Errand, site: Site, wish: Wish) -> tuple[AllocationRequest, BatchJob] | None:
@@ -134,16 +136,12 @@ def _print_forecast(forecast: Plan) -> None:
         print("  A guess is right within about a factor of three; records in the store replace it.")
 
 
-def _files(out: Path, store: Path) -> dict[str, str]:
+def _files(spec: Specification, out: Path, store: Path) -> dict[str, str]:
     from hpcmat.campaign.folder import CampaignFolder
 
     folder = CampaignFolder(out)
-    return {
-        "journal": str(folder.journal_file),
-        "results": str(store),
-        "potential": str(folder.potential),
-        "report": str(folder.report),
-    }
+    potential = {"potential": str(folder.potential)} if spec.kind == "potential" else {}
+    return {"journal": str(folder.journal_file), "results": str(store), **potential, "report": str(folder.report)}
 
 
 def _as_data(forecast: Plan, site: Site, machine: Machine, files: dict[str, str]) -> dict[str, Any]:

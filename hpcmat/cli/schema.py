@@ -12,7 +12,7 @@ What = Annotated[Literal["campaign", "site"], typer.Argument(metavar="[campaign|
 
 
 def schema(what: What = "campaign", as_json: AsJson = False) -> None:
-    """Print the JSON Schema of its files.
+    """Print the JSON Schema of its files; that of campaigns holds all kinds.
 
     The output is JSON with or without `--json`.
     """
@@ -21,7 +21,7 @@ def schema(what: What = "campaign", as_json: AsJson = False) -> None:
 
         model_schema = Site.model_json_schema()
     else:
-        from hpcmat.campaign.spec import Campaign
+        from hpcmat.campaign.specification import specification_schema
 
-        model_schema = Campaign.model_json_schema()
+        model_schema = specification_schema()
     print_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **model_schema})

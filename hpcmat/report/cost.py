@@ -10,7 +10,7 @@ from hpcmat.campaign.events import Purpose, RunStarted
 from hpcmat.campaign.state import CampaignState, Run, TaskState
 from hpcmat.records import Execution
 from hpcmat.report.schema import Cost, PurposeCost
-from hpcmat.report.tasks import PURPOSES, REUSED, executions
+from hpcmat.report.tasks import PURPOSES, executions
 
 
 def cost(state: CampaignState) -> Cost:
@@ -18,7 +18,7 @@ def cost(state: CampaignState) -> Cost:
     ran = [execution for task in state.tasks.values() for _, execution, _ in executions(task)]
     by_purpose = tuple(_purpose_cost(state, purpose) for purpose in PURPOSES)
     busy, available = occupation(state.runs, ran)
-    reused = [task for task in state.done("train", "validation", "reference") if task.adopted == REUSED]
+    reused = [task for task in state.done("train", "validation", "reference") if task.reused]
     return Cost(
         node_hours=state.node_hours,
         node_hours_budget=state.campaign.budget.node_hours,

@@ -37,7 +37,7 @@ class _SpentBy:
         ends += [
             (task.finished, task.execution.node_hours)
             for task in state.tasks.values()
-            if task.execution is not None and task.finished is not None and task.adopted != "earlier campaign"
+            if task.execution is not None and task.finished is not None and not task.reused
         ]
         ends.sort()
         self._times = [time for time, _ in ends]

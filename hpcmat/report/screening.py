@@ -23,6 +23,15 @@ UNITS = {
     "volume_ang3": ("volume per atom", "Å³"),
     "energy_ev": ("energy per atom", "eV"),
     "density_g_cm3": ("density", "g/cm³"),
+    "shear_modulus_gpa": ("shear modulus", "GPa"),
+    "young_modulus_gpa": ("Young's modulus", "GPa"),
+    "poisson_ratio": ("Poisson's ratio", ""),
+    "c11_gpa": ("C11", "GPa"),
+    "c12_gpa": ("C12", "GPa"),
+    "c44_gpa": ("C44", "GPa"),
+    "formation_energy_ev": ("formation energy per atom", "eV"),
+    "vacancy_energy_ev": ("vacancy energy", "eV"),
+    "surface_energy_j_m2": ("surface energy", "J/m²"),
 }
 
 

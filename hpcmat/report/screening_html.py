@@ -24,9 +24,16 @@ def write_screening(state: CampaignState, path: Path) -> ScreeningReport:
         The file cannot be written.
     """
     report = screening_report(state)
-    page = render_page("screening.html.j2", r=report, figures=_figures(state, report), units=UNITS)
+    page = render_page(
+        "screening.html.j2", r=report, figures=_figures(state, report), units=UNITS, columns=_columns(report)
+    )
     write_text(path, page)
     return report
+
+
+def _columns(report: ScreeningReport) -> dict[str, tuple[str, str]]:
+    """Of the ranking: what some candidate has."""
+    return {name: words for name, words in UNITS.items() if any(name in row.properties for row in report.crystals)}
 
 
 def _figures(state: CampaignState, report: ScreeningReport) -> dict[str, Figure]:

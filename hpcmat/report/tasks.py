@@ -17,7 +17,6 @@ from hpcmat.report.schema import (
 )
 
 PURPOSES: tuple[Purpose, ...] = ("train", "validation", "reference", "explore", "fit")
-REUSED = "earlier campaign"
 
 
 def executions(task: TaskState) -> Iterator[tuple[int, Execution, str | None]]:
@@ -25,7 +24,7 @@ def executions(task: TaskState) -> Iterator[tuple[int, Execution, str | None]]:
     for number, attempt in enumerate(task.failures, start=1):
         if attempt.execution is not None:
             yield number, attempt.execution, attempt.failure.failure.value
-    if task.execution is not None and task.adopted != REUSED:
+    if task.execution is not None and not task.reused:
         yield len(task.failures) + 1, task.execution, None
 
 
@@ -43,7 +42,7 @@ def _label_count(state: CampaignState, purpose: Purpose) -> LabelCount:
         running=status.count("running"),
         waiting=status.count("waiting") + status.count("decided"),
         given_up=status.count("failed"),
-        reused=sum(task.adopted == REUSED for task in tasks),
+        reused=sum(task.reused for task in tasks),
     )
 
 
@@ -160,7 +159,7 @@ def _candidate(state: CampaignState, decision: Decision) -> str | None:
 def status_words(task: TaskState) -> str:
     """Return the status of a task as people say it."""
     if task.status == "done":
-        return "reused" if task.adopted == REUSED else "done"
+        return "reused" if task.reused else "done"
     return {"decided": "queued", "waiting": "to be repeated", "failed": "given up"}.get(task.status, task.status)
 
 

@@ -41,7 +41,8 @@ SOFT_MODE = 1e-3
 MOST_ATOMS = 64
 """Larger cells make the finite differences expensive and are not needed: elasticity belongs to the primitive cell."""
 
-_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+"""Axes of xx yy zz yz xz xy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +74,18 @@ class ElasticConstants:
         """Voigt average."""
         c11, c12, c44 = self.cubic
         return (c11 - c12 + 3.0 * c44) / 5.0
+
+    @property
+    def hill(self) -> tuple[float, float]:
+        """Bulk and shear modulus of many grains in GPa, means of Voigt's and Reuss's bounds.
+
+        R. Hill, Proc. Phys. Soc. A 65 (1952) 349. Only for a stable crystal.
+        """
+        s = np.linalg.inv(self.matrix)
+        normal, mixed = np.diag(s)[:3].sum(), s[0, 1] + s[0, 2] + s[1, 2]
+        bulk = 1.0 / (normal + 2.0 * mixed)
+        shear = 15.0 / (4.0 * (normal - mixed) + 3.0 * np.diag(s)[3:].sum())
+        return (self.bulk_modulus_gpa + float(bulk)) / 2, (self.shear_modulus_gpa + float(shear)) / 2
 
     @property
     def stable(self) -> bool:
@@ -119,7 +132,7 @@ def elastic_constants(mechanics: Mechanics, crystal: Structure, strain: float = 
 def deform(structure: Structure, strain: Floats) -> Structure:
     """The structure under a strain (6,) in Voigt order with engineering shears: r → (1 + ε) r."""
     tensor = np.eye(3)
-    for (a, b), value in zip(_VOIGT, strain, strict=True):
+    for (a, b), value in zip(VOIGT, strain, strict=True):
         tensor[a, b] += value / (1 if a == b else 2)
         tensor[b, a] = tensor[a, b]
     return replace(structure, cell=structure.cell @ tensor, positions=structure.positions @ tensor)

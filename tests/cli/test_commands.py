@@ -191,7 +191,10 @@ def test_schema_is_json(capsys, what, hpcmat):
     assert hpcmat("schema", what) == 0
     schema = json.loads(capsys.readouterr().out)
     assert schema["$schema"].startswith("https://json-schema.org/")
-    assert schema["additionalProperties"] is False
+    kinds = [schema["$defs"][name] for name in ("Campaign", "ScreenCampaign")] if what == "campaign" else [schema]
+    assert all(kind["additionalProperties"] is False for kind in kinds)
+    if what == "campaign":
+        assert set(schema["discriminator"]["mapping"]) == {"potential", "screen"}
 
 
 def test_module_and_script_agree():

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("killing")
+
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "fakes")]
 
 

@@ -81,9 +81,13 @@ class Trial:
         self.ledger = self.ledger or self.root / "ledger.txt"
         self.folder = CampaignFolder(self.root / "campaign")
         self.file = self.root / "campaign.toml"
+        self.file.write_text(self.text())
+
+    def text(self) -> str:
+        """The campaign file."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         fields["structures"] = ", ".join(SEED.format(repeat) for repeat in self.repeats)
-        self.file.write_text(TEMPLATE.format(**fields))
+        return TEMPLATE.format(**fields)
 
     def start(self, *extra: str) -> subprocess.Popen[bytes]:
         """Start the driver as a user would."""
@@ -118,7 +122,7 @@ class Trial:
 
     def label_keys(self) -> set[str]:
         """Keys of the labels the campaign ended with."""
-        return {task.key for task in self.state().done("train", "validation", "reference")}
+        return {task.key for task in self.state().done("train", "validation", "reference", "screen")}
 
     def executions(self, mark: str) -> Counter[str]:
         """How often each key was executed, from the ledger: `start` or `end`."""

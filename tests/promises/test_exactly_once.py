@@ -1,14 +1,9 @@
 """Promise 1: a label paid for is never lost and never paid for twice, whatever is killed and when."""
 
-import random
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import psutil
 import pytest
 from harness import Trial, kill
+from killing import assert_exactly_once, die_after, kill_driver_often, kill_workers, wait_a_moment
 
 from hpcmat.campaign.events import Created, RunStarted, Submitted, read_event
 from hpcmat.records import FailureKind
@@ -19,26 +14,6 @@ LABELS = 110
 """Enough that no machine is through before the last kill."""
 LIVES = (0, 1, 1, 2, 2, 3, 4, 5)
 """Transactions that each driver in turn commits before it dies."""
-
-
-def assert_exactly_once(trial: Trial) -> None:
-    """Every label of the journal has one accepted record, one start and one end in the ledger; nothing else ran."""
-    labels = trial.label_keys()
-    starts, ends = trial.executions("start"), trial.executions("end")
-    assert set(ends) == labels
-    assert set(starts.values()) == {1}, "some label was executed twice"
-    assert ends == starts
-    for key in labels:
-        attempts = trial.results().attempts(key)
-        assert sum(a.record is not None and a.record.accepted for a in attempts) == 1
-
-
-def die_after(trial: Trial, transactions: int) -> None:
-    """Start a driver of this campaign that dies at once after so many transactions."""
-    script = Path(__file__).with_name("mortal_driver.py")
-    arguments = [str(trial.file), str(trial.folder.root), str(trial.store), str(transactions)]
-    died = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True, timeout=120)
-    assert died.returncode == -signal.SIGKILL, died.stderr
 
 
 def test_driver_killed_between_every_two_transactions_of_its_start(tmp_path):
@@ -55,29 +30,6 @@ def test_driver_killed_between_every_two_transactions_of_its_start(tmp_path):
     assert finished.returncode == 0, finished.stderr
     assert_exactly_once(trial)
     assert len(trial.state().done("train", "validation")) == 20
-
-
-def kill_driver_often(trial: Trial, kills: int) -> int:
-    """Start the campaign and kill its driver, again and again: while it starts, while it adopts, while labels run.
-
-    Every third time the instant is drawn from the whole start-up, else from the time after its first new label began.
-    Returns how many kills there were before the campaign ended by itself.
-    """
-    chance = random.Random(20)
-    for count in range(kills):
-        began = trial.executions("start").total()
-        driver = trial.start()
-        if count % 3:
-            while driver.poll() is None and trial.executions("start").total() == began:
-                wait_a_moment(driver)
-        try:
-            driver.wait(timeout=chance.uniform(0.0, 0.8 if count % 3 else 3.0))
-        except subprocess.TimeoutExpired:
-            kill(driver)
-        else:
-            assert driver.returncode == 0, trial.errors
-            return count
-    return kills
 
 
 @pytest.fixture(scope="module")
@@ -114,15 +66,7 @@ def test_driver_killed_in_a_campaign_that_learns(tmp_path):
 def test_workers_killed(undisturbed, tmp_path):
     """Killing a worker does not even end its task: the task's own process publishes the result."""
     trial = Trial(tmp_path, labels=LABELS, points=5, median_s=0.3, sigma=0.5)
-    driver, chance, killed = trial.start(), random.Random(5), 0
-    while driver.poll() is None:
-        busy = trial.busy_workers()
-        if busy and killed < 8:
-            kill(chance.choice(busy))
-            killed += 1
-        wait_a_moment(driver)
-    assert driver.returncode == 0, trial.errors
-    assert killed == 8
+    kill_workers(trial, 8)
     assert_exactly_once(trial)
     assert len(trial.label_keys()) == len(undisturbed.label_keys())
 
@@ -177,10 +121,3 @@ def test_a_task_whose_death_nobody_saw_is_told_from_one_that_runs(tmp_path):
     states = [attempt.state for task in running for attempt in trial.results().attempts(task.key)]
     assert sorted(state.value for state in states) == [AttemptState.LOST.value, AttemptState.RUNNING.value]
     kill(surviving)
-
-
-def wait_a_moment(driver) -> None:
-    try:
-        driver.wait(timeout=0.2)
-    except subprocess.TimeoutExpired:
-        return

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
-from hpcmat.campaign.screen.spec import PrototypeSource, ScreenCampaign
+from hpcmat.campaign.screen.spec import PrototypeSource, ScreenCampaign, Source
 from hpcmat.campaign.structures import file_structures
 from hpcmat.errors import InputError
 from hpcmat.records import Structure
@@ -71,9 +71,18 @@ def candidates_of(campaign: ScreenCampaign) -> tuple[Crystal, ...]:
     InputError
         A file cannot be read, an element is unknown, a site has no elements, or two candidates have one name.
     """
+    return _listed(campaign, campaign.candidates, "candidates")
+
+
+def references_of(campaign: ScreenCampaign) -> tuple[Crystal, ...]:
+    """Crystals of the elements, against which energies are formed; errors as for candidates."""
+    return _listed(campaign, campaign.references, "references")
+
+
+def _listed(campaign: ScreenCampaign, sources: Iterable[Source], key: str) -> tuple[Crystal, ...]:
     found: list[Crystal] = []
-    for number, source in enumerate(campaign.candidates):
-        where = f"candidates[{number}]"
+    for number, source in enumerate(sources):
+        where = f"{key}[{number}]"
         if isinstance(source, PrototypeSource):
             found.extend(_of_prototype(source, where))
         else:
@@ -82,7 +91,7 @@ def candidates_of(campaign: ScreenCampaign) -> tuple[Crystal, ...]:
     names = Counter(crystal.name for crystal in found)
     double = next((name for name, count in names.items() if count > 1), None)
     if double is not None:
-        raise InputError(f"candidates: '{double}' occurs twice; list it once")
+        raise InputError(f"{key}: '{double}' occurs twice; list it once")
     return tuple(found)
 
 

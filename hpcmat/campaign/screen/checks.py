@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpcmat.campaign.screen.candidates import candidates_of
+from hpcmat.campaign.screen.candidates import candidates_of, references_of
 from hpcmat.campaign.screen.spec import ScreenCampaign
 from hpcmat.engines.acceptance import check_structure
+from hpcmat.engines.recipes.whole import needs_references
 from hpcmat.engines.registry import check_engine
 from hpcmat.errors import InputError
 from hpcmat.surrogates.properties.descriptors import describe_structures
@@ -23,6 +24,7 @@ def check_screen(campaign: ScreenCampaign, source: Path | str) -> None:
     """
     try:
         _check_candidates(campaign)
+        _check_references(campaign)
         _check_objectives(campaign)
         _check_literature(campaign)
     except InputError as error:
@@ -43,6 +45,25 @@ def _check_candidates(campaign: ScreenCampaign) -> None:
         raise InputError(f"engine: {error}") from None
     if campaign.search.top > len(candidates):
         raise InputError(f"search.top: {campaign.search.top} of {len(candidates)} candidates; lower it")
+
+
+def _check_references(campaign: ScreenCampaign) -> None:
+    references = references_of(campaign)
+    for reference in references:
+        if len(set(reference.structure.symbols)) > 1:
+            raise InputError(f"references: {reference.name} is no crystal of one element; leave it out")
+        try:
+            check_structure(reference.structure)
+        except InputError as error:
+            raise InputError(f"references: {reference.name}: {error}") from None
+    known = {reference.structure.symbols[0] for reference in references}
+    for candidate in candidates_of(campaign):
+        missing = sorted(set(candidate.structure.symbols) - known)
+        if missing and needs_references(candidate.structure, campaign.asked):
+            raise InputError(
+                f"references: {candidate.name} needs a crystal of {missing[0]}; "
+                f'write for example references = [{{ prototype = "fcc", sites = [["{missing[0]}"]] }}]'
+            )
 
 
 def _check_objectives(campaign: ScreenCampaign) -> None:

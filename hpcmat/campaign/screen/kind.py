@@ -15,7 +15,9 @@ from hpcmat.campaign.screen.standing import CrystalState, crystal_states
 from hpcmat.campaign.state import CampaignState, TaskState, last_ended
 from hpcmat.campaign.stopping import spent_reason
 from hpcmat.engines.labelling import LabelRequest, label_key
-from hpcmat.engines.recipes import Need, Refusal, Standing, advance
+from hpcmat.engines.recipes.formation import References
+from hpcmat.engines.recipes.steps import Need, Refusal, Standing, advance
+from hpcmat.engines.recipes.whole import recipe
 from hpcmat.records import Label, Provenance, Record, Resources, Structure, Task, decode, encode
 from hpcmat.store.results import ResultStore
 
@@ -33,16 +35,17 @@ class ScreenKind:
         self._search = Search(state.screen, state.created.seeds)
         self._labels: dict[str, Label] = {}
         """By content key."""
-        self._wanted: dict[int, tuple[int, tuple[tuple[str, Structure], ...]]] = {}
-        """By candidate: how many of its labels were done, and the labels that its recipe then waited for."""
+        self._references = References(state.created.references)
+        self._wanted: dict[int, list[tuple[str, Structure]]] = {}
+        """By candidate: the labels that its recipe waited for when it was last run."""
 
     def decide(self, state: CampaignState) -> Decision | None:
         """The next label of a candidate that was begun, or the first of another."""
         if state.stopping is not None:
             return None
-        crystals = crystal_states(state)
+        crystals, done = crystal_states(state), _done(state)
         for crystal in crystals:
-            if crystal.status == "running" and (label := next(self._undecided(crystal), None)):
+            if crystal.status == "running" and (label := next(self._undecided(crystal, state, done), None)):
                 begun = crystal.tasks[0].decision
                 return self._decision(
                     state,
@@ -54,7 +57,9 @@ class ScreenKind:
         if isinstance(choice, Enough):
             return None
         crystal = crystals[choice.crystal]
-        return self._decision(state, crystal, next(self._undecided(crystal)), choice)
+        # Another candidate may be waiting for the same labels; their ends are waited for then.
+        first = next(self._undecided(crystal, state, done), None)
+        return self._decision(state, crystal, first, choice) if first else None
 
     def foresee(self, state: CampaignState) -> None:
         """Choose the next candidate as things are now."""
@@ -68,8 +73,7 @@ class ScreenKind:
         number = task.decision.crystal
         assert number is not None, "every label of a screening belongs to a candidate"
         self._labels[task.key] = label
-        keys = {other.key for other in state.of_purpose("screen") if _done_for(other, number)} | {task.key}
-        match self._standing(number, keys):
+        match self._standing(number, _done(state) | {task.key}):
             case Need():
                 return ScreenSummary(summary)
             case Refusal(reason):
@@ -89,24 +93,35 @@ class ScreenKind:
             return None
         return Stopping("budget" if enough.exhausted else "target", enough.sentence)
 
-    def _undecided(self, crystal: CrystalState) -> Iterator[tuple[str, Structure]]:
-        """Labels that the recipe waits for and that were not decided yet."""
-        done = {task.key for task in crystal.tasks if task.status == "done"}
-        known, wanted = self._wanted.get(crystal.number, (-1, ()))
-        if known != len(done):
-            standing = self._standing(crystal.number, done)
-            needed = standing.structures if isinstance(standing, Need) else ()
-            wanted = tuple((label_key(structure, self._campaign.engine), structure) for structure in needed)
-            self._wanted[crystal.number] = len(done), wanted
-        decided = {task.key for task in crystal.tasks}
-        return (label for label in wanted if label[0] not in decided)
+    def _undecided(
+        self, crystal: CrystalState, state: CampaignState, done: set[str]
+    ) -> Iterator[tuple[str, Structure]]:
+        """Labels that the recipe waits for and that no task is to give."""
+        wanted = [label for label in self._wanted.get(crystal.number, ()) if label[0] not in done]
+        if not wanted:
+            structures = self._waits_for(crystal, done)
+            wanted = [(label_key(structure, self._campaign.engine), structure) for structure in structures]
+        self._wanted[crystal.number] = wanted
+        coming = {task.key for task in state.open_tasks}
+        return (label for label in wanted if label[0] not in coming)
+
+    def _waits_for(self, crystal: CrystalState, done: set[str]) -> tuple[Structure, ...]:
+        standing = self._standing(crystal.number, done)
+        if isinstance(standing, Need):
+            return standing.structures
+        # All labels are there, some by tasks of other candidates: one of its own lets the journal know.
+        own = self._standing(crystal.number, {task.key for task in crystal.tasks if task.status == "done"})
+        assert isinstance(own, Need), "with all labels of its own a candidate has ended"
+        return own.structures[:1]
 
     def _standing(self, crystal: int, done: set[str]) -> Standing:
         def known(structure: Structure) -> Label | None:
             key = label_key(structure, self._campaign.engine)
             return self._label(key) if key in done else None
 
-        return advance(self._campaign.recipe.steps(self._created.seeds[crystal]), known)
+        campaign = self._campaign
+        steps = recipe(self._created.seeds[crystal], campaign.recipe, campaign.asked, self._references)
+        return advance(steps, known)
 
     def _label(self, key: str) -> Label:
         if key not in self._labels:
@@ -146,5 +161,6 @@ class ScreenKind:
         )
 
 
-def _done_for(task: TaskState, crystal: int) -> bool:
-    return task.decision.crystal == crystal and task.status == "done"
+def _done(state: CampaignState) -> set[str]:
+    """Keys of the labels that are there, whichever candidate they were computed for."""
+    return {task.key for task in state.done("screen")}

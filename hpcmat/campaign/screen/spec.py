@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from hpcmat.campaign.spec import Count, FailureSpec, FileSeed, GovernanceSpec, plain_name
-from hpcmat.engines.recipes import Property, RecipeSpec
+from hpcmat.campaign.spec import (
+    Count,
+    FailureSpec,
+    FiledModel,
+    FileSeed,
+    GovernanceSpec,
+    SpendingSpec,
+    plain_name,
+)
+from hpcmat.engines.recipes.spec import RecipeSpec
+from hpcmat.engines.recipes.steps import Property
 from hpcmat.engines.settings import EngineSettings, NonNegative, Positive, StrictModel
 
 Prototype = Literal["fcc", "bcc", "sc", "diamond", "rocksalt", "zincblende", "cesiumchloride", "L1_0", "L1_2"]
@@ -104,23 +112,23 @@ class SearchSpec(StrictModel):
     draws: int = Field(default=1000, ge=100, le=100_000, description="Draws from the posterior for each choice.")
 
 
-class ScreenBudget(StrictModel):
+class ScreenBudget(SpendingSpec):
     """What the campaign may spend; it ends at the first limit reached."""
 
     candidates: Count | None = Field(default=None, description="Candidates begun; all of them when left out.")
-    node_hours: Positive | None = Field(
-        default=None, description="Node-hours: cores / cores per node × hours, over all tasks and attempts."
-    )
-    walltime_s: Positive | None = Field(default=None, description="Time from start to end of the campaign, s.")
 
 
-class ScreenCampaign(StrictModel):
+class ScreenCampaign(FiledModel):
     """A campaign that finds the best of many candidates."""
 
     kind: Literal["screen"] = Field(description="Kind of campaign.")
     name: Annotated[str, AfterValidator(plain_name)] = Field(description="Name: letters, digits, '.', '_' and '-'.")
     seed: int = Field(default=0, ge=0, description="Seed of every random choice.")
     candidates: tuple[Source, ...] = Field(min_length=1, description="Crystals to choose from: prototypes or files.")
+    references: tuple[Source, ...] = Field(
+        default=(),
+        description="Crystals of the elements, for energies of formation; of several the one of least energy counts.",
+    )
     engine: EngineSettings = Field(description="What computes the labels.")
     recipe: RecipeSpec = Field(default=RecipeSpec(), description="How properties are computed.")
     objectives: tuple[ObjectiveSpec, ...] = Field(min_length=1, max_length=3, description="What is sought.")
@@ -131,9 +139,9 @@ class ScreenCampaign(StrictModel):
     failures: FailureSpec = Field(default=FailureSpec(), description="How failures are met.")
     governance: GovernanceSpec = Field(default=GovernanceSpec(), description="Who owns the data.")
 
-    _folder: Path = PrivateAttr(default=Path())
-
     @property
-    def folder(self) -> Path:
-        """Folder of the campaign file, from which relative paths count."""
-        return self._folder
+    def asked(self) -> frozenset[Property]:
+        """Properties that the recipe must give."""
+        sought = [objective.property for objective in self.objectives]
+        needed = [constraint.property for constraint in self.constraints]
+        return frozenset([*self.recipe.properties, *sought, *needed])

@@ -4,10 +4,12 @@ import tomllib
 from functools import lru_cache
 from pathlib import Path
 
-from hpcmat.campaign.screen.candidates import candidates_of
+from hpcmat.campaign.screen.candidates import candidates_of, references_of
 from hpcmat.campaign.screen.spec import ScreenCampaign
 from hpcmat.campaign.specification import load_specification
-from hpcmat.engines.recipes import advance
+from hpcmat.engines.recipes.formation import References
+from hpcmat.engines.recipes.steps import advance
+from hpcmat.engines.recipes.whole import recipe
 from hpcmat.engines.structures import to_atoms
 from hpcmat.engines.teacher import make_calculator
 from hpcmat.records import Label, Method
@@ -69,5 +71,13 @@ def label_of(structure) -> Label:
 @lru_cache(maxsize=1)
 def truth() -> dict[str, dict[str, float]]:
     """Properties of all candidates, from their recipes alone."""
-    campaign = screen_of()
-    return {c.name: dict(advance(campaign.recipe.steps(c.structure), label_of)) for c in candidates_of(campaign)}
+    return properties_alone(screen_of())
+
+
+def properties_alone(campaign: ScreenCampaign) -> dict[str, dict[str, float]]:
+    """Properties of all candidates of a campaign, from their recipes alone."""
+    references = References(tuple(reference.structure for reference in references_of(campaign)))
+    return {
+        c.name: dict(advance(recipe(c.structure, campaign.recipe, campaign.asked, references), label_of))
+        for c in candidates_of(campaign)
+    }
