@@ -11,6 +11,7 @@ import numpy as np
 
 from hpcmat.campaign.defects import slab, with_defects
 from hpcmat.campaign.spec import Campaign, CrystalSeed, FileSeed
+from hpcmat.engines.sampling import scaled
 from hpcmat.errors import InputError
 from hpcmat.records import Structure
 from hpcmat.toml_input import did_you_mean
@@ -89,17 +90,6 @@ def reference_structures(campaign: Campaign) -> tuple[Structure, ...]:
         )
     fractions = np.linspace(*reference.volumes, reference.points)
     return tuple(scaled(seed, float(fraction)) for fraction in fractions)
-
-
-def scaled(structure: Structure, volume_fraction: float) -> Structure:
-    """Structure with its volume multiplied by `volume_fraction`, fractional coordinates kept."""
-    stretch = volume_fraction ** (1.0 / 3.0)
-    return Structure(
-        symbols=structure.symbols,
-        positions=structure.positions * stretch,
-        cell=structure.cell * stretch,
-        pbc=structure.pbc,
-    )
 
 
 def _seed(seed: CrystalSeed, where: str, rng: np.random.Generator) -> Atoms:

@@ -20,10 +20,21 @@ def kpoint_grid(cell: NDArray[np.float64], spacing_per_ang: float) -> tuple[int,
     spacing_per_ang : float
         Largest distance between neighbouring points, 1/Å.
     """
-    lengths = 2.0 * np.pi * np.linalg.norm(np.linalg.inv(cell).T, axis=1)
+    lengths = _reciprocal_lengths(cell)
     # A length that is a whole number of spacings up to rounding must not gain a point.
     counts = np.maximum(1, np.ceil(lengths / spacing_per_ang - 1e-9).astype(int))
     return int(counts[0]), int(counts[1]), int(counts[2])
+
+
+def spacing_for(cell: NDArray[np.float64], grid: tuple[int, int, int], spacing_per_ang: float) -> float | None:
+    """A spacing that gives a cell this grid: the one proposed if it does, else the largest; None if there is none."""
+    closest = float((_reciprocal_lengths(cell) / grid).max())
+    return next((s for s in (spacing_per_ang, closest) if kpoint_grid(cell, s) == grid), None)
+
+
+def _reciprocal_lengths(cell: NDArray[np.float64]) -> NDArray[np.float64]:
+    lengths: NDArray[np.float64] = 2.0 * np.pi * np.linalg.norm(np.linalg.inv(cell).T, axis=1)
+    return lengths
 
 
 def grid_shift(grid: tuple[int, int, int], kind: GridKind) -> tuple[int, int, int]:

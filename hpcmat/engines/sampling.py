@@ -1,4 +1,4 @@
-"""Random strains and displacements of a structure: what is computed before there is a model."""
+"""Other volumes, strains and displacements of a structure: what is computed before there is a model."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ _DRAWS_PER_FRAME = 20
 def repeated(structure: Structure, repeat: tuple[int, int, int]) -> Structure:
     """Supercell of `repeat` cells along each lattice vector."""
     return from_atoms(to_atoms(structure).repeat(repeat))
+
+
+def scaled(structure: Structure, volume_fraction: float) -> Structure:
+    """Structure with its volume multiplied by `volume_fraction`, fractional coordinates kept."""
+    stretch = volume_fraction ** (1.0 / 3.0)
+    return _moved(structure, structure.positions * stretch, structure.cell * stretch)
 
 
 def strained(structure: Structure, largest: float, rng: np.random.Generator) -> Structure:

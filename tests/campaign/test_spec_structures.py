@@ -7,7 +7,8 @@ from ase.build import bulk
 from ase.io import write
 
 from hpcmat.campaign.spec import load_campaign
-from hpcmat.campaign.structures import reference_structures, scaled, seed_structures
+from hpcmat.campaign.structures import reference_structures, seed_structures
+from hpcmat.engines.sampling import scaled
 from hpcmat.errors import InputError
 
 CAMPAIGN = """\

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from hpcmat.campaign.screen.candidates import candidates_of, references_of
+from hpcmat.campaign.screen.grids import on_one_grid
 from hpcmat.campaign.screen.spec import ScreenCampaign
 from hpcmat.engines.labelling import label_key
 from hpcmat.engines.recipes.elasticity import upright
@@ -29,7 +32,8 @@ def expected_labels(campaign: ScreenCampaign) -> dict[str, Structure]:
     for candidate in candidates_of(campaign):
         springs = Springs((candidate.structure, *references))
         advance(recipe(candidate.structure, campaign.recipe, campaign.asked, References(references)), springs.label)
-        found |= {label_key(structure, campaign.engine): structure for structure in springs.asked}
+        engine = partial(on_one_grid, campaign.engine, candidate.structure)
+        found |= {label_key(structure, engine(structure)): structure for structure in springs.asked}
     return found
 
 
@@ -38,8 +42,8 @@ def stored_labels(campaign: ScreenCampaign, results: ResultStore) -> dict[str, S
     references = References(tuple(reference.structure for reference in references_of(campaign)))
     found: dict[str, Structure] = {}
 
-    def known(structure: Structure) -> Label | None:
-        key = label_key(structure, campaign.engine)
+    def known(first: Structure, structure: Structure) -> Label | None:
+        key = label_key(structure, on_one_grid(campaign.engine, first, structure))
         record = results.read(key)
         if record is None:
             return None
@@ -47,7 +51,8 @@ def stored_labels(campaign: ScreenCampaign, results: ResultStore) -> dict[str, S
         return decode(Label, record.outcome)
 
     for candidate in candidates_of(campaign):
-        advance(recipe(candidate.structure, campaign.recipe, campaign.asked, references), known)
+        steps = recipe(candidate.structure, campaign.recipe, campaign.asked, references)
+        advance(steps, partial(known, candidate.structure))
     return found
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from hpcmat.campaign.events import Decision, ScreenSummary, Stopping
 from hpcmat.campaign.outcomes import label_summary
+from hpcmat.campaign.screen.grids import on_one_grid
 from hpcmat.campaign.screen.search import Choice, Enough, Search
 from hpcmat.campaign.screen.standing import CrystalState, crystal_states
 from hpcmat.campaign.state import CampaignState, TaskState, last_ended
@@ -18,6 +19,7 @@ from hpcmat.engines.labelling import LabelRequest, label_key
 from hpcmat.engines.recipes.formation import References
 from hpcmat.engines.recipes.steps import Need, Refusal, Standing, advance
 from hpcmat.engines.recipes.whole import recipe
+from hpcmat.engines.settings import EngineSettings
 from hpcmat.records import Label, Provenance, Record, Resources, Structure, Task, decode, encode
 from hpcmat.store.results import ResultStore
 
@@ -100,7 +102,7 @@ class ScreenKind:
         wanted = [label for label in self._wanted.get(crystal.number, ()) if label[0] not in done]
         if not wanted:
             structures = self._waits_for(crystal, done)
-            wanted = [(label_key(structure, self._campaign.engine), structure) for structure in structures]
+            wanted = [(self._key(crystal.number, structure), structure) for structure in structures]
         self._wanted[crystal.number] = wanted
         coming = {task.key for task in state.open_tasks}
         return (label for label in wanted if label[0] not in coming)
@@ -116,12 +118,18 @@ class ScreenKind:
 
     def _standing(self, crystal: int, done: set[str]) -> Standing:
         def known(structure: Structure) -> Label | None:
-            key = label_key(structure, self._campaign.engine)
+            key = self._key(crystal, structure)
             return self._label(key) if key in done else None
 
         campaign = self._campaign
         steps = recipe(self._created.seeds[crystal], campaign.recipe, campaign.asked, self._references)
         return advance(steps, known)
+
+    def _engine(self, crystal: int, structure: Structure) -> EngineSettings:
+        return on_one_grid(self._campaign.engine, self._created.seeds[crystal], structure)
+
+    def _key(self, crystal: int, structure: Structure) -> str:
+        return label_key(structure, self._engine(crystal, structure))
 
     def _label(self, key: str) -> Label:
         if key not in self._labels:
@@ -149,7 +157,7 @@ class ScreenKind:
                 kind="label",
                 key=key,
                 runner=_RUNNER,
-                request=encode(LabelRequest(structure, self._campaign.engine, key=key)),
+                request=encode(LabelRequest(structure, self._engine(crystal.number, structure), key=key)),
                 resources=Resources(walltime_s=self._campaign.failures.task_walltime_s.label),
                 provenance=provenance,
                 governance=self._campaign.governance.record(),

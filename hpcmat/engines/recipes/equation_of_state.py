@@ -11,6 +11,7 @@ from ase.cell import Cell
 from hpcmat.engines.recipes.relaxation import relaxation
 from hpcmat.engines.recipes.spec import RecipeSpec
 from hpcmat.engines.recipes.steps import Properties, Work
+from hpcmat.engines.sampling import scaled
 from hpcmat.errors import InputError
 from hpcmat.records import Structure
 from hpcmat.surrogates.equation_of_state import EquationOfState, fit_equation_of_state
@@ -77,12 +78,6 @@ def _require_smooth(state: EquationOfState, volumes: Sequence[float]) -> None:
             f"energies scatter by {1000 * state.scatter:.2g} meV/atom around the equation of state, "
             f"{100 * state.scatter / depth:.0f} % of its depth; converge the engine: a larger cutoff, more k-points"
         )
-
-
-def scaled(structure: Structure, volume_fraction: float) -> Structure:
-    """The structure with its volume times `volume_fraction`, fractional coordinates kept."""
-    stretch = volume_fraction ** (1.0 / 3.0)
-    return Structure(structure.symbols, structure.positions * stretch, structure.cell * stretch, structure.pbc)
 
 
 def _add(energies: dict[int, float], steps: Sequence[int], structure: Structure, spec: RecipeSpec) -> Work[None]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from hpcmat.campaign.structures import scaled
+from hpcmat.engines.sampling import scaled
 from hpcmat.engines.settings import EspressoSettings
 from hpcmat.engines.structures import from_atoms
 from hpcmat.engines.study import convergence

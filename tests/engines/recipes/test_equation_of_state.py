@@ -8,10 +8,11 @@ from ase.eos import EquationOfState
 from ase.units import GPa
 from laboratory import METHOD, Laboratory, structure_of
 
-from hpcmat.engines.recipes.equation_of_state import equation_of_state, scaled
+from hpcmat.engines.recipes.equation_of_state import equation_of_state
 from hpcmat.engines.recipes.relaxation import relaxation
 from hpcmat.engines.recipes.spec import RecipeSpec
 from hpcmat.engines.recipes.steps import Need, Refusal, advance
+from hpcmat.engines.sampling import scaled
 from hpcmat.records import Label, Structure
 
 
