@@ -4,10 +4,10 @@ What a potential is for is what the teacher's own dynamics visits at the conditi
 frames, of trajectories with the seeds, temperatures and length of the campaign's explorations and other random draws.
 
 The target of every system follows from one rule, set before any policy was run with it: √2 times `attainable`, written
-down within 2 %. The squared error there is twice what remains when labels are plenty, so that half of it is misfit, which no
-choice of labels removes, and half is what labels still teach. Closer to what is attainable all policies wait for the
-misfit to average out; farther off, the cold start decides. Trajectories stop at three targets, which is also the upper
-end of the trust window.
+down within 2 %. The squared error there is twice what remains when labels are plenty, so that half of it is misfit,
+which no choice of labels removes, and half is what labels still teach. Closer to what is attainable all policies wait
+for the misfit to average out; farther off, the cold start decides. Trajectories stop at three targets, which is also
+the upper end of the trust window.
 """
 
 from __future__ import annotations
