@@ -35,12 +35,12 @@ from rows import Row, parser, publish, row
 from teacher_systems import (
     POLICIES,
     SYSTEMS,
+    TARGET_FACTOR,
     FixedMachine,
     Policy,
     attainable,
     campaign_of,
     reference_frames,
-    ruled_target,
     run,
 )
 from validation_streams import exceedances
@@ -87,7 +87,8 @@ def targets(options: Namespace) -> list[Row]:
     rows = []
     for name in options.systems:
         reached, written = attainable(name), SYSTEMS[name].target
-        assert written == ruled_target(reached), f"{name}: the rule gives {ruled_target(reached):g} eV/Å"
+        ruled = TARGET_FACTOR * reached
+        assert abs(written / ruled - 1.0) < 0.02, f"{name}: the rule gives {ruled:.3g} eV/Å"
         rows.append(row(name, "target", written, "eV/Å", ("attainable", reached)))
     return rows
 
