@@ -66,7 +66,7 @@ TEACHER = 'name = "teacher"\ncalculator = "stillinger-weber"'
 MISTAKES = {
     "unknown key": ("labels = 100", "label = 100", "budget.label: unknown key 'label'; did you mean 'labels'?"),
     "unknown table": ("[target]", "[tarjet]", "tarjet: unknown key 'tarjet'; did you mean 'target'?"),
-    "nothing close": ("labels = 100", "zzz = 1", "allowed here: labels, node_hours, walltime_s"),
+    "nothing close": ("labels = 100", "zzz = 1", "allowed here: node_hours, walltime_s, labels"),
     "in an engine": (TEACHER, GPAW + "\ncutof_ev = 1.0", "engine.cutof_ev: unknown key 'cutof_ev'; did you mean 'cut"),
     "rydberg": (TEACHER, GPAW + "\ncutoff_ry = 22", "the unit of cutoff is eV here: write cutoff_ev = 299.3"),
     "hartree": (TEACHER, GPAW + "\ncutoff_ha = 11.0", "write cutoff_ev = 299.3"),
