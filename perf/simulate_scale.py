@@ -75,7 +75,10 @@ class Outcome:
     utilisation: float
     """Busy share of all workers, from the first task's start to the last one's end."""
     steady: float
-    """The same between the first moment, with a potential, at which all had work and the last decision."""
+    """The same between the end of the ramp and the last decision of a label."""
+    ramp_s: float
+    """Until all had work for the first time after a potential had explored; before it, the first labels are waited for,
+    the first fit, and the first explorations, which all end at once."""
     driver_busy: float
     tasks: int
 
@@ -168,7 +171,7 @@ class Simulation:
             if self.now - self.group_began > GROUP_S:
                 self._hand_over()
         self._hand_over()
-        if not self.free and self.full is None and self.fit_number:
+        if not self.free and self.full is None and self.explored:
             self.full = self.now
 
     def _decide(self, action: Action) -> None:
@@ -250,7 +253,7 @@ class Simulation:
         inside = np.clip(spans, full, self.last_decision)
         steady = (inside[:, 1] - inside[:, 0]).sum() / (workers * (self.last_decision - full))
         whole = (spans[:, 1] - spans[:, 0]).sum() / (workers * (last - first))
-        return Outcome(last - first, whole, steady, self.busy / self.now, len(spans))
+        return Outcome(last - first, whole, steady, full - first, self.busy / self.now, len(spans))
 
 
 def measured(options: Namespace, root: Path) -> tuple[CampaignState, Costs, Rules]:
@@ -350,7 +353,8 @@ def scaled(options: Namespace, small: Campaign, costs: Costs) -> list[Row]:
         spent = outcome.driver_busy * outcome.makespan_s / outcome.tasks
         needed = ("affordable", 1e3 * options.task_s / nodes)
         rows.append(row(case, "driver's time per task (less is better)", 1e3 * spent, "ms", needed))
-        print(f"{case}: driver busy {100 * outcome.driver_busy:.1f} % of {outcome.makespan_s:.0f} s")
+        times = f"of {outcome.makespan_s:.0f} s, of which the ramp takes {outcome.ramp_s:.0f} s"
+        print(f"{case}: driver busy {100 * outcome.driver_busy:.1f} % {times}")
     return rows
 
 

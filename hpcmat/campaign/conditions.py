@@ -25,8 +25,7 @@ class Conditions:
 
     def __init__(self, campaign: Campaign, n_seeds: int) -> None:
         self._campaign = campaign
-        temperatures = campaign.explore.temperatures_k
-        self.in_turn = tuple(Condition(t, seed) for t in temperatures for seed in range(n_seeds))
+        self.in_turn = conditions_of(campaign, n_seeds)
         self._by_exploration: dict[str, tuple[int, TaskState]] = {}
         """Number and task of each exploration, by its content key."""
         self._explored: dict[Condition, TaskState] = {}
@@ -86,6 +85,13 @@ class Conditions:
         for task in validation[self._seen["validation"] :]:
             self._judged[self._condition_of(task.decision.candidate)] += 1
         self._seen["validation"] = len(validation)
+
+
+def conditions_of(campaign: Campaign, n_seeds: int) -> tuple[Condition, ...]:
+    """Every temperature, and every change of temperature, with each seed."""
+    held = [(temperature, None) for temperature in campaign.explore.temperatures_k]
+    courses = [*held, *campaign.explore.quenches_k]
+    return tuple(Condition(first, seed, last) for first, last in courses for seed in range(n_seeds))
 
 
 def _steps_run(task: TaskState) -> int:

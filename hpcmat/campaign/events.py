@@ -45,6 +45,14 @@ class Condition:
     temperature_k: float
     seed: int
     """Number of the seed structure."""
+    end_temperature_k: float | None = None
+    """Where the temperature changes along the trajectory, its last one."""
+
+    def __str__(self) -> str:
+        text = f"{self.temperature_k:g} K"
+        if self.end_temperature_k is not None:
+            return f"{text} to {self.end_temperature_k:g} K"
+        return text
 
 
 @dataclass(frozen=True, slots=True)

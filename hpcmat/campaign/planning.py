@@ -133,6 +133,7 @@ class Planner:
             sample_every=explore.sample_every,
             sigma_stop_ev_per_ang=explore.sigma_stop_ev_per_ang or self.campaign.target.force_rmse_ev_per_ang,
             repeat=explore.repeat,
+            end_temperature_k=condition.end_temperature_k,
         )
         request = ExploreRequest(
             store=self._store,
@@ -145,7 +146,7 @@ class Planner:
         )
         rule = "molecular dynamics" if model else "rattle" if number else "cold-start"
         reason = (
-            f"molecular dynamics at {conditions.temperature_k:g} K with potential {len(state.models)}"
+            f"molecular dynamics at {condition} with potential {len(state.models)}"
             if model
             else f"{explore.cold_start} rattled and strained seeds"
         )

@@ -79,6 +79,12 @@ def _rising(value: tuple[float, float]) -> tuple[float, float]:
     return value
 
 
+def _not_all_zero(value: tuple[int, int, int]) -> tuple[int, int, int]:
+    if not any(value):
+        raise ValueError("no surface has the indices 0, 0, 0; write for example [1, 1, 1]")
+    return value
+
+
 def _enough_volumes(value: int) -> int:
     if 0 < value < 5:
         raise ValueError(
@@ -88,8 +94,18 @@ def _enough_volumes(value: int) -> int:
     return value
 
 
+class SurfaceSpec(StrictModel):
+    """A slab cut from a crystal."""
+
+    miller: Annotated[tuple[int, int, int], AfterValidator(_not_all_zero)] = Field(
+        description="Miller indices of the surface, of the conventional cell."
+    )
+    layers: Count = Field(default=4, description="Thickness in layers of the surface cell.")
+    vacuum_ang: Positive = Field(default=12.0, description="Empty space between the slab and its next image, Å.")
+
+
 class CrystalSeed(StrictModel):
-    """A perfect crystal in its conventional cell."""
+    """A crystal in its conventional cell, perfect unless defects are asked for."""
 
     crystal: Literal["diamond", "fcc", "bcc", "sc", "hcp", "rocksalt", "zincblende", "cesiumchloride"] = Field(
         description="Crystal structure."
@@ -102,6 +118,17 @@ class CrystalSeed(StrictModel):
         default=None, description="Lattice constant c of hcp, Å; the ideal ratio c/a when left out."
     )
     repeat: Repeat = Field(default=(1, 1, 1), description="Conventional cells along each lattice vector.")
+    surface: SurfaceSpec | None = Field(
+        default=None, description="Cut a slab instead; `repeat` then counts cells of the surface."
+    )
+    vacancies: int = Field(default=0, ge=0, description="Atoms removed at random.")
+    interstitials: int = Field(default=0, ge=0, description="Atoms put into the largest holes, elements in turn.")
+    antisites: int = Field(default=0, ge=0, description="Pairs of unlike atoms that change places at random.")
+
+    @property
+    def perfect(self) -> bool:
+        """Whether nothing is missing, added, exchanged or cut."""
+        return self.surface is None and not (self.vacancies or self.interstitials or self.antisites)
 
 
 class FileSeed(StrictModel):
@@ -173,6 +200,11 @@ class ExploreSpec(StrictModel):
     )
     temperatures_k: tuple[Positive, ...] = Field(
         default=(300.0, 600.0, 1000.0), min_length=1, description="Temperatures sampled in turn, K."
+    )
+    quenches_k: tuple[tuple[Positive, Positive], ...] = Field(
+        default=(),
+        description="Trajectories that change their temperature, K: [hot, cold] holds the first for half of the steps "
+        "and then goes to the second evenly.",
     )
     strain: NonNegative = Field(
         default=0.03, le=0.3, description="Largest component of the random strain of each trajectory's cell."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpcmat.campaign.defects import slab, with_defects
 from hpcmat.campaign.spec import Campaign, CrystalSeed, FileSeed
 from hpcmat.errors import InputError
 from hpcmat.records import Structure
@@ -33,7 +34,7 @@ def seeds_by_entry(campaign: Campaign) -> tuple[tuple[Structure, ...], ...]:
     for number, seed in enumerate(campaign.system.structures):
         where = f"system.structures[{number}]"
         if isinstance(seed, CrystalSeed):
-            groups.append((_as_structure(_crystal(seed, where).repeat(seed.repeat)),))
+            groups.append((_as_structure(_seed(seed, where, np.random.default_rng([campaign.seed, number]))),))
         else:
             groups.append(file_structures(seed, campaign.folder, where))
     return tuple(groups)
@@ -59,6 +60,13 @@ def reference_structures(campaign: Campaign) -> tuple[Structure, ...]:
             f"the last one is {len(seeds) - 1}"
         )
     seed = seeds[reference.structure]
+    entries = [e for e, group in zip(campaign.system.structures, seeds_by_entry(campaign), strict=True) for _ in group]
+    entry = entries[reference.structure]
+    if isinstance(entry, CrystalSeed) and not entry.perfect:
+        raise InputError(
+            f"system.reference.structure: seed {reference.structure} is a surface or has defects, which an equation of "
+            "state of the perfect crystal excludes; name another"
+        )
     if not all(seed.pbc):
         raise InputError(
             f"system.reference.structure: seed {reference.structure} is not periodic in three directions and has no "
@@ -77,6 +85,12 @@ def scaled(structure: Structure, volume_fraction: float) -> Structure:
         cell=structure.cell * stretch,
         pbc=structure.pbc,
     )
+
+
+def _seed(seed: CrystalSeed, where: str, rng: np.random.Generator) -> Atoms:
+    crystal = _crystal(seed, where)
+    base = slab(crystal, seed.surface) if seed.surface else crystal
+    return with_defects(base.repeat(seed.repeat), seed, rng, where)
 
 
 def _crystal(seed: CrystalSeed, where: str) -> Atoms:

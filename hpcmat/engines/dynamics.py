@@ -53,6 +53,15 @@ class DynamicsSettings:
     timestep_fs: float
     sample_every: int
     sigma_stop_ev_per_ang: float
+    end_temperature_k: float | None = None
+    """Reached linearly over the second half of the trajectory; None keeps the temperature."""
+
+    def temperature_at(self, step: int) -> float:
+        """Temperature of the bath at a step, K."""
+        if self.end_temperature_k is None:
+            return self.temperature_k
+        share = max(0.0, 2.0 * step / self.steps - 1.0)
+        return (1.0 - share) * self.temperature_k + share * self.end_temperature_k
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +75,7 @@ class Trajectory:
 
 
 def run_dynamics(start: Structure, potential: Potential, settings: DynamicsSettings, seed: int) -> Trajectory:
-    """Langevin dynamics at constant volume from `start`, velocities drawn at the target temperature.
+    """Langevin dynamics at constant volume from `start`, velocities drawn at the first temperature.
 
     Every `sample_every` steps a frame is kept. It is the last one when its largest epistemic force deviation exceeds
     the threshold (`uncertain`; the frame is kept, being what the potential should learn). When atoms come too close,
@@ -87,9 +96,11 @@ def run_dynamics(start: Structure, potential: Potential, settings: DynamicsSetti
     step = 0
     while step < settings.steps and stopped == "finished":
         step += 1
+        bath_k = settings.temperature_at(step)
         try:
+            dynamics.set_temperature(temperature_K=bath_k)
             forces = np.array(dynamics.step(forces))
-            _check_motion(atoms, forces, settings.temperature_k)
+            _check_motion(atoms, forces, bath_k)
             if step % settings.sample_every == 0:
                 kept.append(_sample(atoms, potential, step))
         except InputError:

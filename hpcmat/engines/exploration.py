@@ -34,7 +34,7 @@ from hpcmat.surrogates.training import MODEL_FILE, FitRequest
 
 ROWS_NAME = "rows.npz"
 TRAJECTORY_NAME = "trajectory.extxyz"
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of what an exploration does; part of its content key."""
 
 
@@ -53,6 +53,8 @@ class ExploreConditions:
     sigma_stop_ev_per_ang: float
     """Dynamics ends where an atom's epistemic force deviation exceeds this, eV/Å."""
     repeat: tuple[int, int, int] = (1, 1, 1)
+    end_temperature_k: float | None = None
+    """Reached over the second half of the dynamics: melt and quench."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,6 +145,7 @@ def _explore(request: ExploreRequest) -> Trajectory:
         timestep_fs=conditions.timestep_fs,
         sample_every=conditions.sample_every,
         sigma_stop_ev_per_ang=conditions.sigma_stop_ev_per_ang,
+        end_temperature_k=conditions.end_temperature_k,
     )
     return run_dynamics(start, _load_model(request), settings, int(dynamics_seed))
 

@@ -39,6 +39,13 @@ def test_conditions_are_all_seeds_at_each_temperature():
     assert Conditions(campaign, 2).in_turn == tuple(Condition(t, s) for t in (300.0, 900.0) for s in (0, 1))
 
 
+def test_a_quench_is_a_condition_of_its_own():
+    campaign = campaign_of(explore="temperatures_k = [300.0]\nquenches_k = [[900.0, 300.0]]")
+    plain, quench = Conditions(campaign, 1).in_turn
+    assert (plain, quench) == (Condition(300.0, 0), Condition(900.0, 0, end_temperature_k=300.0))
+    assert [str(each) for each in (plain, quench)] == ["300 K", "900 K to 300 K"]
+
+
 def test_each_is_explored_once_before_any_is_repeated():
     first = [*exploration("cold", COLD, None, 0), *fit("f1")]
     assert next_condition(*first) == HOT, "it is the second exploration"

@@ -6,7 +6,7 @@ import pytest
 from ase.build import bulk
 from ase.io import read
 
-from hpcmat.engines.dynamics import _sample
+from hpcmat.engines.dynamics import DynamicsSettings, _sample
 from hpcmat.engines.exploration import (
     ROWS_NAME,
     TRAJECTORY_NAME,
@@ -166,6 +166,17 @@ def test_dynamics_that_explodes_is_unphysical_and_its_frame_is_dropped(store, tm
         assert frame.temperature_k < 5 * 600 + 1000
 
 
+def test_quench_holds_and_then_cools_evenly(store, tmp_path):
+    settings = DynamicsSettings(900.0, 100, 2.0, 20, 1.0, end_temperature_k=300.0)
+    assert [settings.temperature_at(step) for step in (0, 50, 75, 100)] == [900.0, 900.0, 600.0, 300.0]
+    changes = {"steps": 800, "sample_every": 10, "sigma_stop_ev_per_ang": 1e9, "temperature_k": 900.0}
+    quenched, held = (
+        np.mean([frame.temperature_k for frame in explored(asked, tmp_path).frames[-16:]])
+        for asked in (request(store, "good", end_temperature_k=10.0, **changes), request(store, "good", **changes))
+    )
+    assert quenched < 250.0 < 450.0 < held
+
+
 def test_rows_are_the_design_of_the_frames(store, tmp_path):
     for model in (None, "good"):
         result = explored(request(store, model), tmp_path)
@@ -248,6 +259,7 @@ CHANGED = {
     "sample_every": 10,
     "sigma_stop_ev_per_ang": 0.2,
     "repeat": (1, 1, 2),
+    "end_temperature_k": 300.0,
 }
 
 

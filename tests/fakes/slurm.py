@@ -104,6 +104,14 @@ class Slurm:
         file = "slurmctld.pid" if name == "slurmctld" else f"slurmd-{name}.pid"
         return psutil.Process(int((self.root / "run" / file).read_text()))
 
+    def _runs(self, name):
+        """Whether the daemon of a node is there; one that was killed may be for a moment longer, as a zombie."""
+        try:
+            daemon = self.daemon(name)
+            return daemon.name() == "slurmd" and daemon.status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+        except psutil.NoSuchProcess:
+            return False
+
     @property
     def answers(self):
         """Whether the scheduler's daemon is there and not stopped."""
@@ -119,7 +127,7 @@ class Slurm:
 
     def resume(self, name):
         """Start the daemon of a node where it is gone, and give the node back."""
-        if not psutil.pid_exists(int((self.root / "run" / f"slurmd-{name}.pid").read_text())):
+        if not self._runs(name):
             self._start_node(name)
         # Refused where the node came back by itself.
         self._call("scontrol", "update", f"nodename={name}", "state=resume", check=False)
@@ -127,13 +135,13 @@ class Slurm:
     def release(self):
         """What an administrator does for jobs that lost their node: Slurm delays them by two minutes, or holds them.
 
-        A node on which a job could not be begun is drained.
+        A node on which a job could not be begun is drained, one whose daemon does not answer is down.
         """
         for job in self._call("squeue", "-h", "-t", "pending", "-o", "%i").split():
             self._call("scontrol", "release", job, check=False)
             self._call("scontrol", "update", f"jobid={job}", "starttime=now", check=False)
         for name in self.names:
-            if self.node_state(name) == "drained":
+            if self.node_state(name) in {"drained", "down"}:
                 self.resume(name)
 
     def queued(self):

@@ -10,6 +10,9 @@ from chaos.injectors.scene import Injury, Scene
 from chaos.plan import Fault
 from chaos.processes import send
 
+_GONE_S = 10.0
+"""Longest wait for what was killed to be gone; zombies are left to whoever starts the daemon again."""
+
 
 def inject(fault: Fault, scene: Scene) -> Injury | None:
     """Drop one of the nodes on which jobs run, and give it back later."""
@@ -22,7 +25,10 @@ def inject(fault: Fault, scene: Scene) -> Injury | None:
     node = busy[fault.draw % len(busy)]
     power_lost = fault.draw // len(busy) % 2 == 1
     if power_lost:
-        send(signal.SIGKILL, [slurm.daemon(node), *on_node(node, str(slurm.conf))])
+        killed = [slurm.daemon(node), *on_node(node, str(slurm.conf))]
+        send(signal.SIGKILL, killed)
+        # Else it could be given back before it has gone.
+        psutil.wait_procs(killed, timeout=_GONE_S)
     slurm.set_down(node)
     return Injury(
         "power of a node" if power_lost else "node set down",
