@@ -170,7 +170,11 @@ def flight(options: Namespace) -> list[Row]:
         labels, curves = Labels(pool, reference_frames(name), settings), dict[int, list[Curve]]()
         for number in IN_FLIGHT:
             pace = Pace(batch=FLIGHT_REFIT, limit=options.flight_labels, in_flight=number)
-            curves[number] = [replay(labels, policy, seed, pace) for seed in options.flight_seeds]
+            curves[number] = []
+            for seed in options.flight_seeds:
+                curves[number].append(replay(labels, policy, seed, pace))
+                errors = _listed(np.array(curves[number][-1].force_rmse))
+                print(f"{name}, {number} in flight, seed {seed}: {errors} eV/Å", flush=True)
         rows += _flight_rows(f"{name}, {len(pool)} candidates", curves)
     return rows
 

@@ -40,7 +40,7 @@ TYPICAL_ATOMS, TYPICAL_CHARGE, TYPICAL_STEPS, TYPICAL_LABELS = 32.0, 14.0, 400.0
 ENDS_KEPT = 2000
 """The newest ends of labels are enough to learn how often they fail."""
 FIRST_SETTLED = 4
-"""Labels that must have ended before costs decide. One of the usual cold starts is enough: what small cells cannot
+"""Labels that must have ended before costs decide. A short cold start is enough: what small cells cannot
 teach gains less and less by them, while a few labels of the largest may cost more than all others together."""
 SETTLED_GROWTH = 1.2
 """What decides is brought up to date each time the ended labels have grown by this factor."""
