@@ -59,8 +59,8 @@ def _target(state: CampaignState) -> Stopping | None:
     )
 
 
-def _unjudged_temperatures(state: CampaignState) -> set[float]:
-    """Temperatures that are explored by dynamics and have no frame in the validation stream of the newest fit.
+def _unjudged_temperatures(state: CampaignState) -> set[tuple[float, float | None]]:
+    """Temperatures, held or changed, that dynamics explore and that no frame in the newest fit's validation stream has.
 
     A bound on the error at some of the conditions says nothing of the others. Journals of versions that did not write
     down conditions have none here.
@@ -68,11 +68,11 @@ def _unjudged_temperatures(state: CampaignState) -> set[float]:
     fit = state.model
     assert fit is not None, "there is a fit to be judged"
     conditions = {t.key: t.decision.condition for t in state.of_purpose("explore") if t.decision.model is not None}
-    explored = {condition.temperature_k for condition in conditions.values() if condition is not None}
+    explored = {(c.temperature_k, c.end_temperature_k) for c in conditions.values() if c is not None}
     keys = set(fit.decision.validation)
     frames = [t.decision.candidate for t in state.done("validation") if t.key in keys]
     judged = [conditions.get(frame.exploration) for frame in frames if frame is not None]
-    return explored - {condition.temperature_k for condition in judged if condition is not None}
+    return explored - {(c.temperature_k, c.end_temperature_k) for c in judged if c is not None}
 
 
 def _budget(state: CampaignState, now: float) -> Stopping | None:

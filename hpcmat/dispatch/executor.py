@@ -83,7 +83,12 @@ class ParslDispatcher(Dispatcher):
         _find_parsl_scripts()
 
     def _start(self) -> None:
-        self._kernel = parsl.DataFlowKernel(self._config())
+        try:
+            self._kernel = parsl.DataFlowKernel(self._config())
+        except Exception as error:  # noqa: BLE001 - Parsl raises a bare one where its interchange dies while it starts
+            raise DispatchError(
+                f"Parsl did not start here ({error}); see {self._folder}, and give the same command again"
+            ) from error
         self._app = parsl.python_app(perform, data_flow_kernel=self._kernel, executors=["workers"], cache=False)
 
     def _stop(self) -> None:

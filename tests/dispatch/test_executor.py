@@ -126,6 +126,15 @@ def test_nothing_can_be_submitted_before_it_runs(tmp_path):
         ParslDispatcher(Workers(1), tmp_path, "c").submit(order(ResultStore(tmp_path), 1))
 
 
+def test_parsl_that_does_not_start_says_what_to_do(tmp_path, monkeypatch):
+    def interchange_died(_config):
+        raise Exception("Interchange failed to start")
+
+    monkeypatch.setattr("parsl.DataFlowKernel", interchange_died)
+    with pytest.raises(DispatchError, match="give the same command again"):
+        ParslDispatcher(Workers(1), tmp_path, "campaign")._start()
+
+
 @pytest.mark.parametrize(("error", "lost"), [(WorkerLost(1, "host"), True), (ValueError("x"), False)])
 def test_only_the_machine_loses_workers(error, lost):
     assert is_lost_worker(error) is lost
