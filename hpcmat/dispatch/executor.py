@@ -85,7 +85,8 @@ class ParslDispatcher(Dispatcher):
     def _start(self) -> None:
         try:
             self._kernel = parsl.DataFlowKernel(self._config())
-        except Exception as error:  # noqa: BLE001 - Parsl raises a bare one where its interchange dies while it starts
+        # Where the interchange dies while it starts, Parsl raises a bare one.
+        except Exception as error:
             raise DispatchError(
                 f"Parsl did not start here ({error}); see {self._folder}, and give the same command again"
             ) from error
