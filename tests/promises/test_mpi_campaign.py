@@ -62,7 +62,7 @@ def output(trial):
 
 def test_labels_of_many_nodes_survive_a_lost_node_and_a_cancelled_job(tmp_path, slurm):
     cells = ("1, 1, 1", "2, 1, 1", "3, 1, 1", "2, 2, 1")
-    trial = Trial(tmp_path, labels=LABELS, cold_start=3, pool_min=1, repeats=cells, median_s=0.5)
+    trial = Trial(tmp_path, labels=LABELS, cold_start=3, pool_min=1, repeats=cells, median_s=1.5)
     (tmp_path / "sim.toml").write_text(SITE)
     first = submit(trial, slurm)
     until(trial, slurm, first, lambda started, ended: ended >= 2)
