@@ -56,7 +56,7 @@ IN_FLIGHT = (1, 8, 64)
 RESAMPLES = 2000
 ELEMENTS = ("Si", "Cu", "Li")
 FLIGHT_REFIT = 8
-"""Labels between two fits with any number in flight: up to so many are chosen with the same potential anyway."""
+"""Labels between two fits where at least so many are in flight; one after another, each is followed by a fit."""
 CELLS = "Cu (EMT), three cells"
 TEACHERS = [name for name in SYSTEMS if name != CELLS]
 
@@ -169,7 +169,7 @@ def flight(options: Namespace) -> list[Row]:
         settings = AceSettings(system.elements, SYSTEMS[name].cutoff, size="small")
         labels, curves = Labels(pool, reference_frames(name), settings), dict[int, list[Curve]]()
         for number in IN_FLIGHT:
-            pace = Pace(batch=FLIGHT_REFIT, limit=options.flight_labels, in_flight=number)
+            pace = Pace(batch=min(number, FLIGHT_REFIT), limit=options.flight_labels, in_flight=number)
             curves[number] = []
             for seed in options.flight_seeds:
                 curves[number].append(replay(labels, policy, seed, pace))
