@@ -87,7 +87,7 @@ def new_job(script, options):
     variables = dict(value.split("=", 1) for name, value in options if name == "-x" and "=" in value)
     name = dict(options).get("--name") or dict(options).get("-N") or script.name
     return {
-        "name": name, "script": str(script.absolute()), "folder": str(Path.cwd()), "nodes": nodes, "st": "QUE",
+        "name": name, "script": script.read_text(), "folder": str(Path.cwd()), "nodes": nodes, "st": "QUE",
         "rscgrp": resources["rscgrp"], "proc": int(mpi.get("proc", nodes)), "least": least if dash else None,
         "most": most, "md": "NM", "ec": 0, "sn": 0, "pc": 0, "reason": "", "pid": 0, "start": 0, "prologue": 0,
         "after": None, "unless_ec": None, "inherit": ("-X", "") in options, "variables": variables,

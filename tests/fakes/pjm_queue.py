@@ -114,7 +114,10 @@ def _may_start(state, job):
 def _start(queue, state, name, job):
     job.update(st="RNP" if state["slow_start"] else "RUN", prologue=state["slow_start"], start=state["clock"])
     output = Path(job["folder"]) / f"{job['name']}.{name}"
-    arguments = [str(marker(queue, name, "x").with_suffix("")), job["script"], str(output)]
+    spooled = marker(queue, name, "sh")
+    # As it was when it was submitted.
+    spooled.write_text(job["script"])
+    arguments = [str(marker(queue, name, "x").with_suffix("")), str(spooled), str(output)]
     with marker(queue, name, "lock").open("w") as lock:
         # The lock stays with the job's processes when this one has ended.
         fcntl.flock(lock, fcntl.LOCK_EX)
