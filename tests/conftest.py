@@ -1,12 +1,16 @@
 """What tests of all packages share."""
 
 import json
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hpcmat.cli.app import run
+
+sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 
 
 @dataclass

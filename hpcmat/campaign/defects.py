@@ -7,20 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import Voronoi, cKDTree
 
-from hpcmat.campaign.spec import CrystalSeed, SurfaceSpec
+from hpcmat.campaign.spec import CrystalSeed
 from hpcmat.errors import InputError
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 _ROUNDING = 1e-6
-
-
-def slab(crystal: Atoms, surface: SurfaceSpec) -> Atoms:
-    """A slab of the crystal, periodic in three directions with empty space on both of its sides."""
-    from ase.build import surface as cut
-
-    return cut(crystal, surface.miller, surface.layers, vacuum=0.5 * surface.vacuum_ang, periodic=True)
 
 
 def with_defects(atoms: Atoms, seed: CrystalSeed, rng: np.random.Generator, where: str) -> Atoms:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag
 
+from hpcmat.engines.recipes.spec import SlabSpec
 from hpcmat.engines.settings import EngineSettings, NonNegative, Positive, Probability, StrictModel
 from hpcmat.errors import InputError
 from hpcmat.records import Governance, canonical_json
@@ -79,12 +80,6 @@ def _rising(value: tuple[float, float]) -> tuple[float, float]:
     return value
 
 
-def _not_all_zero(value: tuple[int, int, int]) -> tuple[int, int, int]:
-    if not any(value):
-        raise ValueError("no surface has the indices 0, 0, 0; write for example [1, 1, 1]")
-    return value
-
-
 def _enough_volumes(value: int) -> int:
     if 0 < value < 5:
         raise ValueError(
@@ -92,16 +87,6 @@ def _enough_volumes(value: int) -> int:
             "write at least 5, or 0 to leave the reference out"
         )
     return value
-
-
-class SurfaceSpec(StrictModel):
-    """A slab cut from a crystal."""
-
-    miller: Annotated[tuple[int, int, int], AfterValidator(_not_all_zero)] = Field(
-        description="Miller indices of the surface, of the conventional cell."
-    )
-    layers: Count = Field(default=4, description="Thickness in layers of the surface cell.")
-    vacuum_ang: Positive = Field(default=12.0, description="Empty space between the slab and its next image, Å.")
 
 
 class CrystalSeed(StrictModel):
@@ -118,7 +103,7 @@ class CrystalSeed(StrictModel):
         default=None, description="Lattice constant c of hcp, Å; the ideal ratio c/a when left out."
     )
     repeat: Repeat = Field(default=(1, 1, 1), description="Conventional cells along each lattice vector.")
-    surface: SurfaceSpec | None = Field(
+    surface: SlabSpec | None = Field(
         default=None, description="Cut a slab instead; `repeat` then counts cells of the surface."
     )
     vacancies: int = Field(default=0, ge=0, description="Atoms removed at random.")

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcmat.campaign.defects import slab, with_defects
+from hpcmat.campaign.defects import with_defects
 from hpcmat.campaign.spec import Campaign, CrystalSeed, FileSeed
+from hpcmat.engines.recipes.surface import slab_of
 from hpcmat.engines.sampling import scaled
+from hpcmat.engines.structures import to_atoms
 from hpcmat.errors import InputError
 from hpcmat.records import Structure
 from hpcmat.toml_input import did_you_mean
@@ -94,8 +96,9 @@ def reference_structures(campaign: Campaign) -> tuple[Structure, ...]:
 
 def _seed(seed: CrystalSeed, where: str, rng: np.random.Generator) -> Atoms:
     crystal = _crystal(seed, where)
-    base = slab(crystal, seed.surface) if seed.surface else crystal
-    return with_defects(base.repeat(seed.repeat), seed, rng, where)
+    if seed.surface:
+        crystal = to_atoms(slab_of(_as_structure(crystal), seed.surface)[1])
+    return with_defects(crystal.repeat(seed.repeat), seed, rng, where)
 
 
 def _crystal(seed: CrystalSeed, where: str) -> Atoms:

@@ -63,15 +63,17 @@ def test_antisites_exchange_elements_and_keep_the_composition(tmp_path):
     assert changed.sum() == 2
 
 
-def test_slab_has_the_layers_and_the_vacuum_asked_for(tmp_path):
-    surface = {"miller": [1, 0, 0], "layers": 3, "vacuum_ang": 10.0}
+def test_slab_has_the_thickness_and_the_vacuum_asked_for(tmp_path):
+    surface = {"miller": [1, 0, 0], "slab_ang": 10.0, "vacuum_ang": 10.0}
     atoms = built(tmp_path, COPPER | {"repeat": [1, 1, 1], "surface": surface})
-    heights = np.unique(np.round(atoms.positions[:, 2], 6))
+    area = np.linalg.norm(np.cross(atoms.cell[0], atoms.cell[1]))
+    height = atoms.get_volume() / area
+    planes = height * np.unique(np.round(atoms.get_scaled_positions()[:, 2], 6))
     assert atoms.pbc.all()
-    # A layer of the conventional cell is two planes of atoms.
-    np.testing.assert_allclose(np.diff(heights), 1.8, atol=1e-6)
-    assert len(heights) == 6
-    assert atoms.cell[2, 2] - np.ptp(heights) == pytest.approx(10.0, abs=1e-6)
+    # Whole unit cells of two planes, 1.8 Å apart, and then the vacuum.
+    np.testing.assert_allclose(np.diff(planes), 1.8, atol=1e-4)
+    assert len(planes) == 6
+    assert height == pytest.approx(6 * 1.8 + 10.0, abs=1e-6)
 
 
 @pytest.mark.parametrize(

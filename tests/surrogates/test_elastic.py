@@ -7,9 +7,11 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.optimize import BFGS
+from mechanics import by
 from numpy.testing import assert_allclose
 
 from hpcmat.engines.stillinger_weber import StillingerWeber
+from hpcmat.engines.structures import to_atoms
 from hpcmat.errors import InputError
 from hpcmat.surrogates.calculator import AceCalculator, structure_of
 from hpcmat.surrogates.elastic import deform, elastic_constants, mechanics_of
@@ -17,23 +19,8 @@ from hpcmat.surrogates.equation_of_state import fit_equation_of_state
 from hpcmat.units import GPA_PER_EV_PER_ANG3
 
 
-def atoms_of(structure):
-    from ase import Atoms
-
-    return Atoms(structure.symbols, structure.positions, cell=structure.cell, pbc=structure.pbc)
-
-
-def by(calculator):
-    def mechanics(structure):
-        atoms = atoms_of(structure)
-        atoms.calc = calculator
-        return atoms.get_forces(), atoms.get_stress()
-
-    return mechanics
-
-
 def energy_of(structure, calculator):
-    atoms = atoms_of(structure)
+    atoms = to_atoms(structure)
     atoms.calc = calculator
     return atoms.get_potential_energy() / len(atoms)
 
@@ -105,7 +92,7 @@ def test_a_fitted_potential_agrees_with_an_independent_relaxation(potential):
     # One column again with ASE's optimiser.
     stresses = []
     for sign in (1, -1):
-        atoms = atoms_of(deform(found.structure, np.array([0, 0, 0, sign * 0.004, 0, 0])))
+        atoms = to_atoms(deform(found.structure, np.array([0, 0, 0, sign * 0.004, 0, 0])))
         atoms.calc = AceCalculator(potential)
         BFGS(atoms, logfile=None).run(fmax=1e-5, steps=200)
         stresses.append(atoms.get_stress()[3])

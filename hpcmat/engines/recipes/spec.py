@@ -16,7 +16,17 @@ def _a_plane(value: tuple[int, int, int]) -> tuple[int, int, int]:
     return value
 
 
-class RecipeSpec(StrictModel):
+class SlabSpec(StrictModel):
+    """A slab cut from a crystal."""
+
+    miller: Annotated[tuple[int, int, int], AfterValidator(_a_plane)] = Field(
+        default=(1, 1, 1), description="Miller indices of the surface, of the conventional cell of the lattice."
+    )
+    slab_ang: Positive = Field(default=12.0, description="Least thickness of the slab with two surfaces, Å.")
+    vacuum_ang: Positive = Field(default=10.0, description="Distance of a slab and its periodic image, Å.")
+
+
+class RecipeSpec(SlabSpec):
     """How the properties of one candidate are computed; every recipe begins with its equation of state."""
 
     properties: tuple[Property, ...] = Field(
@@ -35,8 +45,3 @@ class RecipeSpec(StrictModel):
     vacancy_distance_ang: Positive = Field(
         default=8.0, description="Least distance of two planes of a vacancy and its periodic images, Å."
     )
-    miller: Annotated[tuple[int, int, int], AfterValidator(_a_plane)] = Field(
-        default=(1, 1, 1), description="Miller indices of the surface, of the conventional cell of the lattice."
-    )
-    slab_ang: Positive = Field(default=12.0, description="Least thickness of the slab with two surfaces, Å.")
-    vacuum_ang: Positive = Field(default=10.0, description="Distance of a slab and its periodic image, Å.")

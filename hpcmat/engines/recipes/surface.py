@@ -19,7 +19,7 @@ from ase.lattice import identify_lattice
 from numpy.typing import NDArray
 
 from hpcmat.engines.recipes.relaxation import relaxation
-from hpcmat.engines.recipes.spec import RecipeSpec
+from hpcmat.engines.recipes.spec import RecipeSpec, SlabSpec
 from hpcmat.engines.recipes.steps import Floats, Properties, Work, label_of, together
 from hpcmat.engines.structures import from_atoms, to_atoms
 from hpcmat.records import Structure
@@ -40,7 +40,7 @@ def surface_energy(crystal: Structure, spec: RecipeSpec) -> Work[Properties]:
     return (("surface_energy_j_m2", (cut.energy - bulk.energy) / (2 * area) * J_PER_M2_PER_EV_PER_ANG2),)
 
 
-def slab_of(crystal: Structure, spec: RecipeSpec) -> tuple[Structure, Structure]:
+def slab_of(crystal: Structure, spec: SlabSpec) -> tuple[Structure, Structure]:
     """The crystal in the cell of the slab, and the slab with its vacuum along the third vector."""
     atoms = to_atoms(crystal)
     unit = make_supercell(atoms, oriented(crystal.cell, primitive_indices(crystal, spec.miller)))

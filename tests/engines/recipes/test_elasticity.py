@@ -5,6 +5,7 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from laboratory import METHOD, Laboratory, structure_of
+from mechanics import by
 
 from hpcmat.engines.recipes.elasticity import elastic_matrix, elasticity
 from hpcmat.engines.recipes.equation_of_state import equation_of_state
@@ -17,15 +18,6 @@ from hpcmat.records import Label, Structure
 from hpcmat.surrogates.elastic import elastic_constants
 
 SPEC = RecipeSpec(strain=0.004)
-
-
-def by(calculator):
-    def mechanics(structure):
-        atoms = to_atoms(structure)
-        atoms.calc = calculator
-        return atoms.get_forces(), atoms.get_stress()
-
-    return mechanics
 
 
 def turned(structure: Structure) -> Structure:
