@@ -14,7 +14,7 @@ from hpcmat.campaign.events import Candidate
 from hpcmat.campaign.evidence import Evidence
 from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.state import OPEN, CampaignState, TaskState
-from hpcmat.steering.chance import uniform_for
+from hpcmat.steering.chance import uniform_for, weighted_draw
 from hpcmat.steering.costs import worth
 from hpcmat.steering.policies import SCORES, rank
 from hpcmat.steering.ranking import TOLERANCE, Ranking
@@ -75,7 +75,7 @@ class Chooser:
             return Choice(candidate, "cold-start", "rattled and strained seed: there is no potential yet")
         number = state.index.number(("train",))
         if self._at_random(state, number):
-            return self._drawn(pool)
+            return self._drawn(state.model, pool)
         rule = self._campaign.steering.acquisition
         if rule == "i-optimal":
             return self._most_informative(state, pool)
@@ -104,11 +104,17 @@ class Chooser:
             return False
         return chance < steering.random_fraction * self._evidence.misfit_share(state, state.model)
 
-    def _drawn(self, pool: list[Candidate]) -> Choice:
+    def _drawn(self, model: TaskState, pool: list[Candidate]) -> Choice:
         # Each frame has a number of its own, so that the draw depends on which there are and not on how they came.
-        chosen = min(pool, key=lambda c: self._chance("train", c.exploration, c.frame))
-        reason = "drawn at random from the explored frames, so that nothing the potential visits is left out"
-        return Choice(chosen, "random", reason)
+        draws = [self._chance("train", candidate.exploration, candidate.frame) for candidate in pool]
+        if self._campaign.steering.acquisition == "random":
+            weights, how = [1.0] * len(pool), "drawn at random from the explored frames"
+        else:
+            # What is hardly ever wrong teaches as little when it is drawn as when it is chosen.
+            weights = [self._evidence.expected_square(candidate, model) for candidate in pool]
+            how = "drawn from the explored frames with chances as the squared error expected of them"
+        chosen = pool[weighted_draw(weights, draws)]
+        return Choice(chosen, "random", f"{how}, so that nothing the potential visits is left out")
 
     def _trusted(self, state: CampaignState, pool: list[Candidate], number: int) -> Choice:
         lower = self._campaign.target.force_rmse_ev_per_ang

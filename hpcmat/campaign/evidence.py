@@ -53,6 +53,8 @@ class Evidence:
         """How many ended explorations these hold."""
         self._share = ("", 0, 0.0)
         """Model, `_seen` and what `misfit_share` was then."""
+        self._squares: tuple[str, dict[str, float]] = "", {}
+        """Model, and what `expected_square` is by it, by key of the label."""
         self._in_flight = Observations(np.zeros((0, 0)))
         self._counted: dict[str, Candidate | None] = {}
         """What `_in_flight` holds, by task."""
@@ -108,6 +110,17 @@ class Evidence:
         energy, forces, stress = self._rows(candidate).parts
         excess = self._potential(model.key).force_excess(forces)
         return np.concatenate([np.zeros(len(energy)), excess, np.zeros(len(stress))])
+
+    def expected_square(self, candidate: Candidate, model: TaskState) -> float:
+        """Squared error expected of its force components by a model: variance and misfit, mean, (eV/Å)²."""
+        if self._squares[0] != model.key:
+            self._squares = model.key, {}
+        known = self._squares[1]
+        if candidate.key not in known:
+            potential, (_, forces, _) = self._potential(model.key), self._rows(candidate).parts
+            misfit = potential.noise_forces**2 * (1.0 + potential.force_excess(forces))
+            known[candidate.key] = float(np.mean(potential.epistemic_variance(forces) + misfit))
+        return known[candidate.key]
 
     def misfit_share(self, state: CampaignState, model: TaskState) -> float:
         """Share of the misfit in the mean force variance on what is explored, the rest being not yet known."""

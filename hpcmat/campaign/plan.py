@@ -16,6 +16,7 @@ from hpcmat.campaign.specification import Specification, contents_of
 from hpcmat.campaign.structures import reference_structures, seed_structures
 from hpcmat.engines.settings import Cp2kSettings, EngineSettings, SiestaSettings, TbliteSettings, TeacherSettings
 from hpcmat.records import Record, Structure, decode
+from hpcmat.steering.schedule import refit_after
 from hpcmat.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
@@ -157,8 +158,9 @@ def _explore_forecast(campaign: Campaign) -> Forecast:
 
 def _fit_forecast(campaign: Campaign) -> Forecast:
     labels = campaign.budget.labels
-    training = labels - validation_expected(campaign) - campaign.explore.cold_start
-    count = 1 + math.ceil(max(training, 0) / campaign.steering.refit_every)
+    training, fitted, count = labels - validation_expected(campaign), campaign.explore.cold_start, 1
+    while fitted < training:
+        fitted, count = fitted + refit_after(fitted, campaign.steering.refit_every), count + 1
     return Forecast("fits", count, 0, START_SECONDS + FIT_SECONDS_PER_LABEL * labels, "guess")
 
 

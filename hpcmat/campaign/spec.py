@@ -251,7 +251,10 @@ class SteeringSpec(StrictModel):
         default="asynchronous", description="Start a task whenever a worker is free, or wait for whole batches."
     )
     batch_size: Count = Field(default=8, description="Labels in one batch of the barrier schedule.")
-    refit_every: Count = Field(default=4, description="New training labels between two fits.")
+    refit_every: Count = Field(
+        default=4,
+        description="New training labels between two fits; fewer while there are few, one for each eight fitted.",
+    )
     pool_min: Count = Field(default=20, description="Explore when fewer candidates than this are waiting.")
     pool_max: Count = Field(default=200, description="Candidates kept; the oldest are dropped first.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 
 
 def seed_for(*names: object) -> int:
@@ -15,6 +16,23 @@ def seed_for(*names: object) -> int:
 def uniform_for(*names: object) -> float:
     """A number in [0, 1) from any printable names."""
     return seed_for(*names) / 2.0**63
+
+
+def weighted_draw(weights: Sequence[float], draws: Sequence[float]) -> int:
+    """Index drawn with chances in proportion to weights; what it is does not depend on their order.
+
+    Each has a number of its own, so that leaving one out changes nothing among the others (Efraimidis & Spirakis,
+    Inf. Process. Lett. 97 (2006) 181): the first to come of independent waiting times, -ln(u) / w.
+
+    Parameters
+    ----------
+    weights : (C,), not negative, some of them positive.
+    draws : (C,), uniform numbers in [0, 1).
+    """
+    waits = [
+        -math.log1p(-draw) / weight if weight > 0.0 else math.inf for weight, draw in zip(weights, draws, strict=True)
+    ]
+    return min(range(len(waits)), key=waits.__getitem__)
 
 
 def reserved_frames(n_frames: int, fraction: float, *names: object) -> frozenset[int]:

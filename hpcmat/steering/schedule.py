@@ -14,6 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+EARLY_SHARE = 8
+"""While labels are few, a potential is fitted again when there is one more for so many that it knows."""
+
 
 class Action(StrEnum):
     """Kinds of work."""
@@ -129,8 +132,19 @@ def _drain(view: View) -> Action | None:
 
 
 def _fit_due(view: View, rules: Rules) -> bool:
-    needed = rules.refit_every if view.has_model else min(rules.cold_start, rules.labels)
+    needed = (
+        refit_after(view.train_fitted, rules.refit_every) if view.has_model else min(rules.cold_start, rules.labels)
+    )
     return not view.fits_open and view.train_done - view.train_fitted >= needed
+
+
+def refit_after(fitted: int, refit_every: int) -> int:
+    """New training labels after which a potential that knows `fitted` is fitted anew.
+
+    One more label changes the first potentials more than anything that could be computed meanwhile, and a fit costs
+    next to nothing beside it; later an eighth more of them is what matters, until that is `refit_every`.
+    """
+    return min(refit_every, max(1, fitted // EARLY_SHARE))
 
 
 def _cold_labels(rules: Rules) -> int:

@@ -13,6 +13,7 @@ from hpcmat.campaign.rehearsal import Rehearsal, rehearse
 from hpcmat.dispatch.placement.dispatcher import worker_pool
 from hpcmat.records import Task
 from hpcmat.steering.acquisition import judge
+from hpcmat.steering.chance import uniform_for
 from hpcmat.steering.trust import largest_deviation
 from hpcmat.store.results import ResultStore
 
@@ -146,6 +147,35 @@ def _half(state):
 
 def test_random_draws_do_not_depend_on_the_order_of_the_pool(learned):
     state, evidence, pool = learned
-    chooser = Chooser(state.campaign, evidence, CostBook())
-    assert chooser.choose(state, pool).rule == "random"
-    assert chooser.choose(state, pool).candidate == chooser.choose(state, pool[::-1]).candidate
+    for acquisition in ("random", "i-optimal"):
+        steering = _half(state).model_copy(update={"acquisition": acquisition})
+        chooser = Chooser(state.campaign.model_copy(update={"steering": steering}), evidence, CostBook())
+        drawn, reverse = (chooser._drawn(state.model, order) for order in (pool, pool[::-1]))
+        assert drawn.rule == "random" and drawn.candidate == reverse.candidate
+
+
+def test_what_is_hardly_wrong_is_seldom_drawn(learned, monkeypatch):
+    """Draws beside a rule follow the squared error that is expected; those of the rule `random` do not."""
+    state, evidence, pool = learned
+    expected = [evidence.expected_square(candidate, state.model) for candidate in pool]
+    monkeypatch.setattr(Chooser, "_chance", lambda self, *names: uniform_for(self.number, *names))
+    means = {}
+    for acquisition in ("random", "i-optimal"):
+        steering = _half(state).model_copy(update={"acquisition": acquisition})
+        chooser = Chooser(state.campaign.model_copy(update={"steering": steering}), evidence, CostBook())
+        drawn = []
+        for chooser.number in range(400):
+            drawn.append(expected[pool.index(chooser._drawn(state.model, pool).candidate)])
+        means[acquisition] = np.mean(drawn)
+    assert means["random"] == pytest.approx(np.mean(expected), rel=0.15)
+    assert means["i-optimal"] == pytest.approx(np.average(expected, weights=expected), rel=0.15)
+    assert means["i-optimal"] > 1.2 * means["random"]
+
+
+def test_the_expected_square_is_that_of_the_error_bars(learned):
+    """Variance and misfit of each force component, as the potential itself predicts them."""
+    state, evidence, pool = learned
+    potential = evidence._potential(state.model.key)
+    for candidate in pool[:: len(pool) // 3]:
+        total = potential.force_variance_of(potential.design(evidence.structure(candidate)))
+        assert evidence.expected_square(candidate, state.model) == pytest.approx(np.mean(total), rel=1e-4)

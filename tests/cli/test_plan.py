@@ -68,7 +68,8 @@ def test_labels_add_up_to_the_budget(path, tmp_path):
     assert counts["cold-start labels"] + counts["training labels"] + counts["validation labels"] == 70
     assert counts["validation labels"] == 12
     assert counts["reference labels"] == 7
-    assert counts["fits"] == 1 + 48 / 4
+    # The first potential, one fit each for labels 11 to 16, every second to 24, every third to 32, then every fourth.
+    assert counts["fits"] == 1 + 6 + 4 + 3 + 7
 
 
 def test_node_hours_are_the_share_of_a_node_times_hours(path, tmp_path):

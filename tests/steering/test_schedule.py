@@ -180,3 +180,11 @@ def test_barrier_explores_on_all_workers_after_a_fit():
     assert barrier_action(fresh, RULES) is Action.EXPLORE
     assert barrier_action(replace(fresh, explorations_of_model=1, explorations_open=1), RULES) is Action.EXPLORE
     assert barrier_action(replace(fresh, explorations_of_model=2, explorations_open=1), RULES) is None
+
+
+@pytest.mark.parametrize(("fitted", "needed"), [(1, 1), (8, 1), (16, 2), (25, 3), (400, 3)])
+def test_early_potentials_are_fitted_again_after_fewer_labels(fitted, needed):
+    """An eighth more, up to `refit_every`; one label less is not enough."""
+    known = replace(LEARNING, train_fitted=fitted, train=fitted + needed, train_done=fitted + needed)
+    assert next_action(known, RULES) is Action.FIT
+    assert next_action(replace(known, train_done=fitted + needed - 1), RULES) is not Action.FIT
