@@ -210,6 +210,7 @@ class Simulation:
             explorations_of_model=self.explorations_of_model,
             has_model=self.fit_number > 0,
             explored=self.explored,
+            cut_short=0,
             pool_train=count["pool train"],
             pool_validation=count["pool validation"],
             references_left=0,

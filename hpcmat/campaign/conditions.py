@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from hpcmat.campaign.events import Candidate, Condition, ExploreSummary
 from hpcmat.campaign.spec import Campaign
-from hpcmat.campaign.state import CampaignState, TaskState
+from hpcmat.campaign.state import OPEN, CampaignState, TaskState
 from hpcmat.campaign.structures import distinct_materials
 from hpcmat.records import Structure
 from hpcmat.steering.chance import uniform_for
@@ -56,9 +56,22 @@ class Conditions:
         fresh = [condition for condition in order if condition not in self._explored]
         if fresh:
             return fresh[0]
-        steps = {c: _steps_run(task) for c, task in self._explored.items() if task.decision.model != state.model.key}
-        short = [c for c in order if steps.get(c, self._campaign.explore.steps) < self._campaign.explore.steps]
+        steps = self._cut_short(state.model)
+        short = [condition for condition in order if condition in steps]
         return min(short, key=lambda condition: steps[condition]) if short else turn
+
+    def cut_short(self, state: CampaignState) -> int:
+        """How many conditions ended early with an older potential and were not explored with the newest yet."""
+        if self._campaign.explore.conditions == "in-turn" or state.model is None:
+            return 0
+        self._catch_up(state)
+        return len(self._cut_short(state.model))
+
+    def _cut_short(self, model: TaskState) -> dict[Condition, int]:
+        """Steps of the last trajectories that ended early, by older potentials; those that still run may yet last."""
+        older = {c: t for c, t in self._explored.items() if t.decision.model != model.key and t.status not in OPEN}
+        steps = {condition: _steps_run(task) for condition, task in older.items()}
+        return {condition: run for condition, run in steps.items() if run < self._campaign.explore.steps}
 
     def to_judge(self, state: CampaignState) -> Candidate:
         """The reserved frame that is labelled next to measure the error.
@@ -102,5 +115,5 @@ def conditions_of(campaign: Campaign, n_seeds: int) -> tuple[Condition, ...]:
 
 
 def _steps_run(task: TaskState) -> int:
-    """Steps of a trajectory; none while it runs or where it was given up."""
+    """Steps of a trajectory; none where it was given up."""
     return task.summary.steps_run if isinstance(task.summary, ExploreSummary) else 0

@@ -66,6 +66,10 @@ class Planner:
             case Action.FIT:
                 return self._fit(state)
 
+    def cut_short(self, state: CampaignState) -> int:
+        """How many conditions the newest potential should explore because an older one ended early there."""
+        return self._conditions.cut_short(state)
+
     def foresee(self, state: CampaignState) -> None:
         """Compute what the next choice among candidates will rest on, if nothing changes: for idle moments."""
         self._book.catch_up(state)

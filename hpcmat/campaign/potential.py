@@ -32,7 +32,8 @@ class PotentialKind:
     def decide(self, state: CampaignState) -> Decision | None:
         """What the schedule of the campaign file finds most useful."""
         schedule = barrier_action if state.campaign.steering.schedule == "barrier" else next_action
-        action = schedule(view_of(state, len(self._planner.references)), self._rules)
+        view = view_of(state, len(self._planner.references), self._planner.cut_short(state))
+        action = schedule(view, self._rules)
         return self._planner.decide(action, state) if action is not None else None
 
     def foresee(self, state: CampaignState) -> None:

@@ -28,12 +28,13 @@ def rules_of(campaign: Campaign, workers: int, cold_explorations: int = 1) -> Ru
     )
 
 
-def view_of(state: CampaignState, references: int) -> View:
+def view_of(state: CampaignState, references: int, cut_short: int = 0) -> View:
     """Counts that decide what is scheduled next.
 
     Parameters
     ----------
     references : number of reference cells of the campaign.
+    cut_short : conditions that are to be explored again, see `Conditions.cut_short`.
     """
     number = state.index.number
     fit = next((task for task in reversed(state.index.purposes.get("fit", [])) if task.status != "failed"), None)
@@ -51,6 +52,7 @@ def view_of(state: CampaignState, references: int) -> View:
         explorations_of_model=_of_model(state),
         has_model=state.model is not None,
         explored=_explored(state),
+        cut_short=cut_short,
         pool_train=state.pool.number(reserved=False),
         pool_validation=state.pool.number(reserved=True),
         references_left=references - number(("reference",)),

@@ -18,6 +18,10 @@ EARLY_SHARE = 8
 """While labels are few, a potential is fitted again when there is one more for so many that it knows."""
 
 
+EXPLORED_AGAIN = 8
+"""So many explorations at the most with one potential because others ended early; labels should not wait for more."""
+
+
 class Action(StrEnum):
     """Kinds of work."""
 
@@ -70,6 +74,8 @@ class View:
     has_model: bool
     explored: bool
     """Whether an exploration with a potential has ended; true where exploring needs none."""
+    cut_short: int
+    """Conditions whose trajectories ended early with an older potential: the newest may see more of them."""
     pool_train: int
     pool_validation: int
     references_left: int
@@ -161,7 +167,8 @@ def _exploration_due(view: View, rules: Rules) -> bool:
         return view.explorations < rules.cold_explorations
     if view.explorations_open >= _explorers(rules):
         return False
-    return view.explorations_of_model == 0 or view.pool_train < rules.pool_min
+    again = view.cut_short > 0 and view.explorations_of_model < EXPLORED_AGAIN
+    return view.explorations_of_model == 0 or view.pool_train < rules.pool_min or again
 
 
 def _label(view: View, rules: Rules) -> Action | None:

@@ -86,6 +86,23 @@ def test_a_trajectory_that_ended_early_is_repeated_once_there_is_a_better_potent
     assert next_condition(*events, *fit("f2"), *reached, *fit("f3")) == HOT, "all reach their end: in turn again"
 
 
+def cut_short(*events, order="least-known"):
+    campaign, *first = begin(order)
+    return Conditions(campaign, created(campaign).seeds).cut_short(fold(*first, *events))
+
+
+def test_what_ended_early_waits_for_a_better_potential():
+    """Counted until it is decided again; not while its trajectory runs, and not where conditions are in turn."""
+    cold = [*fit("f1"), *exploration("e1", COLD, "key-f1", 30)]
+    events = [*cold, *exploration("e2", HOT, "key-f1", 20)]
+    assert cut_short(*events) == 0, "the same potential would end there again"
+    assert cut_short(*events, *fit("f2")) == 2
+    assert cut_short(*events, *fit("f2"), *exploration("e3", HOT, "key-f2")) == 1
+    assert cut_short(*events, *fit("f2"), *exploration("e3", HOT, "key-f2", 400), *fit("f3")) == 1
+    assert cut_short(*cold, *exploration("e2", HOT, "key-f1"), *fit("f2")) == 1, "the hot one runs"
+    assert cut_short(*events, *fit("f2"), order="in-turn") == 0
+
+
 def test_in_turn_nothing_is_preferred():
     events = [*fit("f1"), *exploration("e1", COLD, "key-f1", 400), *exploration("e2", HOT, "key-f1", 20), *fit("f2")]
     assert next_condition(*events, order="in-turn") == COLD

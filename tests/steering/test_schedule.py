@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from hpcmat.steering.schedule import Action, Rules, View, barrier_action, next_action
+from hpcmat.steering.schedule import EXPLORED_AGAIN, Action, Rules, View, barrier_action, next_action
 
 RULES = Rules(workers=2, cold_start=4, refit_every=3, validation_fraction=0.25, pool_min=5, labels=40, batch_size=4)
 EMPTY = View(
@@ -22,6 +22,7 @@ EMPTY = View(
     explorations_of_model=0,
     has_model=False,
     explored=False,
+    cut_short=0,
     pool_train=0,
     pool_validation=0,
     references_left=0,
@@ -188,3 +189,11 @@ def test_early_potentials_are_fitted_again_after_fewer_labels(fitted, needed):
     known = replace(LEARNING, train_fitted=fitted, train=fitted + needed, train_done=fitted + needed)
     assert next_action(known, RULES) is Action.FIT
     assert next_action(replace(known, train_done=fitted + needed - 1), RULES) is not Action.FIT
+
+
+def test_conditions_cut_short_are_explored_again_before_a_label_is_chosen():
+    cut = replace(LEARNING, cut_short=2)
+    assert next_action(LEARNING, RULES) is Action.TRAIN
+    assert next_action(cut, RULES) is Action.EXPLORE
+    assert next_action(replace(cut, explorations_open=1), RULES) is Action.TRAIN, "half of the workers label"
+    assert next_action(replace(cut, explorations_of_model=EXPLORED_AGAIN), RULES) is Action.TRAIN
