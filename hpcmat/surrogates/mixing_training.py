@@ -220,6 +220,5 @@ def _jacobian(basis: AceBasis, coefficients: Coefficients, label: Label) -> Floa
     structure, volume = label.structure, cell_volume(label.structure)
     rows = mixing_rows(basis.model, coefficients, basis.neighbors(structure), basis.species(structure.symbols))
     stress = [rows.virial / volume] if len(label.stress) and volume else []
-    jacobian = np.concatenate([rows.energy[None] / len(structure), rows.forces, *stress])
-    together: Floats = jacobian.reshape(len(jacobian), basis.model.n_species, -1).sum(axis=1)
-    return together
+    jacobian: Floats = np.concatenate([rows.energy[None] / len(structure), rows.forces, *stress])
+    return jacobian
