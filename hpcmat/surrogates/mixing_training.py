@@ -15,23 +15,24 @@ atoms: W^z_{l,(z'k),c} of different z begin apart and keep their difference.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import blas, cho_factor, cho_solve
 
 from hpcmat.records import Label
 from hpcmat.surrogates.ace import AceBasis, cell_volume
-from hpcmat.surrogates.communicator import SERIAL, Communicator
+from hpcmat.surrogates.communicator import SERIAL, Communicator, at_root
+from hpcmat.surrogates.cutoff import sampled_scales
 from hpcmat.surrogates.evidence import Scales
 from hpcmat.surrogates.fitting import prior_of, rows_of
 from hpcmat.surrogates.label_rows import LabelRows
 from hpcmat.surrogates.outliers import fit_sound
 from hpcmat.surrogates.posterior import Posterior, fit_coefficients
-from hpcmat.surrogates.rows import leaves_of, weighted
+from hpcmat.surrogates.rows import leaves_of, parts_of, stacked
 from hpcmat.surrogates.tsqr import reduce_tree
 from hpcmat_kernels.ace import Coefficients, split_coefficients
 from hpcmat_kernels.mixing import mixing_rows
@@ -49,9 +50,7 @@ SHARE = 0.6
 """Share of the structures that W learns from."""
 FEWEST_STRUCTURES = 40
 """With fewer labels than this the random W stays."""
-AT_ONCE = 16
-"""Structures whose J is in memory at a time."""
-COLUMNS_AT_ONCE = 256
+COLUMNS_AT_ONCE = 512
 """Columns of J that one thread multiplies at a time."""
 
 
@@ -100,8 +99,10 @@ def train_mixing(
     threads: int = 1,
     tell: Callable[[str], None] = lambda _line: None,
     communicator: Communicator = SERIAL,
-) -> AceBasis:
-    """The basis with W trained on these labels; ranks that give the same labels share the work and get the same W.
+) -> tuple[AceBasis, Scales]:
+    """The basis with W trained on these labels, and the scales of its coefficients.
+
+    Ranks that give the same labels share the work and get the same.
 
     Parameters
     ----------
@@ -120,12 +121,13 @@ def train_mixing(
         if gain <= 0:
             break
         best = new
-    return best.basis
+    return best.basis, best.posterior.scales
 
 
 def _first(labels: tuple[Label, ...], basis: AceBasis, threads: int, communicator: Communicator) -> _Judged:
     """The start, without labels that contradict all others: W would follow them."""
-    fit = fit_sound(rows_of(labels, basis, threads), prior_of(basis), communicator)
+    near = at_root(lambda: sampled_scales(labels, basis, threads), communicator)
+    fit = fit_sound(rows_of(labels, basis, threads), prior_of(basis), communicator, near, rough=True)
     if not fit.dropped:
         return _Judged(fit.rows, fit.posterior)
     sound = tuple(label for label, included in zip(labels, fit.rows.included, strict=True) if included)
@@ -133,7 +135,7 @@ def _first(labels: tuple[Label, ...], basis: AceBasis, threads: int, communicato
 
 
 def _judge(rows: LabelRows, communicator: Communicator, near: Scales) -> _Judged:
-    return _Judged(rows, fit_coefficients(rows, prior_of(rows.basis), communicator, near))
+    return _Judged(rows, fit_coefficients(rows, prior_of(rows.basis), communicator, near, rough=True))
 
 
 def _gauss_newton(judged: _Judged, communicator: Communicator) -> Floats:
@@ -147,7 +149,9 @@ def _gauss_newton(judged: _Judged, communicator: Communicator) -> Floats:
 def _sums(judged: _Judged, structures: list[int]) -> _Sums:
     mean, n_g = judged.posterior.mean, judged.basis.model.mixing[0].size
     square, cross, slope = np.zeros((n_g, n_g)), np.zeros((len(mean), n_g)), np.zeros(n_g)
-    for x, y, jacobian in _parts(judged, structures):
+    for part in parts_of(judged.rows.counts[structures]):
+        rows, jacobian = stacked(judged.rows, structures[part], len(mean)), _jacobian(judged, structures[part])
+        x, y = rows[:, :-1], rows[:, -1]
         slope += jacobian.T @ (y - x @ mean)
         _by_columns(partial(_add_products, x, jacobian, (square, cross)), judged)
     return _Sums(square, cross, slope)
@@ -184,7 +188,7 @@ def _add_products(x: Floats, jacobian: Floats, products: tuple[Floats, Floats], 
 
 def _follow(cross: Floats, judged: _Judged, columns: slice) -> None:
     """β Rᵀ XᵀJ in place of XᵀJ."""
-    cross[:, columns] = judged.posterior.beta * (judged.posterior.factor.T @ cross[:, columns])
+    cross[:, columns] = blas.dtrmm(judged.posterior.beta, judged.posterior.factor, cross[:, columns], trans_a=1)
 
 
 def _subtract(square: Floats, followed: Floats, beta: float, columns: slice) -> None:
@@ -193,32 +197,27 @@ def _subtract(square: Floats, followed: Floats, beta: float, columns: slice) -> 
     square[above] = beta * square[above] - followed[:, above[0]].T @ followed[:, columns]
 
 
-def _parts(judged: _Judged, chosen: list[int]) -> Iterator[tuple[Floats, Floats, Floats]]:
-    """(X, y, J) of a few structures at a time, over the target errors."""
-    coefficients = split_coefficients(judged.basis.model, judged.basis.whole(judged.posterior.mean[1:]))
-    for start in range(0, len(chosen), AT_ONCE):
-        structures = chosen[start : start + AT_ONCE]
-        blocks = judged.rows.blocks(structures)
-        jacobians = _jacobians(judged, coefficients, structures)
-        x, y = (np.concatenate(parts) for parts in zip(*map(weighted, blocks), strict=True))
-        yield x, y, np.concatenate(jacobians) / np.concatenate([block.sigma for block in blocks])[:, None]
-
-
-def _jacobians(judged: _Judged, coefficients: Coefficients, structures: list[int]) -> list[Floats]:
-    """∂(Xθ)/∂W of each structure for one step of the W of all elements, rows in the order of its labels."""
-    made: dict[int, Floats] = {}
+def _jacobian(judged: _Judged, structures: list[int]) -> Floats:
+    """J of some structures over the target errors, for one step of the W of all elements; rows as of their labels."""
+    basis, source = judged.basis, judged.rows
+    coefficients = split_coefficients(basis.model, basis.whole(judged.posterior.mean[1:]))
+    edges = np.append(0, np.cumsum(source.counts[structures]))
+    jacobian = np.empty((edges[-1], basis.model.mixing[0].size))
 
     def work(piece: tuple[int, int]) -> None:
-        for index in structures[slice(*piece)]:
-            made[index] = _jacobian(judged.basis, coefficients, judged.rows.labels[index])
+        for place in range(*piece):
+            mine = jacobian[edges[place] : edges[place + 1]]
+            _fill(mine, basis, coefficients, source.labels[structures[place]])
+            mine /= source.sigma(structures[place])[:, None]
 
-    in_parallel(work, len(structures), min(judged.rows.threads, len(structures)))
-    return [made[index] for index in structures]
-
-
-def _jacobian(basis: AceBasis, coefficients: Coefficients, label: Label) -> Floats:
-    structure, volume = label.structure, cell_volume(label.structure)
-    rows = mixing_rows(basis.model, coefficients, basis.neighbors(structure), basis.species(structure.symbols))
-    stress = [rows.virial / volume] if len(label.stress) and volume else []
-    jacobian: Floats = np.concatenate([rows.energy[None] / len(structure), rows.forces, *stress])
+    in_parallel(work, len(structures), source.threads)
     return jacobian
+
+
+def _fill(jacobian: Floats, basis: AceBasis, coefficients: Coefficients, label: Label) -> None:
+    """∂(Xθ)/∂W of one label (m, G)."""
+    structure, forces = label.structure, 1 + 3 * len(label.structure)
+    rows = mixing_rows(basis.model, coefficients, basis.neighbors(structure), basis.species(structure.symbols))
+    jacobian[0], jacobian[1:forces] = rows.energy / len(structure), rows.forces
+    if len(jacobian) > forces:
+        jacobian[forces:] = rows.virial / cell_volume(structure)

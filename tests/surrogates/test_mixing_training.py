@@ -7,7 +7,7 @@ import pytest
 
 from hpcmat.surrogates import mixing_training
 from hpcmat.surrogates.ace import AceBasis, AceSettings, basis_for
-from hpcmat.surrogates.fitting import fit_potential
+from hpcmat.surrogates.fitting import Trained, fit_potential
 from hpcmat.surrogates.mixing_training import chosen_for_mixing, train_mixing
 
 SETTINGS = AceSettings(("Si",), cutoff_ang=4.5)
@@ -18,9 +18,9 @@ def trained(wild_label):
     """Labels of wide variety, the lines told, and the basis trained on them."""
     labels = tuple(wild_label(seed) for seed in range(150))
     lines = []
-    basis = train_mixing(labels, basis_for(SETTINGS), 2, lines.append)
+    basis, scales = train_mixing(labels, basis_for(SETTINGS), 2, lines.append)
     unseen = tuple(wild_label(5000 + seed) for seed in range(20))
-    return SimpleNamespace(labels=labels, unseen=unseen, lines=lines, basis=basis)
+    return SimpleNamespace(labels=labels, unseen=unseen, lines=lines, basis=basis, scales=scales)
 
 
 def force_rmse(trained, form):
@@ -50,12 +50,12 @@ def test_step_against_the_evidence_is_not_taken(trained, monkeypatch):
     monkeypatch.setattr(
         mixing_training, "_gauss_newton", lambda judged, _ranks: 10.0 * np.ones(judged.basis.model.mixing.shape)
     )
-    basis = train_mixing(trained.labels, basis_for(SETTINGS))
+    basis, _ = train_mixing(trained.labels, basis_for(SETTINGS))
     np.testing.assert_array_equal(basis.model.mixing, basis_for(SETTINGS).model.mixing)
 
 
 def test_threads_do_not_change_the_answer(trained):
-    again = train_mixing(trained.labels, basis_for(SETTINGS), threads=1)
+    again, _ = train_mixing(trained.labels, basis_for(SETTINGS), threads=1)
     np.testing.assert_allclose(again.model.mixing, trained.basis.model.mixing, rtol=1e-6, atol=1e-8)
 
 
@@ -68,8 +68,18 @@ def test_mixing_learns_from_a_share_of_many_structures_and_from_none_of_few():
 
 def test_noise_is_told_by_labels_that_the_basis_has_not_seen(trained):
     """The residuals of what it was trained on are smaller than those of anything else."""
-    half = frozenset(range(30))
-    basis = train_mixing(trained.labels[:30], basis_for(SETTINGS))
-    told = fit_potential(trained.labels, basis, seen=half).potential.noise_forces
-    flattered = fit_potential(trained.labels, basis, seen=frozenset(range(30, 60))).potential.noise_forces
+    basis, scales = train_mixing(trained.labels[:30], basis_for(SETTINGS))
+    told, flattered = (
+        fit_potential(trained.labels, basis, trained=Trained(frozenset(seen), scales)).potential.noise_forces
+        for seen in (range(30), range(30, 60))
+    )
     assert flattered < told
+
+
+def test_fit_from_the_scales_of_the_training_is_that_from_none(trained):
+    near, cold = (
+        fit_potential(trained.labels, trained.basis, trained=how) for how in (Trained(scales=trained.scales), None)
+    )
+    np.testing.assert_allclose(near.posterior.alpha, cold.posterior.alpha, rtol=0.2)
+    assert near.posterior.beta == pytest.approx(cold.posterior.beta, rel=0.02)
+    assert near.posterior.log_evidence == pytest.approx(cold.posterior.log_evidence, abs=2.0)

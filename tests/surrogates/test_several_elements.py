@@ -106,7 +106,8 @@ def test_rows_of_the_mixing_are_the_slope_of_the_energy_when_all_elements_move(a
     basis, label, h = acids.potential.basis, acids.unseen, 1e-5
     theta = acids.potential.coefficients
     step = np.random.default_rng(0).normal(size=(1, *basis.model.mixing.shape[1:]))
-    rows = mixing_training._jacobian(basis, acids.potential.kernel_coefficients, label)
+    rows = np.empty((1 + 3 * len(label.structure), step.size))
+    mixing_training._fill(rows, basis, acids.potential.kernel_coefficients, label)
     up, down = (
         basis.with_mixing(basis.model.mixing + sign * h * step).design(label.structure).energy @ theta
         for sign in (1, -1)

@@ -8,7 +8,7 @@ import pytest
 from hpcmat.surrogates.communicator import SERIAL
 from hpcmat.surrogates.evidence import Prior, solve
 from hpcmat.surrogates.posterior import Observations, fit_posterior
-from hpcmat.surrogates.rows import InMemory, leaves_of, root_of
+from hpcmat.surrogates.rows import ROWS_AT_ONCE, InMemory, leaves_of, parts_of, root_of
 from hpcmat.surrogates.tsqr import join, join_shortened, shortened, triangle_of
 
 
@@ -100,3 +100,12 @@ def test_short_sets_of_rows_are_kept_until_they_are_enough_for_a_triangle(m, n):
     np.testing.assert_allclose(joined.T @ joined, one.T @ one + other.T @ other, rtol=1e-12, atol=1e-12)
     if m + n >= 7:
         np.testing.assert_array_equal(joined, np.triu(joined))
+
+
+def test_structures_multiplied_together_are_all_of_them_in_sets_of_about_equal_size():
+    counts = np.random.default_rng(0).integers(1, 200, 300)
+    parts = parts_of(counts)
+    assert [place for part in parts for place in range(300)[part]] == list(range(300))
+    sizes = [counts[part].sum() for part in parts]
+    assert max(sizes) < min(sizes) + 2 * counts.max() < 2 * ROWS_AT_ONCE
+    assert parts_of(counts[:1]) == [slice(0, 1)]
