@@ -17,7 +17,7 @@ from hpcmat.surrogates.communicator import SERIAL, Communicator, at_root
 from hpcmat.surrogates.cutoff import choose_cutoff
 from hpcmat.surrogates.dataset import Dataset
 from hpcmat.surrogates.evaluation import errors_on
-from hpcmat.surrogates.fitting import Trained, fit_potential, software_versions
+from hpcmat.surrogates.fitting import Trained, fit_potential, rows_of, software_versions
 from hpcmat.surrogates.mixing_training import chosen_for_mixing, train_mixing
 from hpcmat.surrogates.potential import Potential
 
@@ -112,7 +112,8 @@ def _trained_basis(
     labels: tuple[Label, ...], basis: AceBasis, tell: Callable[[str], None], communicator: Communicator
 ) -> tuple[AceBasis, Trained | None]:
     """The basis with its channel mixing trained, and what that tells the fit."""
-    chosen = chosen_for_mixing(len(labels), basis.settings.seed)
+    n_columns = 1 + len(basis.fitted) + basis.model.mixing[0].size
+    chosen = chosen_for_mixing(rows_of(labels, basis).counts, n_columns, basis.settings.seed)
     if not chosen.any():
         return basis, None
     seen = np.flatnonzero(chosen).tolist()

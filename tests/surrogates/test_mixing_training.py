@@ -1,5 +1,6 @@
 """Training of the channel mixing: it lowers errors it has not seen, and only by steps that the evidence favours."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 
 from hpcmat.surrogates import mixing_training
 from hpcmat.surrogates.ace import AceBasis, AceSettings, basis_for
-from hpcmat.surrogates.fitting import Trained, fit_potential
+from hpcmat.surrogates.communicator import SERIAL
+from hpcmat.surrogates.fitting import Trained, fit_potential, rows_of
+from hpcmat.surrogates.mixing_steps import ITERATIONS, linearised
 from hpcmat.surrogates.mixing_training import chosen_for_mixing, train_mixing
 
 SETTINGS = AceSettings(("Si",), cutoff_ang=4.5)
@@ -48,7 +51,9 @@ def test_every_step_but_the_last_raises_the_evidence(trained):
 
 def test_step_against_the_evidence_is_not_taken(trained, monkeypatch):
     monkeypatch.setattr(
-        mixing_training, "_gauss_newton", lambda judged, _ranks: 10.0 * np.ones(judged.basis.model.mixing.shape)
+        mixing_training,
+        "_gauss_newton",
+        lambda judged, near, _ranks: (10.0 * np.ones(judged.basis.model.mixing.shape), near),
     )
     basis, _ = train_mixing(trained.labels, basis_for(SETTINGS))
     np.testing.assert_array_equal(basis.model.mixing, basis_for(SETTINGS).model.mixing)
@@ -60,10 +65,30 @@ def test_threads_do_not_change_the_answer(trained):
 
 
 def test_mixing_learns_from_a_share_of_many_structures_and_from_none_of_few():
-    chosen = chosen_for_mixing(200, seed=0)
+    counts = np.full(200, 10)
+    chosen = chosen_for_mixing(counts, 100, seed=0)
     assert chosen.sum() == round(mixing_training.SHARE * 200)
-    assert (chosen != chosen_for_mixing(200, seed=1)).any()
-    assert not chosen_for_mixing(mixing_training.FEWEST_STRUCTURES - 1, seed=0).any()
+    assert (chosen != chosen_for_mixing(counts, 100, seed=1)).any()
+    assert not chosen_for_mixing(counts[: mixing_training.FEWEST_STRUCTURES - 1], 100, seed=0).any()
+
+
+def test_mixing_learns_from_no_more_than_memory_holds():
+    counts, n_columns = np.random.default_rng(0).integers(100, 2000, 1000), 1000
+    chosen = chosen_for_mixing(counts, n_columns, seed=0)
+    used = 8 * n_columns * counts[chosen].sum()
+    assert 0.9 * mixing_training.LARGEST_BYTES < used <= mixing_training.LARGEST_BYTES
+
+
+def test_steps_of_conjugate_gradients_near_the_first_are_nearly_exact(trained):
+    """A step later the curvature is another, and one product with its inverse would not do."""
+    judged = mixing_training._first(trained.labels, basis_for(SETTINGS), 2, SERIAL)
+    change, near = mixing_training._gauss_newton(judged, None, SERIAL)
+    rows = rows_of(judged.rows.labels, judged.basis.with_mixing(judged.basis.model.mixing + change), 2)
+    later = mixing_training._judge(rows, SERIAL, judged.posterior.scales)
+    equations = linearised(later.rows, later.posterior, SERIAL)
+    exact = equations.step(replace(equations.damped(), damping=near.damping), 60)
+    missed = [np.linalg.norm(equations.step(near, n) - exact) / np.linalg.norm(exact) for n in (1, ITERATIONS)]
+    assert missed[1] < 0.5 < missed[0]
 
 
 def test_noise_is_told_by_labels_that_the_basis_has_not_seen(trained):
