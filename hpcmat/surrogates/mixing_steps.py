@@ -115,20 +115,18 @@ class Linearised:
 
     def step(self, near: Damped, iterations: int) -> Floats:
         """δW (G,) by conjugate gradients, of which one is enough where `near` is the curvature here."""
-        slope = self.posterior.beta * self._total(lambda index: self.leaves[index].slope())
+        slope = self.slope()
         shape = len(slope), len(slope)
-        curvature = LinearOperator(shape, lambda step: self._curvature_times(step) + near.damping * step)
+        curvature = LinearOperator(shape, lambda step: self.curvature_times(step) + near.damping * step)
         inverse = LinearOperator(shape, lambda step: self.communicator.broadcast(near.inverse_times(step)))
         found: Floats = cg(curvature, slope, rtol=0.0, maxiter=iterations, M=inverse)[0]
         return found
 
-    def _total(self, of_leaf: Callable[[int], Floats]) -> Floats:
-        """Sum over the leaves of all ranks, everywhere."""
-        total = reduce_tree(self.number, of_leaf, np.add, self.communicator, self.threads)
-        found: Floats = self.communicator.broadcast(total)
-        return found
+    def slope(self) -> Floats:
+        """β Jᵀ r (G,)."""
+        return self.posterior.beta * self._total(lambda index: self.leaves[index].slope())
 
-    def _curvature_times(self, step: Floats) -> Floats:
+    def curvature_times(self, step: Floats) -> Floats:
         """C δW."""
         beta, factor, moved = self.posterior.beta, self.posterior.factor, dict[int, Floats]()
 
@@ -143,6 +141,12 @@ class Linearised:
             return leaf.jacobian.T @ (moved[index] - leaf.x @ followed)
 
         return beta * self._total(left)
+
+    def _total(self, of_leaf: Callable[[int], Floats]) -> Floats:
+        """Sum over the leaves of all ranks, everywhere."""
+        total = reduce_tree(self.number, of_leaf, np.add, self.communicator, self.threads)
+        found: Floats = self.communicator.broadcast(total)
+        return found
 
     def _products(self, index: int) -> _Products:
         leaf = self.leaves[index]
