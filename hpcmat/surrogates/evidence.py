@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh, lapack
 
+from hpcmat.surrogates.triangles import cholesky, inverse
 from hpcmat.surrogates.tsqr import join
 
 Floats = NDArray[np.float64]
@@ -61,6 +62,7 @@ class Root:
     """(F + 1, F + 1) R with RᵀR = [X y]ᵀ[X y]"""
     n: int
     """Number of rows."""
+    threads: int = 1
 
     def scaled(self, scale: Floats) -> Floats:
         """The triangle for coefficients that are multiplied by `scale` (F,) to give the true ones."""
@@ -90,6 +92,7 @@ class Gram:
     """(F + 1, F + 1) [X y]ᵀ[X y], its upper triangle."""
     n: int
     """Number of rows."""
+    threads: int = 1
 
     def posterior(self, scale: Floats, beta: float) -> Floats:
         """As of `Root`; raises LinAlgError where no digits are left."""
@@ -97,11 +100,7 @@ class Gram:
         precision = self.matrix * columns
         precision *= columns[:, None]
         precision[np.diag_indices(len(scale))] += 1.0
-        triangle, failure = lapack.dpotrf(np.asfortranarray(precision), overwrite_a=1)
-        if failure:
-            raise np.linalg.LinAlgError("the rows determine some coefficients to more digits than their squares hold")
-        found: Floats = triangle
-        return found
+        return cholesky(precision, self.threads)
 
     def residual(self, solution: Solution) -> float:
         """Sum of squared weighted residuals."""
@@ -119,12 +118,12 @@ class Solution:
     n: int
     triangle: Floats
     """(F + 1, F + 1) [T q; 0 s]"""
+    threads: int = 1
 
     @cached_property
     def inverse(self) -> Floats:
         """T⁻¹ (F, F), upper triangular; the covariance is T⁻¹ T⁻ᵀ."""
-        inverse: Floats = lapack.dtrtri(self.triangle[:-1, :-1])[0]
-        return inverse
+        return inverse(self.triangle[:-1, :-1], self.threads)
 
     @cached_property
     def mean(self) -> Floats:
@@ -149,7 +148,7 @@ class Solution:
 def solve(root: Root | Gram, prior: Prior, alpha: Floats, beta: float) -> Solution:
     """The posterior at given scales: α (groups,) and β; raises LinAlgError where a Gram has too few digits."""
     scale = 1.0 / np.sqrt(alpha[prior.groups] * prior.precision)
-    return Solution(scale, beta, root.n, root.posterior(scale, beta))
+    return Solution(scale, beta, root.n, root.posterior(scale, beta), root.threads)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -133,13 +133,13 @@ def root_of(source: Source, n_features: int, communicator: Communicator) -> Root
     rows = _condensed(source, n_features, communicator, (shortened, join_shortened))
     if not isinstance(rows, np.ndarray):
         return rows
-    return Root(rows if len(rows) > n_features else triangle_of(rows), _n_included(source))
+    return Root(rows if len(rows) > n_features else triangle_of(rows), _n_included(source), source.threads)
 
 
 def gram_of(source: Source, n_features: int, communicator: Communicator) -> Gram | InputError | None:
     """Products of all weighted rows that are included, as `root_of`: a quarter of its time, half of its digits."""
     products = _condensed(source, n_features, communicator, (_products, _sum))
-    return Gram(products, _n_included(source)) if isinstance(products, np.ndarray) else products
+    return Gram(products, _n_included(source), source.threads) if isinstance(products, np.ndarray) else products
 
 
 def structures_of(source: Source, n_features: int, communicator: Communicator) -> list[list[int]]:
