@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh, lapack
 
-from hpcmat.surrogates.triangles import cholesky, inverse
+from hpcmat.surrogates.triangles import inverse
 from hpcmat.surrogates.tsqr import join
 
 Floats = NDArray[np.float64]
@@ -100,7 +100,11 @@ class Gram:
         precision = self.matrix * columns
         precision *= columns[:, None]
         precision[np.diag_indices(len(scale))] += 1.0
-        return cholesky(precision, self.threads)
+        triangle, failure = lapack.dpotrf(np.asfortranarray(precision), overwrite_a=1)
+        if failure:
+            raise np.linalg.LinAlgError("the rows determine some coefficients to more digits than their squares hold")
+        found: Floats = triangle
+        return found
 
     def residual(self, solution: Solution) -> float:
         """Sum of squared weighted residuals."""

@@ -1,6 +1,6 @@
-"""Cholesky factor and inverse of a triangle by several threads, where the linear algebra library has one.
+"""The inverse of a triangle by several threads, where the linear algebra library has one.
 
-Both are cut in halves, however many threads there are, so that their number does not show in the last digit.
+It is cut in halves, however many threads there are, so that their number does not show in the last digit.
 """
 
 from __future__ import annotations
@@ -21,36 +21,8 @@ SMALLEST = 512
 """Rows below which one thread is as fast."""
 
 
-def cholesky(matrix: Floats, threads: int) -> Floats:
-    """Upper R (n, n) with RᵀR = matrix, of which the upper triangle is read.
-
-    Raises
-    ------
-    LinAlgError
-        The matrix is not positive definite.
-    """
-    n = len(matrix)
-    if n < SMALLEST:
-        return _cholesky(matrix)
-    half, factor = n // 2, np.zeros((n, n), order="F")
-    first = _cholesky(matrix[:half, :half])
-    factor[:half, :half], rest = first, np.asfortranarray(matrix[half:, half:])
-    right = factor[:half, half:]
-
-    def solve(columns: slice) -> None:
-        right[:, columns] = blas.dtrsm(1.0, first, matrix[:half, half:][:, columns], trans_a=1)
-
-    def subtract(columns: slice) -> None:
-        rest[: columns.stop, columns] -= right[:, : columns.stop].T @ right[:, columns]
-
-    _by_columns(solve, n - half, threads)
-    _by_columns(subtract, n - half, threads)
-    factor[half:, half:] = _cholesky(rest)
-    return factor
-
-
 def inverse(triangle: Floats, threads: int) -> Floats:
-    """Of an upper triangle (n, n)."""
+    """The inverse (n, n) of an upper triangle."""
     n = len(triangle)
     if n < SMALLEST:
         return _inverse(triangle)
@@ -70,14 +42,6 @@ def inverse(triangle: Floats, threads: int) -> Floats:
         found[:half, half:][:, columns] = blas.dtrmm(-1.0, first, product)
 
     _by_columns(fill, n - half, threads)
-    return found
-
-
-def _cholesky(matrix: Floats) -> Floats:
-    factor, failure = lapack.dpotrf(matrix)
-    if failure:
-        raise np.linalg.LinAlgError("the matrix is not positive definite to the digits that it has")
-    found: Floats = factor
     return found
 
 
