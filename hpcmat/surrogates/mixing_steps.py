@@ -37,8 +37,8 @@ DAMPING = 0.03
 LEAST_CURVATURE = 1e-3
 """Λ is that of directions with at least this fraction of the median curvature."""
 ITERATIONS = 12
-"""Of conjugate gradients: on acetylacetone they gain nine tenths of what the exact step does. Their number is fixed, so
-that all ranks do the same."""
+"""Of conjugate gradients: on acetylacetone they gain nine tenths of what C, multiplied out anew, would. Their number is
+fixed, so that all ranks do the same."""
 COLUMNS_AT_ONCE = 512
 """Columns of J that one thread multiplies at a time."""
 
