@@ -201,8 +201,8 @@ class AceBasis:
         Squared size of the feature's force rows on the structures of `ground`, so that each feature is expected to
         give forces of the same size, times (1 + k² + l²)^p.
         """
-        rows = [self.design(s).forces for s in self.ground]
-        size = np.mean(np.concatenate(rows) ** 2, axis=0)
+        size = sum(np.einsum("rf,rf->f", rows, rows) for rows in (self.design(s).forces for s in self.ground))
+        size /= 3 * sum(map(len, self.ground))
         size = np.maximum(size, LEAST_SIZE * np.median(size))
         precision: Floats = size * self._roughness() ** SMOOTHNESS_EXPONENT
         precision[self.constant_columns] = np.where(np.isnan(self.atom_energies), CONSTANT_PRIOR_EV**-2, EXACT)

@@ -20,6 +20,7 @@ from scipy.optimize import minimize_scalar
 
 from hpcmat.records import Label
 from hpcmat.surrogates.ace import AceBasis, cell_volume
+from hpcmat.surrogates.evidence import Scales
 from hpcmat.surrogates.fitting import prior_of, rows_of
 from hpcmat_kernels.neighbors import neighbor_list
 
@@ -121,25 +122,45 @@ def _mean_nearest(label: Label, reach: float = 8.0) -> float:
 
 def sample_evidence(sample: Sample, basis: AceBasis, threads: int = 1) -> float:
     """Greatest log evidence of the sampled rows in a basis."""
+    return log_evidence(*_gram(sample, basis, threads))
+
+
+def sampled_scales(labels: tuple[Label, ...], basis: AceBasis, threads: int = 1) -> Scales:
+    """Scales of prior and noise, the same for all groups, that make a sample of the rows most probable."""
+    gram, targets = _gram(draw_sample(labels, basis.settings.seed), basis, threads)
+    _, ratio, beta = _most_likely(gram, targets)
+    return Scales(beta / ratio, np.full(int(prior_of(basis).groups.max()) + 1, beta / ratio), beta)
+
+
+def log_evidence(gram: Floats, targets: Floats) -> float:
+    """Log density of targets y ~ N(0, (ρ K + 1) / β), greatest over ρ and β."""
+    return _most_likely(gram, targets)[0]
+
+
+def _gram(sample: Sample, basis: AceBasis, threads: int) -> tuple[Floats, Floats]:
+    """K (m, m) of the sampled rows and their targets (m,), over the target errors."""
     blocks = rows_of(sample.labels, basis, threads).blocks(list(range(len(sample.labels))))
     parts = list(zip(blocks, sample.rows, strict=True))
     sigma = np.concatenate([block.sigma[rows] for block, rows in parts])
     x = np.concatenate([block.rows[rows] for block, rows in parts]) / sigma[:, None]
     y = np.concatenate([block.targets[rows] for block, rows in parts]) / sigma
     x /= np.sqrt(prior_of(basis).precision)
-    return log_evidence(x @ x.T, y)
+    return x @ x.T, y
 
 
-def log_evidence(gram: Floats, targets: Floats) -> float:
-    """Log density of targets y ~ N(0, (ρ K + 1) / β), greatest over ρ and β."""
+def _most_likely(gram: Floats, targets: Floats) -> tuple[float, float, float]:
+    """That density, ρ and β."""
     n, scale = len(targets), float(np.trace(gram)) / len(targets)
-    values, vectors = eigh(gram / scale if scale > 0 else gram, check_finite=False, driver="evd")
+    scale = scale if scale > 0 else 1.0
+    values, vectors = eigh(gram / scale, check_finite=False, driver="evd")
     values, square = np.maximum(values, 0.0), (vectors.T @ targets) ** 2
 
-    def cost(log_ratio: float) -> float:
+    def cost(log_ratio: float) -> tuple[float, float]:
         spread = 1.0 + np.exp(log_ratio) * values
         variance = float(np.mean(square / spread))
-        return 0.5 * (n * float(np.log(2 * np.pi * variance) + 1.0) + float(np.sum(np.log(spread))))
+        half = 0.5 * (n * float(np.log(2 * np.pi * variance) + 1.0) + float(np.sum(np.log(spread))))
+        return half, variance
 
-    found = minimize_scalar(cost, bounds=(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO), method="bounded")
-    return -float(found.fun)
+    bounds = -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO
+    found = minimize_scalar(lambda log_ratio: cost(log_ratio)[0], bounds=bounds, method="bounded")
+    return -float(found.fun), float(np.exp(found.x)) / scale, 1.0 / cost(found.x)[1]

@@ -18,7 +18,7 @@ from hpcmat.records import Label
 from hpcmat.surrogates.ace import AceBasis, AceSettings, basis_for
 from hpcmat.surrogates.communicator import SERIAL, Communicator
 from hpcmat.surrogates.core import core_of
-from hpcmat.surrogates.evidence import Prior
+from hpcmat.surrogates.evidence import Prior, Scales
 from hpcmat.surrogates.extrapolation import left_out_limits
 from hpcmat.surrogates.label_noise import fit_label_noise
 from hpcmat.surrogates.label_rows import LabelRows
@@ -39,6 +39,16 @@ PULAY_PRIOR_PRECISION = 100.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """What the training of a basis tells the fit in it."""
+
+    seen: frozenset[int] = frozenset()
+    """Labels that the basis was trained on, which therefore do not tell the noise."""
+    scales: Scales | None = None
+    """Of the coefficients in the training, near to those of the fit."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Fit:
     """A potential and how it was found."""
 
@@ -56,14 +66,14 @@ def fit_potential(
     metadata: ModelMetadata | None = None,
     communicator: Communicator = SERIAL,
     threads: int = 1,
-    seen: frozenset[int] = frozenset(),
+    trained: Trained | None = None,
 ) -> Fit:
     """Fit a potential to labels; ranks that give the same labels share the work and get the same fit.
 
     Parameters
     ----------
-    form : settings of the basis, or a basis, as it is after its training.
-    seen : labels that the basis was trained on, which therefore do not tell the noise.
+    form : settings of the basis, or a basis.
+    trained : how that basis was trained, where it was.
 
     Raises
     ------
@@ -72,7 +82,8 @@ def fit_potential(
     """
     _check(labels)
     basis = form if isinstance(form, AceBasis) else basis_for(form)
-    sound = fit_sound(rows_of(labels, basis, threads, seen), prior_of(basis), communicator)
+    seen, near = (trained.seen, trained.scales) if trained else (frozenset(), None)
+    sound = fit_sound(rows_of(labels, basis, threads, seen), prior_of(basis), communicator, near)
     full = sound.posterior
     factor = basis.whole(full.factor[1:, 1:])
     posterior = replace(full, mean=basis.whole(full.mean[1:]), factor=factor)

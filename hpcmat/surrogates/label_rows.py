@@ -57,6 +57,10 @@ class LabelRows:
         """Rows of each label."""
         return np.array([len(self._kind(label)) for label in self.labels])
 
+    def sigma(self, index: int) -> Floats:
+        """Target error of each row of a label."""
+        return self.targets[self._kind(self.labels[index])]
+
     @cached_property
     def included(self) -> NDArray[np.bool_]:
         """Labels that are fitted."""

@@ -58,13 +58,24 @@ def leave_one_structure_out(
         yield rows, left_out, variance
 
 
-def left_out(block: Observations, structure: int, fit: tuple[Floats, Floats, float], included: bool) -> LeftOut:
-    """One structure under the fit (mean, factor, β) without it; the factor is upper triangular."""
+def left_out(
+    blocks: list[Observations], structures: list[int], fit: tuple[Floats, Floats, float], included: list[bool]
+) -> list[LeftOut]:
+    """Some structures under the fit (mean, factor, β), each without itself; the factor is upper triangular."""
     mean, factor, beta = fit
-    x, y = weighted(block)
+    x, y = (np.concatenate(parts) for parts in zip(*map(weighted, blocks), strict=True))
     fitted, z = y - x @ mean, blas.dtrmm(1.0, factor, x, side=1)
-    residual, variance = _without(z, fitted, beta) if included else (fitted, np.einsum("rf,rf->r", z, z))
-    return LeftOut(structure, residual, fitted, y - residual, variance, block.sigma, block.kind)
+    scores, start = [], 0
+    for block, structure, is_in in zip(blocks, structures, included, strict=True):
+        mine = slice(start, start := start + len(block.targets))
+        residual, variance = _without(z[mine], fitted[mine], beta) if is_in else (fitted[mine], _squares(z[mine]))
+        scores.append(LeftOut(structure, residual, fitted[mine], y[mine] - residual, variance, block.sigma, block.kind))
+    return scores
+
+
+def _squares(z: Floats) -> Floats:
+    squares: Floats = np.einsum("rf,rf->r", z, z)
+    return squares
 
 
 def _without(z: Floats, residual: Floats, beta: float) -> tuple[Floats, Floats]:

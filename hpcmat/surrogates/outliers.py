@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcmat.surrogates.communicator import Communicator
-from hpcmat.surrogates.evidence import Prior
+from hpcmat.surrogates.evidence import Prior, Scales
 from hpcmat.surrogates.label_rows import LabelRows
 from hpcmat.surrogates.left_out import LeftOut
 from hpcmat.surrogates.posterior import Posterior, fit_source
@@ -70,12 +70,14 @@ class SoundFit:
         return tuple(score for score in self.scores if honest[score.structure])
 
 
-def fit_sound(source: LabelRows, prior: Prior, communicator: Communicator) -> SoundFit:
-    """The fit without absurd labels; errors as `fit_source`.
+def fit_sound(
+    source: LabelRows, prior: Prior, communicator: Communicator, near: Scales | None = None, rough: bool = False
+) -> SoundFit:
+    """The fit without absurd labels; `near`, `rough` and errors as of `fit_source`.
 
     What is dropped is judged again by the fit without it, and comes back where an absurd neighbour made it suspect.
     """
-    posterior, scores = fit_source(source, prior, communicator)
+    posterior, scores = fit_source(source, prior, communicator, near, rough)
     with_all = SoundFit(source, posterior, scores)
     allowed = max(1, int(LARGEST_SHARE * len(scores)))
     sound = source
@@ -85,7 +87,7 @@ def fit_sound(source: LabelRows, prior: Prior, communicator: Communicator) -> So
         if dropped == sound.dropped:
             return SoundFit(sound, posterior, scores, suspects) if len(suspects) <= allowed else with_all
         sound = source.without(dropped)
-        posterior, scores = fit_source(sound, prior, communicator)
+        posterior, scores = fit_source(sound, prior, communicator, near, rough)
     return with_all
 
 

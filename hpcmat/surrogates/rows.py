@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import blas
 
 from hpcmat.errors import InputError
 from hpcmat.surrogates.communicator import Communicator
-from hpcmat.surrogates.evidence import Root
+from hpcmat.surrogates.evidence import Gram, Root
 from hpcmat.surrogates.tsqr import join_shortened, owned, reduce_tree, shortened, triangle_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+How = tuple[Callable[[Floats], Floats], Callable[[Floats, Floats], Floats]]
+
 LEAST_LEAVES = 8
 """Sets of rows, at least, that ranks can share."""
 LEAF_ROWS = 2
 """Rows per feature of a set, at most: joining its triangle then costs a fifth of making it."""
+
+ROWS_AT_ONCE = 1500
+"""About, of neighbouring structures that are multiplied together: enough for a product of matrices to be fast."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,19 +130,16 @@ def leaves_of(counts: Ints, n_features: int) -> list[list[int]]:
 
 def root_of(source: Source, n_features: int, communicator: Communicator) -> Root | InputError | None:
     """Triangle of all weighted rows that are included, at the root; an error of any rank in its place."""
-    leaves, each = leaves_of(source.counts, n_features), source.alone()
-
-    def leaf(index: int) -> Floats | InputError:
-        try:
-            return _leaf_rows(each, [s for s in leaves[index] if source.included[s]], n_features)
-        except InputError as error:
-            return error
-
-    rows = reduce_tree(len(leaves), leaf, _join_sound, communicator, source.threads)
-    n = int(source.counts[source.included].sum())
+    rows = _condensed(source, n_features, communicator, (shortened, join_shortened))
     if not isinstance(rows, np.ndarray):
         return rows
-    return Root(rows if len(rows) > n_features else triangle_of(rows), n)
+    return Root(rows if len(rows) > n_features else triangle_of(rows), _n_included(source), source.threads)
+
+
+def gram_of(source: Source, n_features: int, communicator: Communicator) -> Gram | InputError | None:
+    """Products of all weighted rows that are included, as `root_of`: a quarter of its time, half of its digits."""
+    products = _condensed(source, n_features, communicator, (_products, _sum))
+    return Gram(products, _n_included(source), source.threads) if isinstance(products, np.ndarray) else products
 
 
 def structures_of(source: Source, n_features: int, communicator: Communicator) -> list[list[int]]:
@@ -143,7 +148,37 @@ def structures_of(source: Source, n_features: int, communicator: Communicator) -
     return [leaves[index] for index in owned(len(leaves), communicator)]
 
 
-def _leaf_rows(source: Source, structures: list[int], n_features: int) -> Floats:
+def _n_included(source: Source) -> int:
+    return int(source.counts[source.included].sum())
+
+
+def _condensed(source: Source, n_features: int, communicator: Communicator, how: How) -> Floats | InputError | None:
+    """What is kept of the rows of a leaf, and of two such; at the root."""
+    leaves, each = leaves_of(source.counts, n_features), source.alone()
+    of_rows, of_both = how
+
+    def leaf(index: int) -> Floats | InputError:
+        try:
+            return of_rows(stacked(each, [s for s in leaves[index] if source.included[s]], n_features))
+        except InputError as error:
+            return error
+
+    def merge(left: Floats | InputError, right: Floats | InputError) -> Floats | InputError:
+        if isinstance(left, InputError):
+            return left
+        return right if isinstance(right, InputError) else of_both(left, right)
+
+    return reduce_tree(len(leaves), leaf, merge, communicator, source.threads)
+
+
+def stacked(source: Source, structures: list[int], n_features: int) -> Floats:
+    """Weighted rows and, in the last column, targets (m, F + 1) of some structures, in Fortran order.
+
+    Raises
+    ------
+    InputError
+        A row or a target is not finite.
+    """
     rows = np.empty((int(source.counts[structures].sum()), n_features + 1), order="F")
     start = 0
     for block in source.blocks(structures):
@@ -153,10 +188,25 @@ def _leaf_rows(source: Source, structures: list[int], n_features: int) -> Floats
         start = stop
     if not np.isfinite(rows).all():
         raise InputError("rows or labels are not finite; remove the damaged label")
-    return shortened(rows)
+    return rows
 
 
-def _join_sound(left: Floats | InputError, right: Floats | InputError) -> Floats | InputError:
-    if isinstance(left, InputError):
-        return left
-    return right if isinstance(right, InputError) else join_shortened(left, right)
+def parts_of(counts: Ints) -> list[slice]:
+    """Neighbouring structures in sets of about equal numbers of rows, few enough to hold several times."""
+    total = int(counts.sum())
+    number = max(1, round(total / ROWS_AT_ONCE))
+    part = ((np.cumsum(counts) - 0.5 * counts) * number / max(total, 1)).astype(int)
+    edges = np.flatnonzero(np.diff(part, prepend=-1, append=-1))
+    return [slice(int(start), int(stop)) for start, stop in pairwise(edges)]
+
+
+def _products(rows: Floats) -> Floats:
+    """XᵀX (n, n) of rows X (m, n), above its diagonal."""
+    n = rows.shape[1]
+    products: Floats = blas.dsyrk(1.0, rows, trans=1) if len(rows) else np.zeros((n, n), order="F")
+    return products
+
+
+def _sum(left: Floats, right: Floats) -> Floats:
+    left += right
+    return left

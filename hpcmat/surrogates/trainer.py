@@ -17,7 +17,7 @@ from hpcmat.surrogates.communicator import SERIAL, Communicator, at_root
 from hpcmat.surrogates.cutoff import choose_cutoff
 from hpcmat.surrogates.dataset import Dataset
 from hpcmat.surrogates.evaluation import errors_on
-from hpcmat.surrogates.fitting import fit_potential, software_versions
+from hpcmat.surrogates.fitting import Trained, fit_potential, rows_of, software_versions
 from hpcmat.surrogates.mixing_training import chosen_for_mixing, train_mixing
 from hpcmat.surrogates.potential import Potential
 
@@ -68,8 +68,8 @@ def fit_dataset(
     if options.cutoff_ang is None:
         cutoff = at_root(lambda: choose_cutoff(labels, start, communicator.cores, tell), communicator)
         start = start.with_cutoff(cutoff)
-    form, seen = _trained_basis(labels, start, tell, communicator)
-    fit = fit_potential(labels, form, communicator=communicator, threads=communicator.cores, seen=seen)
+    form, trained = _trained_basis(labels, start, tell, communicator)
+    fit = fit_potential(labels, form, communicator=communicator, threads=communicator.cores, trained=trained)
     for index, reason in zip(fit.dropped, fit.reasons, strict=True):
         tell(f"frame {used[index].index}: {reason}")
     absurd = {used[index].index for index in fit.dropped}
@@ -110,14 +110,16 @@ def _isolated_atoms(
 
 def _trained_basis(
     labels: tuple[Label, ...], basis: AceBasis, tell: Callable[[str], None], communicator: Communicator
-) -> tuple[AceBasis, frozenset[int]]:
-    """The basis with its channel mixing trained, and the labels it was trained on."""
-    chosen = chosen_for_mixing(len(labels), basis.settings.seed)
+) -> tuple[AceBasis, Trained | None]:
+    """The basis with its channel mixing trained, and what that tells the fit."""
+    n_columns = 1 + len(basis.fitted) + basis.model.mixing[0].size
+    chosen = chosen_for_mixing(rows_of(labels, basis).counts, n_columns, basis.settings.seed)
     if not chosen.any():
-        return basis, frozenset()
+        return basis, None
     seen = np.flatnonzero(chosen).tolist()
     shared = tuple(labels[index] for index in seen)
-    return train_mixing(shared, basis, communicator.cores, tell, communicator), frozenset(seen)
+    best, scales = train_mixing(shared, basis, communicator.cores, tell, communicator)
+    return best, Trained(frozenset(seen), scales)
 
 
 def _untrained_basis(

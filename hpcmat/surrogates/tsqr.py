@@ -11,6 +11,7 @@ order, so that the result is the same to the last bit.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -76,34 +77,52 @@ def reduce_tree(
     `leaf` is called with the leaves of this rank alone, with threads > 1 by several at a time. Between ranks the right
     half goes to the owner of the left.
     """
-    ready: dict[tuple[int, int], T] = {}
-
-    def owner(number: int) -> int:
-        return number * communicator.size // leaves
-
-    def node(start: int, stop: int) -> Any:
-        mine, middle = owner(start), (start + stop) // 2
-        if (start, stop) in ready:
-            return ready.pop((start, stop))
-        if stop - start == 1:
-            return leaf(start) if mine == communicator.rank else None
-        other = owner(middle)
-        left, right = node(start, middle), node(middle, stop)
-        if mine == other == communicator.rank:
-            return merge(left, right)
-        if other == communicator.rank:
-            communicator.send(right, mine)
-        elif mine == communicator.rank:
-            return merge(left, communicator.receive(other))
-        return None
+    tree = _Tree(leaves, leaf, merge, communicator, {})
 
     def prepare(piece: tuple[int, int]) -> None:
-        ready.update({branch: node(*branch) for branch in branches[slice(*piece)]})
+        tree.ready.update({branch: tree.node(*branch) for branch in branches[slice(*piece)]})
 
     if threads > 1:
-        branches = [(a, b) for a, b in _branches(0, leaves, threads) if owner(a) == owner(b - 1) == communicator.rank]
+        branches = [branch for branch in _branches(0, leaves, threads) if tree.is_mine(*branch)]
         in_parallel(prepare, len(branches), threads)
-    return node(0, leaves)  # type: ignore[no-any-return]
+    return tree.node(0, leaves)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tree:
+    """Not a function that calls itself: that would refer to itself, and keep all that its leaves hold."""
+
+    leaves: int
+    leaf: Callable[[int], Any]
+    merge: Callable[[Any, Any], Any]
+    communicator: Communicator
+    ready: dict[tuple[int, int], Any]
+    """Branches that are merged already."""
+
+    def owner(self, number: int) -> int:
+        """Rank of a leaf."""
+        return number * self.communicator.size // self.leaves
+
+    def is_mine(self, start: int, stop: int) -> bool:
+        """Whether all leaves of a branch are of this rank."""
+        return self.owner(start) == self.owner(stop - 1) == self.communicator.rank
+
+    def node(self, start: int, stop: int) -> Any:
+        """A branch, merged, at the owner of its first leaf; None elsewhere."""
+        mine, rank, middle = self.owner(start), self.communicator.rank, (start + stop) // 2
+        if (start, stop) in self.ready:
+            return self.ready.pop((start, stop))
+        if stop - start == 1:
+            return self.leaf(start) if mine == rank else None
+        other = self.owner(middle)
+        left, right = self.node(start, middle), self.node(middle, stop)
+        if mine == other == rank:
+            return self.merge(left, right)
+        if other == rank:
+            self.communicator.send(right, mine)
+        elif mine == rank:
+            return self.merge(left, self.communicator.receive(other))
+        return None
 
 
 def _branches(start: int, stop: int, number: int) -> list[tuple[int, int]]:

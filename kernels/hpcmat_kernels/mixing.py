@@ -6,6 +6,7 @@ derivatives H by the channels, for fixed coefficients,
     ∂E_i/∂W_{l,q,c} = Σ_m G_{c,lm} A_{q,lm}
     ∂(∂E_i/∂W_{l,q,c})/∂r = Σ_m (Σ_{lm'} H_{c,lm,lm'} ∂A_{c,lm'}/∂r) A_{q,lm} + G_{c,lm} ∂A_{q,lm}/∂r
 
+With several elements W^z of every central element z is moved alike, so that the columns are those of one of them.
 Costs about (l_max + 1)^4 C operations per pair and direction: for fitting, not for dynamics.
 """
 
@@ -39,7 +40,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MixingRows:
-    """Derivatives by the W of one structure; columns are `AceModel.mixing` flattened, G of them."""
+    """Derivatives of one structure by a step that the W of all central elements make together.
+
+    Columns are the W of one element, `AceModel.mixing[z]` flattened, G of them.
+    """
 
     energy: Floats
     """(G,) eV"""
@@ -52,14 +56,14 @@ class MixingRows:
 def mixing_rows(model: AceModel, coefficients: Coefficients, neighbors: NeighborList, species: ArrayLike) -> MixingRows:
     """Rows for one structure at fixed coefficients; errors as `ace.evaluate`."""
     z = check_species(model, neighbors, species)
-    table, (n_z, n_l, n_q, n_c) = model.table, model.mixing.shape
+    table, (_, n_l, n_q, n_c) = model.table, model.mixing.shape
     tables = recursion(model.l_max), first_components(model.l_max), with_whole_rows(model.mixing)
     monomials = table.starts, table.factors, table.coefficients
     energy, padded_rows = _rows(
         (pairs_of(neighbors), z), shape_of(model), tables, (*monomials, with_whole_rows(coefficients.product)),
         most_directions(model, neighbors.offsets),
     )  # fmt: skip
-    shape = n_z, n_l, n_q, tables[2].shape[3]
+    shape = n_l, n_q, tables[2].shape[3]
     rows = padded_rows.reshape(-1, *shape)[: 3 * len(z) + 6, ..., :n_c].reshape(3 * len(z) + 6, -1)
     return MixingRows(energy.reshape(shape)[..., :n_c].ravel(), rows[: 3 * len(z)], rows[3 * len(z) :])
 
@@ -88,29 +92,29 @@ def _derivatives(channels: Any, monomials: Any, z: Any, gradient: Any, curvature
 
 @njit(cache=True, nogil=True)
 def _add_energy(density: Any, gradient: Any, first_degree: Any, sizes: Any, energy: Any) -> None:
-    """energy[l, q, c] += Σ_m G_{c,lm} A_{q,lm}; `sizes` = (first column, Q, C')."""
-    column, n_q, row = sizes
+    """energy[l, q, c] += Σ_m G_{c,lm} A_{q,lm}; `sizes` = (Q, C')."""
+    n_q, row = sizes
     q_row, step = density.shape[1], gradient.shape[1]
     for degree in range(len(first_degree) - 1):
         lm, m = first_degree[degree], first_degree[degree + 1] - first_degree[degree]
         add_outer(
             (energy, density, gradient),
-            (column + degree * n_q * row, row, n_q, lm * q_row, q_row, 1, lm * step, step, m, row),
+            (degree * n_q * row, row, n_q, lm * q_row, q_row, 1, lm * step, step, m, row),
         )
 
 
 @njit(cache=True, nogil=True)
 def _add_slopes(work: Any, t: Any, first_degree: Any, sizes: Any, arrays: Any) -> None:
-    """Add what change d means for ∂E/∂W to its row; `sizes` = (d, first column, width, Q, C')."""
+    """Add what change d means for ∂E/∂W to its row; `sizes` = (d, width, Q, C')."""
     _, _, density, changes, rows, columns = work
-    d, column, width, n_q, row = sizes
+    d, width, n_q, row = sizes
     out, gradient, gradient_changes = arrays
     n_lm, n_radial, radial = changes.shape[1], len(work[0][1][0]), changes.shape[2]
     q_row, step = density.shape[1], gradient.shape[1]
     of_gradient, of_density = (out, density, gradient_changes), (out, changes, gradient)
     for degree in range(len(first_degree) - 1):
         lm, m = first_degree[degree], first_degree[degree + 1] - first_degree[degree]
-        place = rows[d] * width + column + degree * n_q * row
+        place = rows[d] * width + degree * n_q * row
         add_outer(of_gradient, (place, row, n_q, lm * q_row, q_row, 1, (t * n_lm + lm) * step, step, m, row))
         add_outer(
             of_density,
@@ -126,8 +130,8 @@ def _rows(system: Any, shape: Any, tables: Any, monomials: Any, directions: Any)
     n_species, n_radial, _ = shape
     legendre, first_degree, mixing = tables
     n, n_l, n_q, row = len(species), len(first_degree) - 1, n_species * n_radial, mixing.shape[3]
-    n_lm, q_row, block = first_degree[n_l], padded(n_q), n_l * n_q * row
-    step, width = spread(row), n_species * block
+    n_lm, q_row, width = first_degree[n_l], padded(n_q), n_l * n_q * row
+    step = spread(row)
     energy, out, weights = np.zeros(width), np.zeros((3 * n + 7) * width), mixing.ravel()
     work = site_workspace(legendre, (n_species, n_radial, q_row, n_lm), directions)
     channels, gradient, curvature = np.empty((n_lm, step)), np.empty((n_lm, step)), np.empty((n_lm, n_lm, step))
@@ -135,17 +139,15 @@ def _rows(system: Any, shape: Any, tables: Any, monomials: Any, directions: Any)
     places, used, begins = np.arange(LANES) * (n_lm * step), np.arange(n_lm * n_lm) % n_lm, np.arange(n_lm + 1) * n_lm
     weighted = gradient_changes, curvature, x, places, used, begins
     for i in range(n):
-        column = species[i] * block
+        centre = species[i] * width
         count = site_changes(pairs, i, species, shape, legendre, work)
-        mix_density(work[2], weights, first_degree, (column, n_q, row), channels)
+        mix_density(work[2], weights, first_degree, (centre, n_q, row), channels)
         _derivatives(channels, monomials, species[i], gradient, curvature)
-        _add_energy(work[2], gradient, first_degree, (column, n_q, row), energy)
+        _add_energy(work[2], gradient, first_degree, (n_q, row), energy)
         for first in range(0, count, LANES):
-            mix_changes(work, weights, first_degree, (first, column, n_q, row), x)
+            mix_changes(work, weights, first_degree, (first, centre, n_q, row), x)
             gradient_changes[:] = 0.0
             add_weighted(weighted, (0, 0, n_lm, step, n_lm, row, step))
             for t in range(min(LANES, count - first)):
-                _add_slopes(
-                    work, t, first_degree, (first + t, column, width, n_q, row), (out, gradient, gradient_changes)
-                )
+                _add_slopes(work, t, first_degree, (first + t, width, n_q, row), (out, gradient, gradient_changes))
     return energy, out

@@ -69,6 +69,8 @@ def _serve() -> None:
     while (work := _queue.get()) is not None:
         with suppress(Exception):
             work()
+        # Else what it holds stays in memory until the next call.
+        del work
 
 
 def _end_all() -> None:

@@ -17,7 +17,8 @@ class Case:
     def __init__(self, degrees):
         rng = np.random.default_rng(0)
         self.degrees = degrees
-        self.mixing, self.direction = rng.normal(size=(2, 2, 4, 8, 5))
+        self.mixing = rng.normal(size=(2, 4, 8, 5))
+        self.direction = rng.normal(size=(4, 8, 5))
         self.species = rng.integers(0, 2, 9)
         self.neighbors = neighbor_list(rng.uniform(0, 5, size=(9, 3)), np.eye(3) * 5, (True,) * 3, CUTOFF)
         self.vector = rng.normal(size=self.model(0.0).n_features)

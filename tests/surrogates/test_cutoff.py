@@ -11,6 +11,7 @@ from scipy.stats import multivariate_normal
 from hpcmat.records import Label, Method
 from hpcmat.surrogates.ace import AceBasis, AceSettings
 from hpcmat.surrogates.calculator import structure_of
+from hpcmat.surrogates.communicator import SERIAL
 from hpcmat.surrogates.cutoff import (
     LEAST_GAIN,
     choose_cutoff,
@@ -18,8 +19,10 @@ from hpcmat.surrogates.cutoff import (
     log_evidence,
     nearest_distance,
     sample_evidence,
+    sampled_scales,
 )
-from hpcmat.surrogates.fitting import fit_potential
+from hpcmat.surrogates.fitting import fit_potential, prior_of, rows_of
+from hpcmat.surrogates.posterior import fit_coefficients
 from hpcmat_kernels.neighbors import neighbor_list
 
 USUAL_ANG = 5.0
@@ -101,3 +104,14 @@ def test_evidence_is_that_of_the_gaussian():
     greatest = max(density(log_ratio) for log_ratio in np.linspace(-20, 20, 2001))
     assert log_evidence(gram, y) == pytest.approx(greatest, abs=1e-3)
     assert log_evidence(4.0 * gram, y) == pytest.approx(greatest, abs=1e-3)
+
+
+def test_scales_of_a_sample_that_is_all_rows_are_those_of_the_fit(reaching):
+    rng, basis = np.random.default_rng(0), usual()
+    labels = [replace(label, forces=label.forces + 0.2 * rng.normal(size=(8, 3))) for label in reaching[3.9]]
+    prior = replace(prior_of(basis), groups=np.zeros(basis.n_features + 1, dtype=int))
+    fitted = fit_coefficients(rows_of(tuple(labels), basis), prior, SERIAL).scales
+    sampled = sampled_scales(tuple(labels), basis)
+    assert sampled.common == pytest.approx(fitted.common, rel=0.05)
+    assert sampled.beta == pytest.approx(fitted.beta, rel=0.05)
+    assert (sampled.alpha == sampled.common).all() and len(sampled.alpha) == 4

@@ -7,7 +7,9 @@ import pytest
 
 from hpcmat.surrogates import mixing_training
 from hpcmat.surrogates.ace import AceBasis, AceSettings, basis_for
-from hpcmat.surrogates.fitting import fit_potential
+from hpcmat.surrogates.communicator import SERIAL
+from hpcmat.surrogates.fitting import Trained, fit_potential, rows_of
+from hpcmat.surrogates.mixing_steps import ITERATIONS, linearised
 from hpcmat.surrogates.mixing_training import chosen_for_mixing, train_mixing
 
 SETTINGS = AceSettings(("Si",), cutoff_ang=4.5)
@@ -18,9 +20,9 @@ def trained(wild_label):
     """Labels of wide variety, the lines told, and the basis trained on them."""
     labels = tuple(wild_label(seed) for seed in range(150))
     lines = []
-    basis = train_mixing(labels, basis_for(SETTINGS), 2, lines.append)
+    basis, scales = train_mixing(labels, basis_for(SETTINGS), 2, lines.append)
     unseen = tuple(wild_label(5000 + seed) for seed in range(20))
-    return SimpleNamespace(labels=labels, unseen=unseen, lines=lines, basis=basis)
+    return SimpleNamespace(labels=labels, unseen=unseen, lines=lines, basis=basis, scales=scales)
 
 
 def force_rmse(trained, form):
@@ -33,12 +35,11 @@ def test_errors_on_unseen_labels_fall(trained):
     assert force_rmse(trained, trained.basis) < 0.95 * force_rmse(trained, SETTINGS)
 
 
-def test_random_steps_of_the_same_size_do_not_lower_them(trained):
+def test_random_steps_of_the_same_size_lower_them_less(trained):
     start = basis_for(SETTINGS).model.mixing
     step = trained.basis.model.mixing - start
     shuffled = np.random.default_rng(0).permutation(step.ravel()).reshape(step.shape)
-    changed = AceBasis(SETTINGS, start + shuffled)
-    assert force_rmse(trained, changed) > 0.9 * force_rmse(trained, SETTINGS)
+    assert force_rmse(trained, AceBasis(SETTINGS, start + shuffled)) > 1.1 * force_rmse(trained, trained.basis)
 
 
 def test_every_step_but_the_last_raises_the_evidence(trained):
@@ -48,28 +49,66 @@ def test_every_step_but_the_last_raises_the_evidence(trained):
 
 def test_step_against_the_evidence_is_not_taken(trained, monkeypatch):
     monkeypatch.setattr(
-        mixing_training, "_gauss_newton", lambda judged, _ranks: 10.0 * np.ones(judged.basis.model.mixing.shape)
+        mixing_training,
+        "_gauss_newton",
+        lambda judged, near, _ranks: (10.0 * np.ones(judged.basis.model.mixing.shape), near),
     )
-    basis = train_mixing(trained.labels, basis_for(SETTINGS))
+    basis, _ = train_mixing(trained.labels, basis_for(SETTINGS))
     np.testing.assert_array_equal(basis.model.mixing, basis_for(SETTINGS).model.mixing)
 
 
 def test_threads_do_not_change_the_answer(trained):
-    again = train_mixing(trained.labels, basis_for(SETTINGS), threads=1)
+    again, _ = train_mixing(trained.labels, basis_for(SETTINGS), threads=1)
     np.testing.assert_allclose(again.model.mixing, trained.basis.model.mixing, rtol=1e-6, atol=1e-8)
 
 
 def test_mixing_learns_from_a_share_of_many_structures_and_from_none_of_few():
-    chosen = chosen_for_mixing(200, seed=0)
+    counts = np.full(200, 10)
+    chosen = chosen_for_mixing(counts, 100, seed=0)
     assert chosen.sum() == round(mixing_training.SHARE * 200)
-    assert (chosen != chosen_for_mixing(200, seed=1)).any()
-    assert not chosen_for_mixing(mixing_training.FEWEST_STRUCTURES - 1, seed=0).any()
+    assert (chosen != chosen_for_mixing(counts, 100, seed=1)).any()
+    assert not chosen_for_mixing(counts[: mixing_training.FEWEST_STRUCTURES - 1], 100, seed=0).any()
+
+
+def test_mixing_learns_from_no_more_than_memory_holds():
+    counts, n_columns = np.random.default_rng(0).integers(100, 2000, 1000), 1000
+    chosen = chosen_for_mixing(counts, n_columns, seed=0)
+    used = 8 * n_columns * counts[chosen].sum()
+    assert 0.9 * mixing_training.LARGEST_BYTES < used <= mixing_training.LARGEST_BYTES
+
+
+def test_a_few_conjugate_gradients_near_the_first_step_gain_most_of_what_the_exact_one_does(trained):
+    """A step later the curvature is another, and one product with its inverse would not do."""
+    judged = mixing_training._first(trained.labels, basis_for(SETTINGS), 2, SERIAL)
+    change, near = mixing_training._gauss_newton(judged, None, SERIAL)
+    rows = rows_of(judged.rows.labels, judged.basis.with_mixing(judged.basis.model.mixing + change), 2)
+    later = mixing_training._judge(rows, SERIAL, judged.posterior.scales)
+    equations = linearised(later.rows, later.posterior, SERIAL)
+    here = equations.damped()
+
+    def gain(step):
+        return equations.slope() @ step - 0.5 * step @ equations.curvature_times(step)
+
+    exact = gain(equations.step(here, 1))
+    once, several = (gain(equations.step(near, number)) / exact for number in (1, ITERATIONS))
+    assert once < 0.5 and several > 0.75
+    np.testing.assert_allclose(equations.step(here, 1), equations.step(here, 2), rtol=1e-3, atol=1e-4)
 
 
 def test_noise_is_told_by_labels_that_the_basis_has_not_seen(trained):
     """The residuals of what it was trained on are smaller than those of anything else."""
-    half = frozenset(range(30))
-    basis = train_mixing(trained.labels[:30], basis_for(SETTINGS))
-    told = fit_potential(trained.labels, basis, seen=half).potential.noise_forces
-    flattered = fit_potential(trained.labels, basis, seen=frozenset(range(30, 60))).potential.noise_forces
+    basis, scales = train_mixing(trained.labels[:50], basis_for(SETTINGS), 2)
+    told, flattered = (
+        fit_potential(trained.labels, basis, trained=Trained(frozenset(seen), scales)).potential.noise_forces
+        for seen in (range(50), range(50, 150))
+    )
     assert flattered < told
+
+
+def test_fit_from_the_scales_of_the_training_is_that_from_none(trained):
+    near, cold = (
+        fit_potential(trained.labels, trained.basis, trained=how) for how in (Trained(scales=trained.scales), None)
+    )
+    np.testing.assert_allclose(near.posterior.alpha, cold.posterior.alpha, rtol=0.2)
+    assert near.posterior.beta == pytest.approx(cold.posterior.beta, rel=0.02)
+    assert near.posterior.log_evidence == pytest.approx(cold.posterior.log_evidence, abs=2.0)

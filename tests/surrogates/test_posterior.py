@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from hpcmat.errors import InputError
-from hpcmat.surrogates import evidence, left_out
+from hpcmat.surrogates import left_out
 from hpcmat.surrogates.communicator import SERIAL
-from hpcmat.surrogates.evidence import Prior, Scales, maximise_evidence, solve
+from hpcmat.surrogates.evidence import Prior, Scales, solve
 from hpcmat.surrogates.posterior import Observations, fit_coefficients, fit_posterior, leave_one_structure_out
-from hpcmat.surrogates.rows import InMemory, root_of
+from hpcmat.surrogates.rows import InMemory, gram_of, root_of
 
 
 def synthetic(n_structures=60, n_features=25, noise=0.3, seed=0):
@@ -185,15 +185,37 @@ def grouped_problem():
     return observations, Prior(prior, np.repeat([0, 1, 2], 20))
 
 
-def test_scales_are_the_same_by_both_factorisations(monkeypatch):
+def test_rough_fit_is_the_exact_one_at_its_scales():
     observations, prior = grouped_problem()
-    root = root_of(InMemory(observations), 60, SERIAL)
-    near = Scales(1.0, np.ones(3), 1.0)
-    by_gram = maximise_evidence(root, prior, near)
-    monkeypatch.setattr(evidence, "_solve_gram", lambda root, _, prior, scales: solve(root, prior, *scales))
-    by_triangle = maximise_evidence(root, prior, near)
-    np.testing.assert_allclose(by_gram.alpha, by_triangle.alpha, rtol=2e-3)
-    assert by_gram.beta == pytest.approx(by_triangle.beta, rel=2e-3)
+    source, near = InMemory(observations), Scales(1.0, np.array([0.5, 1.0, 2.0]), 3.0)
+    rough = fit_coefficients(source, prior, SERIAL, near, rough=True)
+    exact = solve(root_of(source, 60, SERIAL), prior, rough.alpha, rough.beta)
+    np.testing.assert_allclose(rough.mean, exact.scale * exact.mean, rtol=1e-8, atol=1e-10)
+    factor = exact.scale[:, None] * exact.inverse
+    np.testing.assert_allclose(rough.factor @ rough.factor.T, factor @ factor.T, rtol=1e-8, atol=1e-12)
+    assert rough.log_evidence == pytest.approx(exact.log_evidence, abs=1e-6)
+
+
+def test_rough_fits_from_each_other_end_at_the_scales_of_the_exact_one():
+    observations, prior = grouped_problem()
+    source = InMemory(observations)
+    exact = fit_coefficients(source, prior, SERIAL)
+    scales = Scales(exact.scales.common, 30.0 * exact.alpha, 0.1 * exact.beta)
+    for _ in range(4):
+        scales = fit_coefficients(source, prior, SERIAL, scales, rough=True).scales
+    np.testing.assert_allclose(scales.alpha, exact.alpha, rtol=0.05)
+    assert scales.beta == pytest.approx(exact.beta, rel=0.01)
+
+
+def test_rough_fit_is_exact_where_products_of_rows_lose_all_digits():
+    observations, prior = grouped_problem()
+    rows = observations.rows[:, :1] + 1e-9 * observations.rows
+    source, near = InMemory(replace(observations, rows=rows)), Scales(1e-12, np.full(3, 1e-12), 1e8)
+    rough = fit_coefficients(source, prior, SERIAL, near, rough=True)
+    exact = fit_coefficients(source, prior, SERIAL, near)
+    np.testing.assert_array_equal(rough.mean, exact.mean)
+    with pytest.raises(np.linalg.LinAlgError):
+        solve(gram_of(source, 60, SERIAL), prior, near.alpha, near.beta)
 
 
 def test_scales_from_nearby_lead_to_the_same_posterior():

@@ -9,10 +9,10 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 from scipy.spatial.transform import Rotation
 
-from hpcmat.surrogates import mixing_training
 from hpcmat.surrogates.ace import AceBasis, AceSettings, mixing_shape
 from hpcmat.surrogates.dataset import Dataset, Frame, LabelKeys
 from hpcmat.surrogates.fitting import fit_potential
+from hpcmat.surrogates.mixing_steps import slopes
 from hpcmat.surrogates.potential import Potential
 from hpcmat.surrogates.trainer import FitOptions, fit_dataset, settings_for
 
@@ -106,7 +106,8 @@ def test_rows_of_the_mixing_are_the_slope_of_the_energy_when_all_elements_move(a
     basis, label, h = acids.potential.basis, acids.unseen, 1e-5
     theta = acids.potential.coefficients
     step = np.random.default_rng(0).normal(size=(1, *basis.model.mixing.shape[1:]))
-    rows = mixing_training._jacobian(basis, acids.potential.kernel_coefficients, label)
+    rows = np.empty((1 + 3 * len(label.structure), step.size))
+    slopes(basis, acids.potential.kernel_coefficients, label, rows)
     up, down = (
         basis.with_mixing(basis.model.mixing + sign * h * step).design(label.structure).energy @ theta
         for sign in (1, -1)

@@ -1,5 +1,7 @@
 """The triangle of rows against exact arithmetic, where the normal equations lose their digits."""
 
+import gc
+import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -8,8 +10,8 @@ import pytest
 from hpcmat.surrogates.communicator import SERIAL
 from hpcmat.surrogates.evidence import Prior, solve
 from hpcmat.surrogates.posterior import Observations, fit_posterior
-from hpcmat.surrogates.rows import InMemory, leaves_of, root_of
-from hpcmat.surrogates.tsqr import join, join_shortened, shortened, triangle_of
+from hpcmat.surrogates.rows import ROWS_AT_ONCE, InMemory, leaves_of, parts_of, root_of
+from hpcmat.surrogates.tsqr import join, join_shortened, reduce_tree, shortened, triangle_of
 
 
 def nearly_singular(n_features=8, n_structures=10, likeness=1e-7):
@@ -100,3 +102,25 @@ def test_short_sets_of_rows_are_kept_until_they_are_enough_for_a_triangle(m, n):
     np.testing.assert_allclose(joined.T @ joined, one.T @ one + other.T @ other, rtol=1e-12, atol=1e-12)
     if m + n >= 7:
         np.testing.assert_array_equal(joined, np.triu(joined))
+
+
+def test_structures_multiplied_together_are_all_of_them_in_sets_of_about_equal_size():
+    counts = np.random.default_rng(0).integers(1, 200, 300)
+    parts = parts_of(counts)
+    assert [place for part in parts for place in range(300)[part]] == list(range(300))
+    sizes = [counts[part].sum() for part in parts]
+    assert max(sizes) < min(sizes) + 2 * counts.max() < 2 * ROWS_AT_ONCE
+    assert parts_of(counts[:1]) == [slice(0, 1)]
+
+
+def test_reduction_keeps_nothing_of_its_leaves():
+    held = np.zeros(3)
+    alive = weakref.ref(held)
+    gc.disable()
+    try:
+        total = reduce_tree(5, lambda index, held=held: held + index, np.add, SERIAL)
+        del held
+        assert alive() is None
+    finally:
+        gc.enable()
+    np.testing.assert_array_equal(total, 10.0)
