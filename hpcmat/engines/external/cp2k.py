@@ -21,7 +21,7 @@ from hpcmat.errors import InputError
 from hpcmat.records import Label, Structure
 
 INPUT_NAME = "cp2k.inp"
-SCF_STEPS, MORE_SCF_STEPS = 60, 300
+SCF_STEPS, MORE_SCF_STEPS = 100, 300
 MIXING, GENTLE_MIXING = 0.4, 0.1
 
 CODE = Code(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from ase.data import atomic_numbers, ground_state_magnetic_moments
 from numpy.typing import NDArray
 
 from hpcmat.engines.external.calculation import SCRATCH_NAME
@@ -22,6 +23,7 @@ EPS_DEFAULT = 1e-12
 MARGIN_ANG = 5.0
 """Room around a molecule: the wavelet solver wants the density to vanish at the faces of its cube."""
 INITIAL_MOMENT_BOHR = 1.0
+"""At least; that of the free atom where it is larger, since a cycle that starts too low may end without a moment."""
 
 Section = dict[str, Any]
 """Keyword to value, or name with parameter to section; `None` where a keyword has no value, a list where the section
@@ -136,7 +138,7 @@ def _scf(settings: Cp2kSettings, road: Road) -> Section:
         "SCF_GUESS": "RESTART" if road.restart else "ATOMIC",
         "EPS_SCF": settings.density_tolerance,
         "MAX_SCF": road.scf_steps,
-        "MIXING": {"METHOD": "BROYDEN_MIXING", "ALPHA": road.mixing},
+        "MIXING": {"METHOD": _mixing_method(settings), "ALPHA": road.mixing},
     }
     if settings.smearing_ev:
         kelvin = settings.smearing_ev / BOLTZMANN_EV_PER_K
@@ -144,6 +146,11 @@ def _scf(settings: Cp2kSettings, road: Road) -> Section:
         # All of them, for each spin: too few would be an error of the answer that nothing reports.
         section["ADDED_MOS"] = "-1 -1" if settings.spin_polarized else "-1"
     return section
+
+
+def _mixing_method(settings: Cp2kSettings) -> str:
+    # Broyden's method, which has a history for each spin by itself, strays from the solution of bcc iron.
+    return "DIRECT_P_MIXING" if settings.spin_polarized else "BROYDEN_MIXING"
 
 
 def _subsys(structure: Structure, geometry: Geometry, settings: Cp2kSettings, kinds: tuple[Kind, ...]) -> Section:
@@ -155,8 +162,12 @@ def _subsys(structure: Structure, geometry: Geometry, settings: Cp2kSettings, ki
     for kind in kinds:
         section[f"KIND {kind.symbol}"] = {"BASIS_SET": kind.basis, "POTENTIAL": kind.potential}
         if settings.spin_polarized:
-            section[f"KIND {kind.symbol}"]["MAGNETIZATION"] = INITIAL_MOMENT_BOHR
+            section[f"KIND {kind.symbol}"]["MAGNETIZATION"] = _initial_moment(kind.symbol)
     return section
+
+
+def _initial_moment(symbol: str) -> float:
+    return max(INITIAL_MOMENT_BOHR, float(ground_state_magnetic_moments[atomic_numbers[symbol]]))
 
 
 def _section_at(root: Section, path: str) -> Section:

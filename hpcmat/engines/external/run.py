@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +42,8 @@ class Ending:
 def run_program(executable: tuple[str, ...], invocation: Invocation, folder: Path, parallel: Parallel) -> Ending:
     """Run `launch executable arguments` in `folder`, without a shell, to its end.
 
-    The program is of the process group of its caller, so that whoever ends the task at its walltime ends it too.
+    The program is of the process group of its caller, so that whoever ends the task at its walltime ends it too. Its
+    stack may grow to the hard limit.
 
     Raises
     ------
@@ -52,6 +56,7 @@ def run_program(executable: tuple[str, ...], invocation: Invocation, folder: Pat
         open(folder / invocation.stdin if invocation.stdin else os.devnull, "rb") as stdin,
         (folder / invocation.stdout).open("wb") as stdout,
         (folder / STDERR_NAME).open("wb") as stderr,
+        _largest_stack(),
     ):
         code = subprocess.run(
             command,
@@ -65,6 +70,17 @@ def run_program(executable: tuple[str, ...], invocation: Invocation, folder: Pat
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return Ending(code, time.monotonic() - begun, cpu)
+
+
+@contextmanager
+def _largest_stack() -> Iterator[None]:
+    # Fortran codes have arrays of whole grids on the stack: CP2K ended with SIGSEGV at 8 MB, a common soft limit.
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
 
 
 def _environment(invocation: Invocation, parallel: Parallel) -> dict[str, str]:

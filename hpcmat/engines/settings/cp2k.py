@@ -57,7 +57,9 @@ class Cp2kSettings(ExternalSettings):
     smearing_ev: NonNegative = Field(
         default=0.0, description="Width of the Fermi-Dirac smearing, eV; without one, fixed occupations."
     )
-    spin_polarized: bool = Field(default=False, description="Two spins, from a moment of 1 μB on each atom.")
+    spin_polarized: bool = Field(
+        default=False, description="Two spins, from the moment of the free atom on each atom, and at least 1 μB."
+    )
     density_tolerance: Positive = Field(default=1e-7, description="Convergence of the density matrix (EPS_SCF).")
     data_folder: str = Field(
         default="",

@@ -76,7 +76,7 @@ def test_the_label_is_that_of_the_documented_run(run):
 
 
 def test_two_spins_of_an_insulator_are_the_calculation_without(gamma, tmp_path):
-    """From a moment of 1 μB on each atom; the smearing that leaves it free is narrow beside the gap."""
+    """From the moment of the free atom, 2 μB, on each; the smearing that leaves it free is narrow beside the gap."""
     settings = GAMMA.model_copy(update={"spin_polarized": True, "smearing_ev": 0.01})
     label = accept(compute(silicon(), tmp_path, settings))
     assert label.energy == pytest.approx(gamma.energy, abs=1e-5)

@@ -144,6 +144,8 @@ def test_settings_reach_the_input_in_physical_units(settings, tmp_path):
     assert kelvin == pytest.approx(1160.45, abs=0.01)
     assert value(found, "FORCE_EVAL/DFT/SCF", "ADDED_MOS") == "-1 -1"
     assert value(found, "FORCE_EVAL/DFT", "UKS") == ".TRUE."
+    assert value(found, "FORCE_EVAL/DFT/SCF/MIXING", "METHOD") == "DIRECT_P_MIXING"
+    assert value(found, "FORCE_EVAL/SUBSYS/KIND Si", "MAGNETIZATION") == "2.0"
     assert ("FORCE_EVAL/DFT/XC/XC_FUNCTIONAL PADE", "", "") in found
     assert value(found, "FORCE_EVAL/SUBSYS/KIND Si", "POTENTIAL") == "GTH-PADE-q4"
     assert value(found, "FORCE_EVAL/DFT/KPOINTS", "SCHEME") == "MONKHORST-PACK 4 4 4"
