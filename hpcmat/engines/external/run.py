@@ -17,6 +17,10 @@ from hpcmat.mpi_environment import outside_mpi
 STDERR_NAME = "stderr.txt"
 
 
+THREAD_STACK = "64M"
+"""Of each thread of a code; `OMP_STACKSIZE` says otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Invocation:
     """Words after the executable, and the files in the work folder that it reads and writes as standard streams."""
@@ -87,4 +91,6 @@ def _environment(invocation: Invocation, parallel: Parallel) -> dict[str, str]:
     threads = str(parallel.threads)
     # Codes with a threaded BLAS take all cores of the node unless told; both variables are read, by different builds.
     ours = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    return outside_mpi(os.environ) | ours | dict(invocation.environment) | dict(parallel.environment)
+    # Threads have stacks of their own, which glibc makes of 2 MB where the limit of the first one is none.
+    stack = {"OMP_STACKSIZE": THREAD_STACK}
+    return stack | outside_mpi(os.environ) | ours | dict(invocation.environment) | dict(parallel.environment)
