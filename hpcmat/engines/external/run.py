@@ -16,7 +16,6 @@ from hpcmat.mpi_environment import outside_mpi
 
 STDERR_NAME = "stderr.txt"
 
-
 THREAD_STACK = "64M"
 """Of each thread of a code; `OMP_STACKSIZE` says otherwise."""
 
