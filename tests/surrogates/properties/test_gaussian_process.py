@@ -8,10 +8,9 @@ from hpcmat.errors import InputError
 from hpcmat.surrogates.properties.gaussian_process import (
     Kernel,
     Points,
-    _objective,
     condition_process,
-    fit_gaussian_process,
 )
+from hpcmat.surrogates.properties.hyperparameters import fit_gaussian_process, objective
 from hpcmat.surrogates.properties.model import fit_property
 from hpcmat.surrogates.properties.warp import warps_for
 
@@ -33,7 +32,7 @@ def test_the_gradient_of_the_evidence_is_that_of_finite_differences():
     start = np.array([0.3, 0.8, -0.2, -0.7, -1.5, -0.4])
 
     def cost(parameters):
-        return _objective(Kernel(GROUPS, parameters), some, values)
+        return objective(Kernel(GROUPS, parameters), some, values)
 
     error = check_grad(lambda p: cost(p)[0], lambda p: cost(p)[1], start)
     assert error < 1e-4 * np.linalg.norm(cost(start)[1])
