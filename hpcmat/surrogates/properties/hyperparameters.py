@@ -85,7 +85,6 @@ def fit_plausible(points: Points, values: Floats, groups: Ints, curved: bool = T
     curvature, axes = np.linalg.eigh(_curvature(cost, centre, width))
     curvature = np.maximum(curvature, _LEAST_CURVATURE)
     steps = len(centre) ** 0.5 * (axes / np.sqrt(curvature)).T * width
-    lower, upper = _bounds(groups)
     places = np.clip(np.concatenate([centre + steps, centre - steps]), *_bounds(groups))
     best, *others = (condition_process(Kernel(groups, place, curved), points, values) for place in (centre, *places))
     evidence = best.log_evidence - 0.5 * float(np.log(curvature).sum())
@@ -108,9 +107,8 @@ def _bounds(groups: Ints) -> tuple[Floats, Floats]:
 
 
 def _most_probable(cost: Cost, groups: Ints) -> Floats:
-    bounds = list(zip(*_bounds(groups), strict=True))
-    options = {"maxiter": _ITERATIONS}
-    found = minimize(cost, prior_mean(groups), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    start, bounds = prior_mean(groups), list(zip(*_bounds(groups), strict=True))
+    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _ITERATIONS})
     parameters: Floats = found.x
     return parameters
 
