@@ -2,10 +2,11 @@ r"""Warps that make the values of a property look Gaussian to the process.
 
     identity  z = y,      inverse hyperbolic sine  z = asinh((y - m) / s)
 
-With m and s the median and the median deviation of the values, the second takes heavy tails on both sides. With m = 0
-and s half of the smallest of positive values it is a logarithm for all of them, and unlike that knows what to do with a
-value of the pool that is zero or negative (Huber et al., Bioinformatics 18 (2002) S96). All are increasing, so that an
-order is kept, and densities carry over with dz/dy: the evidence of the values decides between them.
+With m and s the median and the median deviation of the values, the second takes heavy tails on both sides. Where all
+values have one sign, m = 0 and s half of the smallest size make it the logarithm of their size, which unlike that knows
+what to do with a value of the pool that is zero or has the other sign (Huber et al., Bioinformatics 18 (2002) S96). All
+are increasing, so that an order is kept, and odd: what is minimised is treated like what is maximised. Densities carry
+over with dz/dy, and the evidence of the values decides between the warps.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def warps_for(values: Floats) -> tuple[Warp, ...]:
     centre = float(np.median(values))
     spread = float(1.4826 * np.median(np.abs(values - centre))) or float(values.std()) or 1.0
     warps = [_standardised("identity", values, 0.0, 1.0), _standardised("asinh", values, centre, spread)]
-    if values.min() > 0:
-        warps.append(_standardised("logarithm", values, 0.0, 0.5 * float(values.min())))
+    if values.min() > 0 or values.max() < 0:
+        warps.append(_standardised("logarithm", values, 0.0, 0.5 * float(np.abs(values).min())))
     return tuple(warps)
 
 
