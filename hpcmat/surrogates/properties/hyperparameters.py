@@ -65,21 +65,16 @@ class Plausible:
     """Of the values, whatever the hyperparameters are."""
 
 
-def fit_gaussian_process(points: Points, values: Floats, groups: Ints, curved: bool = True) -> GaussianProcess:
-    """The process with the most probable hyperparameters.
+def fit_plausible(points: Points, values: Floats, groups: Ints, curved: bool = True) -> Plausible:
+    """Processes over the posterior of the hyperparameters.
 
     Parameters
     ----------
     points : n ≥ 1 points; of more than `MOST_FITTED`, evenly spaced ones decide the hyperparameters.
     values : (n,) standardised.
     groups : (D,) group 0 .. of each descriptor.
+    curved : False for a Bayesian linear regression.
     """
-    found = _most_probable(_cost(points, values, groups, curved), groups)
-    return condition_process(Kernel(groups, found, curved), points, values)
-
-
-def fit_plausible(points: Points, values: Floats, groups: Ints, curved: bool = True) -> Plausible:
-    """Processes over the posterior of the hyperparameters; arguments as for `fit_gaussian_process`."""
     cost, width = _cost(points, values, groups, curved), prior_width(groups)
     centre = _most_probable(cost, groups)
     curvature, axes = np.linalg.eigh(_curvature(cost, centre, width))

@@ -10,7 +10,7 @@ from hpcmat.surrogates.properties.gaussian_process import (
     Points,
     condition_process,
 )
-from hpcmat.surrogates.properties.hyperparameters import fit_gaussian_process, objective
+from hpcmat.surrogates.properties.hyperparameters import fit_plausible, objective
 from hpcmat.surrogates.properties.model import fit_property
 from hpcmat.surrogates.properties.warp import warps_for
 
@@ -92,8 +92,8 @@ def test_cheap_values_help_to_predict_dear_ones():
     both = Points(np.vstack([cheap.values, dear.values]), np.repeat([0.0, 1.0], [60, 8]))
     values = np.concatenate([smooth(cheap.values), high(dear.values)])
     asked = Points(test.values, np.ones(200))
-    together = fit_gaussian_process(both, values, GROUPS).predict(asked)[0]
-    alone = fit_gaussian_process(Points(dear.values, np.ones(8)), high(dear.values), GROUPS).predict(asked)[0]
+    together = fit_plausible(both, values, GROUPS).best.predict(asked)[0]
+    alone = fit_plausible(Points(dear.values, np.ones(8)), high(dear.values), GROUPS).best.predict(asked)[0]
     error = [np.sqrt(np.mean((mean - high(test.values)) ** 2)) for mean in (together, alone)]
     assert error[0] < 0.5 * error[1]
 
