@@ -98,6 +98,10 @@ def test_a_second_campaign_on_the_store_pays_for_no_label_again(shared, tmp_path
     assert not paid & {task.key for task in shared.state.done("screen")}
     assert len(paid) < 0.5 * len(shared.dispatcher.orders)
     assert best_of(state) == best_of(shared.state)
+    third = Drive(tmp_path / "third", screen_of(), store=shared.folder.root.parent / "store")
+    state = third.run()
+    assert not third.dispatcher.orders, "all that it needs is there"
+    assert state.ended.complete and state.stopping.reason == "target"
 
 
 def test_a_driver_takes_up_what_another_left_and_comes_to_the_same(tmp_path):
