@@ -8,6 +8,7 @@ same for all policies. Predictions are scored on all candidates that have no lab
     python perf/bench_screening.py --objective K_VRH
     python perf/bench_screening.py --objective K_VRH --objective G_VRH --labels 200
     python perf/bench_screening.py --objective=-K_VRH --policy top --policy forest
+    python perf/bench_screening.py --objective K_VRH~100 --labels 100 --first-seed 21
 """
 
 from __future__ import annotations
@@ -254,7 +255,8 @@ def main() -> None:
     parser.add_argument("--pool", type=Path, help="another table with the column poscar")
     parser.add_argument("--objective", action="append", help="K_VRH, -K_VRH, K_VRH/G_VRH, K_VRH~200, descriptor:bond")
     parser.add_argument("--policy", action="append", help="all that fit when left out")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=20, help="labels drawn at random")
     parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--labels", type=int, default=250)
@@ -269,7 +271,8 @@ def main() -> None:
     policies = SINGLE if len(names) == 1 else SEVERAL
     for name in options.policy or policies:
         start = time.process_time()
-        searches = [run(pool, policies[name], seed, options) for seed in range(options.seeds)]
+        seeds = range(options.first_seed, options.first_seed + options.seeds)
+        searches = [run(pool, policies[name], seed, options) for seed in seeds]
         spent = (time.process_time() - start) / options.seeds
         print(f"{describe(name, searches, options.labels)}  {spent:.1f} s", flush=True)
 
