@@ -1,6 +1,6 @@
 """Search over a pool of candidates: how many of the best are found after how many labels, against peers.
 
-Policies: `top` (probability of being among the best), `greedy` (largest median), `improvement` (expected improvement),
+Policies: `top` (probability of being among the best), `greedy` (best median), `improvement` (expected improvement),
 `thompson`, `hypervolume` for several objectives, `random`, and `forest`: a random forest's greedy choice with its
 default settings on the same descriptors, where scikit-learn is installed. Every seed draws its own first labels, the
 same for all policies. Predictions are scored on all candidates that have no label, before each batch.
@@ -8,6 +8,7 @@ same for all policies. Predictions are scored on all candidates that have no lab
     python perf/bench_screening.py --objective K_VRH
     python perf/bench_screening.py --objective K_VRH --objective G_VRH --labels 200
     python perf/bench_screening.py --objective=-K_VRH --policy top --policy forest
+    python perf/bench_screening.py --objective K_VRH~100 --labels 100 --first-seed 21
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 from data_sets import data_folder
 
 from hpcmat.records import Structure
+from hpcmat.steering.goals import LEVELS, Goal, preselect
 from hpcmat.steering.screening import (
     best_batch,
     hypervolume,
@@ -36,7 +38,7 @@ from hpcmat.steering.screening import (
 )
 from hpcmat.surrogates.properties.descriptors import Descriptors, describe_structures
 from hpcmat.surrogates.properties.gaussian_process import Points
-from hpcmat.surrogates.properties.model import PropertyModel, fit_property
+from hpcmat.surrogates.properties.model import MOST_JOINT, PropertyModel, fit_property
 
 DRAWS = {1: 512, 2: 128, 3: 64}
 """By number of objectives."""
@@ -49,7 +51,12 @@ class Pool:
 
     descriptors: Descriptors
     values: np.ndarray
-    """(n, m) to be maximised"""
+    """(n, m) properties"""
+    goals: tuple[Goal, ...]
+
+    def utilities(self, values: np.ndarray) -> np.ndarray:
+        """(..., m) what is to be maximised, of (..., m) properties."""
+        return np.stack([goal.utility(values[..., i]) for i, goal in enumerate(self.goals)], axis=-1)
 
     def points(self) -> Points:
         """Standardised descriptors, all of one fidelity."""
@@ -84,12 +91,21 @@ class Search:
         self.scores.extend(scored)
         return points, models
 
+    def known(self) -> np.ndarray:
+        """(k, m) utilities of what has a label."""
+        return self.pool.utilities(self.pool.values[self.labels])
+
     def draws(self) -> tuple[np.ndarray, np.ndarray]:
-        """Draws (S, r, m) of the r candidates without a label, and which they are."""
+        """Draws (S, r, m) of utilities of candidates without a label, and which they are: all, or the promising."""
         points, models = self.fit()
         rest = np.flatnonzero(self.free())
+        if len(rest) > MOST_JOINT:
+            quantiles = [model.quantiles(points.part(rest), LEVELS) for model in models]
+            hopes = [goal.prospects(some) for goal, some in zip(self.pool.goals, quantiles, strict=True)]
+            rest = rest[preselect(np.column_stack(hopes), MOST_JOINT)]
         count = DRAWS[len(models)]
-        return np.stack([m.sample(points.part(rest), count, self.rng) for m in models], axis=-1), rest
+        drawn = np.stack([model.sample(points.part(rest), count, self.rng) for model in models], axis=-1)
+        return self.pool.utilities(drawn), rest
 
 
 Policy = Callable[[Search], list[int]]
@@ -98,22 +114,23 @@ Policy = Callable[[Search], list[int]]
 def top(search: Search) -> list[int]:
     """Most probable members of the best."""
     draws, rest = search.draws()
-    scores = top_probability(draws[..., 0], search.pool.values[search.labels, 0], search.top)
+    scores = top_probability(draws[..., 0], search.known()[:, 0], search.top)
     return [int(rest[p.index]) for p in best_batch(scores, np.ones(len(rest), dtype=bool), search.batch)]
 
 
 def greedy(search: Search) -> list[int]:
-    """Largest median."""
+    """Best median."""
     points, models = search.fit()
     rest = np.flatnonzero(search.free())
     median = models[0].intervals(points.part(rest))[0]
-    return [int(rest[p.index]) for p in best_batch(median, np.ones(len(rest), dtype=bool), search.batch)]
+    merit = search.pool.goals[0].utility(median)
+    return [int(rest[p.index]) for p in best_batch(merit, np.ones(len(rest), dtype=bool), search.batch)]
 
 
 def improvement(search: Search) -> list[int]:
     """Joint expected improvement."""
     draws, rest = search.draws()
-    known = search.pool.values[search.labels, 0]
+    known = search.known()[:, 0]
     return [int(rest[p.index]) for p in improvement_batch(draws[..., 0], known, np.array([], dtype=int), search.batch)]
 
 
@@ -126,7 +143,7 @@ def thompson(search: Search) -> list[int]:
 def expected_hypervolume(search: Search) -> list[int]:
     """Joint expected hypervolume improvement."""
     draws, rest = search.draws()
-    known, reference = search.pool.values[search.labels], search.pool.values.min(axis=0)
+    known, reference = search.known(), search.pool.utilities(search.pool.values).min(axis=0)
     picks = hypervolume_batch(draws, known, np.array([], dtype=int), reference, search.batch)
     return [int(rest[pick.index]) for pick in picks]
 
@@ -137,7 +154,7 @@ def at_random(search: Search) -> list[int]:
 
 
 def forest(search: Search) -> list[int]:
-    """Largest prediction of a random forest; of several objectives, the largest hypervolume of predictions."""
+    """Best prediction of a random forest; of several objectives, the largest hypervolume of predictions."""
     from sklearn.ensemble import RandomForestRegressor
 
     points, rest = search.pool.points().values, np.flatnonzero(search.free())
@@ -146,10 +163,11 @@ def forest(search: Search) -> list[int]:
     for objective, column in enumerate(values.T):
         model = RandomForestRegressor(random_state=seed).fit(points[search.labels], column[search.labels])
         predicted[:, objective] = model.predict(points[rest])
+    predicted = search.pool.utilities(predicted)
     if values.shape[1] == 1:
         order = np.argsort(-predicted[:, 0])[: search.batch]
     else:
-        known, reference = values[search.labels], values.min(axis=0)
+        known, reference = search.known(), search.pool.utilities(values).min(axis=0)
         order = [p.index for p in hypervolume_batch(predicted[None], known, np.array([], int), reference, search.batch)]
     return [int(i) for i in rest[order]]
 
@@ -175,7 +193,7 @@ def run(pool: Pool, policy: Policy, seed: int, options: argparse.Namespace) -> S
 
 def figure_of(search: Search) -> float:
     """Share of the best found, or of the whole pool's hypervolume."""
-    values = search.pool.values
+    values = search.pool.utilities(search.pool.values)
     if values.shape[1] == 1:
         best = set(np.argsort(-values[:, 0], kind="stable")[: search.top].tolist())
         return len(best & set(search.labels)) / search.top
@@ -196,18 +214,23 @@ def structure_of(poscar: str) -> Structure:
     return Structure(tuple(atoms.get_chemical_symbols()), atoms.positions, atoms.cell.array)
 
 
-def objective_of(name: str, rows: list[dict[str, str]], descriptors: Descriptors) -> np.ndarray:
-    """(n,) values to be maximised: a column, `-` one, a quotient `A/B` of two, `descriptor:NAME`, or `A~TARGET`."""
+def objective_of(name: str) -> tuple[str, Goal]:
+    """What to look up, and its goal: `A`, `-A` for the least, `A~TARGET` for one value."""
     if name.startswith("-"):
-        return -objective_of(name[1:], rows, descriptors)
+        return name[1:], Goal("minimise")
+    if "~" in name:
+        column, target = name.split("~")
+        return column, Goal("reach", float(target))
+    return name, Goal("maximise")
+
+
+def property_of(name: str, rows: list[dict[str, str]], descriptors: Descriptors) -> np.ndarray:
+    """(n,) values: a column, a quotient `A/B` of two, or `descriptor:NAME`."""
     if name.startswith("descriptor:"):
         return descriptors.values[:, descriptors.names.index(name.removeprefix("descriptor:"))]
     if "/" in name:
-        above, below = (objective_of(part, rows, descriptors) for part in name.split("/"))
+        above, below = (property_of(part, rows, descriptors) for part in name.split("/"))
         return above / below
-    if "~" in name:
-        column, target = name.split("~")
-        return -np.abs(objective_of(column, rows, descriptors) - float(target))
     return np.array([float(row[name]) for row in rows])
 
 
@@ -232,7 +255,8 @@ def main() -> None:
     parser.add_argument("--pool", type=Path, help="another table with the column poscar")
     parser.add_argument("--objective", action="append", help="K_VRH, -K_VRH, K_VRH/G_VRH, K_VRH~200, descriptor:bond")
     parser.add_argument("--policy", action="append", help="all that fit when left out")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=20, help="labels drawn at random")
     parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--labels", type=int, default=250)
@@ -240,13 +264,15 @@ def main() -> None:
     path = options.pool or data_folder(options.data, "screening") / "elastic_tensor.csv.gz"
     rows, descriptors = read_pool(path)
     names = options.objective or ["K_VRH"]
-    pool = Pool(descriptors, np.column_stack([objective_of(name, rows, descriptors) for name in names]))
+    properties, goals = zip(*(objective_of(name) for name in names), strict=True)
+    pool = Pool(descriptors, np.column_stack([property_of(name, rows, descriptors) for name in properties]), goals)
     what = "share of the best 5 %" if len(names) == 1 else "share of the pool's hypervolume"
     print(f"{len(rows)} candidates, {', '.join(names)}: {what} after so many labels, {options.seeds} seeds")
     policies = SINGLE if len(names) == 1 else SEVERAL
     for name in options.policy or policies:
         start = time.process_time()
-        searches = [run(pool, policies[name], seed, options) for seed in range(options.seeds)]
+        seeds = range(options.first_seed, options.first_seed + options.seeds)
+        searches = [run(pool, policies[name], seed, options) for seed in seeds]
         spent = (time.process_time() - start) / options.seeds
         print(f"{describe(name, searches, options.labels)}  {spent:.1f} s", flush=True)
 

@@ -100,6 +100,8 @@ class Driver:
                 self._fill()
                 self._hand_over()
                 if not self._futures and not self._foreign:
+                    # What was begun last may have come from the store, and be the reason to stop.
+                    self._consider_stopping()
                     break
                 self._consider_leaving()
                 self._wait()

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcmat.campaign.screen.spec import ObjectiveSpec, ScreenCampaign
+from hpcmat.campaign.screen.spec import ScreenCampaign
 from hpcmat.campaign.screen.standing import CrystalState
+from hpcmat.engines.recipes.steps import Property
 from hpcmat.records import Structure
 from hpcmat.steering.chance import seed_for, uniform_for
+from hpcmat.steering.goals import LEVELS, Goal, preselect
 from hpcmat.steering.screening import best_batch, feasible_draws, hypervolume, hypervolume_batch, top_probability
 from hpcmat.surrogates.properties.descriptors import describe_structures
 from hpcmat.surrogates.properties.gaussian_process import Points
-from hpcmat.surrogates.properties.model import MOST_JOINT, fit_property
+from hpcmat.surrogates.properties.model import MOST_JOINT, PropertyModel, fit_property
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -81,12 +83,12 @@ class Search:
         return Choice(chosen.number, "random", f"drawn at random from {len(waiting)} candidates")
 
     def _informed(self, crystals: Sequence[CrystalState], known: Sequence[CrystalState]) -> Choice | Enough:
-        open_ = [c for c in crystals if c.status in {"waiting", "running"}]
-        rows = self._preselected(open_, known)
-        draws = self._draws(rows, known)
+        models = self._models(known)
+        rows = self._preselected([c for c in crystals if c.status in {"waiting", "running"}], models)
+        draws = self._draws(rows, models, len(known))
         free = np.array([crystals[row].status == "waiting" for row in rows])
-        values = np.array([self._values(c) for c in known if self._allowed(c)]).reshape(-1, len(self._objectives))
-        if len(self._objectives) == 1:
+        values = np.array([self._values(c) for c in known if self._allowed(c)]).reshape(-1, len(self._goals))
+        if len(self._goals) == 1:
             return self._top(crystals, rows, free, (draws[..., 0], values[:, 0]))
         return self._front(crystals, rows, free, (draws, values))
 
@@ -129,42 +131,43 @@ class Search:
         return Choice(int(rows[best.index]), "hypervolume", reason, best.score, passed)
 
     @property
-    def _objectives(self) -> tuple[ObjectiveSpec, ...]:
-        return self._campaign.objectives
+    def _goals(self) -> dict[Property, Goal]:
+        """By property, in the order of the campaign file."""
+        return {objective.property: objective.aim() for objective in self._campaign.objectives}
 
-    def _draws(self, rows: Ints, known: Sequence[CrystalState]) -> Floats:
+    def _models(self, known: Sequence[CrystalState]) -> dict[Property, PropertyModel]:
+        """Surrogates of all properties that objectives and constraints ask for."""
+        some = self._points.part(np.array([crystal.number for crystal in known]))
+        names = dict.fromkeys([*self._goals, *(item.property for item in self._campaign.constraints)])
+        values = {name: np.array([crystal.properties[name] for crystal in known]) for name in names}
+        return {name: fit_property(some, values[name], self._descriptors.groups) for name in names}
+
+    def _draws(self, rows: Ints, models: dict[Property, PropertyModel], known: int) -> Floats:
         """(S, r, m) what the objectives of the candidates in `rows` may be; -inf where a constraint is broken."""
         count = self._campaign.search.draws
-        count = count if len(self._objectives) == 1 else min(count, _MOST_DRAWS)
-        wanted = [item.property for item in self._objectives] + [item.property for item in self._campaign.constraints]
-        found = {name: self._property_draws(name, rows, known, count) for name in dict.fromkeys(wanted)}
-        values = np.stack([_utility(item, found[item.property]) for item in self._objectives], axis=-1)
+        count = count if len(self._goals) == 1 else min(count, _MOST_DRAWS)
+        points, found = self._points.part(rows), dict[Property, Floats]()
+        for name, model in models.items():
+            rng = np.random.default_rng(seed_for(self._campaign.seed, "draws", name, known))
+            found[name] = model.sample(points, count, rng)
+        values = np.stack([goal.utility(found[name]) for name, goal in self._goals.items()], axis=-1)
         broken = np.zeros(values.shape[:2], dtype=bool)
         for item in self._campaign.constraints:
             broken |= ~_within(found[item.property], item.at_least, item.at_most)
         return feasible_draws(values, broken)
 
-    def _property_draws(self, name: str, rows: Ints, known: Sequence[CrystalState], count: int) -> Floats:
-        numbers = np.array([crystal.number for crystal in known])
-        values = np.array([crystal.properties[name] for crystal in known])
-        model = fit_property(self._points.part(numbers), values, self._descriptors.groups)
-        rng = np.random.default_rng(seed_for(self._campaign.seed, "draws", name, len(known)))
-        return model.sample(self._points.part(rows), count, rng)
-
-    def _preselected(self, open_: Sequence[CrystalState], known: Sequence[CrystalState]) -> Ints:
-        """Rows of the candidates that are drawn jointly: all, or those of the largest first objective expected."""
+    def _preselected(self, open_: Sequence[CrystalState], models: dict[Property, PropertyModel]) -> Ints:
+        """Rows of the candidates that are drawn jointly: all, or those in flight and those of the best prospects."""
         rows = np.array([crystal.number for crystal in open_])
         if len(rows) <= MOST_JOINT:
             return rows
-        objective = self._objectives[0]
-        values = np.array([_utility(objective, np.array([c.properties[objective.property]]))[0] for c in known])
-        model = fit_property(self._points.part(np.array([c.number for c in known])), values, self._descriptors.groups)
-        upper = model.intervals(self._points.part(rows))[2]
-        running = np.array([crystal.status == "running" for crystal in open_])
-        return rows[np.sort(np.argsort(-np.where(running, np.inf, upper), kind="stable")[:MOST_JOINT])]
+        quantiles = {name: models[name].quantiles(self._points.part(rows), LEVELS) for name in self._goals}
+        hopes = np.column_stack([goal.prospects(quantiles[name]) for name, goal in self._goals.items()])
+        hopes[[crystal.status == "running" for crystal in open_]] = np.inf
+        return rows[preselect(hopes, MOST_JOINT)]
 
     def _values(self, crystal: CrystalState) -> list[float]:
-        return [float(_utility(item, np.array([crystal.properties[item.property]]))[0]) for item in self._objectives]
+        return [float(goal.utility(np.array(crystal.properties[name]))) for name, goal in self._goals.items()]
 
     def _allowed(self, crystal: CrystalState) -> bool:
         return allowed(self._campaign, crystal)
@@ -183,7 +186,7 @@ def ranking(campaign: ScreenCampaign, crystals: Sequence[CrystalState]) -> list[
     objective = campaign.objectives[0]
 
     def merit(crystal: CrystalState) -> float:
-        return float(_utility(objective, np.array([crystal.properties[objective.property]]))[0])
+        return float(objective.aim().utility(np.array(crystal.properties[objective.property])))
 
     counted = [crystal for crystal in crystals if crystal.status == "done" and allowed(campaign, crystal)]
     return sorted(counted, key=lambda crystal: (-merit(crystal), crystal.number))
@@ -194,14 +197,6 @@ def _low(draws: Floats) -> Floats:
     allowed_ones = draws[np.isfinite(draws).all(axis=-1)]
     low: Floats = np.quantile(allowed_ones, 0.05, axis=0) if len(allowed_ones) else np.zeros(draws.shape[-1])
     return low
-
-
-def _utility(objective: ObjectiveSpec, values: Floats) -> Floats:
-    """What is to be maximised."""
-    if objective.goal == "reach":
-        assert objective.value is not None, "the model of the file requires it"
-        return -np.abs(values - objective.value)
-    return values if objective.goal == "maximise" else -values
 
 
 def _within(values: Floats, least: float | None, most: float | None) -> Flags:

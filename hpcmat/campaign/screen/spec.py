@@ -18,6 +18,7 @@ from hpcmat.campaign.spec import (
 from hpcmat.engines.recipes.spec import RecipeSpec
 from hpcmat.engines.recipes.steps import Property
 from hpcmat.engines.settings import EngineSettings, NonNegative, Positive, StrictModel
+from hpcmat.steering.goals import Goal, Sense
 
 Prototype = Literal["fcc", "bcc", "sc", "diamond", "rocksalt", "zincblende", "cesiumchloride", "L1_0", "L1_2"]
 
@@ -54,7 +55,7 @@ class ObjectiveSpec(StrictModel):
     """What makes a candidate good."""
 
     property: Property = Field(description="A property that the recipe gives.")
-    goal: Literal["maximise", "minimise", "reach"] = Field(description="Whether more, less or one value is best.")
+    goal: Sense = Field(description="Whether more, less or one value is best.")
     value: float | None = Field(default=None, description="The value to reach, in the unit of the property.")
 
     @model_validator(mode="after")
@@ -62,6 +63,10 @@ class ObjectiveSpec(StrictModel):
         if (self.goal == "reach") != (self.value is not None):
             raise ValueError('`value` goes with goal = "reach", and with it alone; give both or neither')
         return self
+
+    def aim(self) -> Goal:
+        """The goal with its value."""
+        return Goal(self.goal, self.value or 0.0)
 
 
 class ConstraintSpec(StrictModel):

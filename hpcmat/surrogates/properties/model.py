@@ -1,4 +1,14 @@
-"""Surrogate of one property over a pool: fitted to the values known, it answers with distributions."""
+r"""Surrogate of one property over a pool: fitted to the values known, it answers with distributions.
+
+The distribution of a value is a mixture, over the warps and the hyperparameters that the values leave possible, of
+normal ones in the warped unit:
+
+    P(y ≤ v) = Σ_i w_i Φ((z_i(v) - μ_i) / σ_i)
+
+Joint draws have these distributions, and the rank correlations of the most probable process: a Gaussian copula. That
+neglects what candidates share because one choice of hyperparameters moves them together, and costs one factor of their
+covariance instead of one for each part of the mixture.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from hpcmat.errors import InputError
-from hpcmat.surrogates.properties.gaussian_process import GaussianProcess, Points, fit_gaussian_process
+from hpcmat.surrogates.properties.gaussian_process import GaussianProcess, Points
+from hpcmat.surrogates.properties.hyperparameters import fit_plausible
 from hpcmat.surrogates.properties.warp import Warp, warps_for
 
 Floats = NDArray[np.float64]
@@ -19,23 +30,29 @@ MOST_JOINT = 3000
 """Candidates whose values are drawn jointly: the covariance of so many takes 70 MB."""
 _PRIOR_SCORES = 10.0
 """Left-out errors of the stated size that are believed before any is seen."""
+_LEAST_SHARE = 0.05
+"""Warps of less evidence are left out."""
+_NODES = np.linspace(-5.0, 5.0, 41)
+_MASSES = np.exp(-0.5 * _NODES**2) / np.exp(-0.5 * _NODES**2).sum()
+"""A normal distribution as masses at places: trapezoidal, so that the masses below a place are exact to 1e-3."""
+_FARTHEST = 12.0
+"""Score of a value that cannot be told from impossible."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PropertyModel:
-    """Posterior of a property."""
+class Part:
+    """One part of the mixture."""
 
+    weight: float
     process: GaussianProcess
     warp: Warp
     inflation: float
     """Factor of all standard deviations, from left-out errors."""
 
-    def intervals(self, x: Points, level: float = 0.95) -> tuple[Floats, Floats, Floats]:
-        """Median, lower and upper bound (n,) of the value that a calculation would give."""
-        mean, deviation = self.standardised(x)
-        reach = ndtri(0.5 + level / 2) * deviation
-        lower, median, upper = (self.warp.backward(mean + step) for step in (-reach, 0.0 * reach, reach))
-        return median, lower, upper
+    def standardised(self, x: Points) -> tuple[Floats, Floats]:
+        """Mean and deviation (n,) of the warped value that a calculation would give."""
+        mean, variance = self.process.predict(x)
+        return mean, self.inflation * np.sqrt(variance + self.process.kernel.noise)
 
     def scores(self, x: Points, values: Floats) -> Floats:
         """(n,) errors of predictions over their deviations, in the warped unit."""
@@ -43,10 +60,55 @@ class PropertyModel:
         scores: Floats = (self.warp.forward(values) - mean) / deviation
         return scores
 
-    def standardised(self, x: Points) -> tuple[Floats, Floats]:
-        """Mean and deviation (n,) of the warped value that a calculation would give."""
-        mean, variance = self.process.predict(x)
-        return mean, self.inflation * np.sqrt(variance + self.process.kernel.noise)
+    def places(self, x: Points) -> Floats:
+        """(nodes, n) values at the nodes of the normal distribution."""
+        mean, deviation = self.standardised(x)
+        return self.warp.backward(mean + _NODES[:, None] * deviation)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PropertyModel:
+    """Posterior of a property."""
+
+    best: GaussianProcess
+    """The most probable process, whose correlations joint draws have."""
+    parts: tuple[Part, ...]
+
+    @property
+    def warp(self) -> Warp:
+        """That of largest weight."""
+        return max(self.parts, key=lambda part: part.weight).warp
+
+    def intervals(self, x: Points, level: float = 0.95) -> tuple[Floats, Floats, Floats]:
+        """Median, lower and upper bound (n,) of the value that a calculation would give."""
+        median, lower, upper = self.quantiles(x, np.array([0.5, 0.5 - level / 2, 0.5 + level / 2]))
+        return median, lower, upper
+
+    def quantiles(self, x: Points, levels: Floats) -> Floats:
+        """(L, n) values that a calculation would not exceed with the probabilities `levels`: (L,), or (L, n)."""
+        levels = np.broadcast_to(levels if levels.ndim == 2 else levels[:, None], (len(levels), len(x)))
+        found = np.empty(levels.shape)
+        for start in range(0, len(x), MOST_JOINT):
+            some = slice(start, start + MOST_JOINT)
+            found[:, some] = self._quantiles(x.part(some), levels[:, some])
+        return found
+
+    def _quantiles(self, x: Points, levels: Floats) -> Floats:
+        places = np.concatenate([part.places(x) for part in self.parts])
+        masses = np.concatenate([part.weight * _MASSES for part in self.parts])
+        order = np.argsort(places, axis=0)
+        places, sorted_masses = np.take_along_axis(places, order, axis=0), masses[order]
+        below = np.cumsum(sorted_masses, axis=0) - 0.5 * sorted_masses
+        columns = [np.interp(at, known, value) for at, known, value in zip(levels.T, below.T, places.T, strict=True)]
+        return np.column_stack(columns)
+
+    def scores(self, x: Points, values: Floats) -> Floats:
+        """(n,) normal scores of values: standard normal where predictions are right, 1.96 at the end of an interval."""
+        scores = np.array([part.scores(x, values) for part in self.parts])
+        weights = np.array([part.weight for part in self.parts])
+        # The smaller tail, since the other is 1 to all digits.
+        below, above = ndtri(weights @ ndtr(scores)), -ndtri(weights @ ndtr(-scores))
+        return np.clip(np.where(below < 0, below, above), -_FARTHEST, _FARTHEST)
 
     def sample(self, x: Points, count: int, rng: np.random.Generator) -> Floats:
         """(count, n) draws of the values that calculations at all points would give, from their joint posterior.
@@ -58,14 +120,15 @@ class PropertyModel:
         """
         if len(x) > MOST_JOINT:
             raise InputError(f"{len(x)} candidates are too many to draw jointly; preselect {MOST_JOINT} of them")
-        mean, covariance = self.process.predict_jointly(x)
-        covariance[np.diag_indices(len(x))] += self.process.kernel.noise
+        covariance = self.best.predict_jointly(x)[1]
+        covariance[np.diag_indices(len(x))] += self.best.kernel.noise
         factor = np.linalg.cholesky(covariance)
-        return self.warp.backward(mean + self.inflation * rng.standard_normal((count, len(x))) @ factor.T)
+        normal = rng.standard_normal((count, len(x))) @ factor.T / np.sqrt(np.diag(covariance))
+        return self.quantiles(x, ndtr(normal))
 
 
 def fit_property(points: Points, values: Floats, groups: Ints, curved: bool = True) -> PropertyModel:
-    """The surrogate under the warp of largest evidence.
+    """The surrogate, averaged over warps and hyperparameters by their evidence.
 
     Parameters
     ----------
@@ -81,12 +144,18 @@ def fit_property(points: Points, values: Floats, groups: Ints, curved: bool = Tr
     """
     if len(values) == 0 or len(values) != len(points) or not np.isfinite(values).all():
         raise InputError("a surrogate needs at least one finite value, and one for each point; leave failed ones out")
-    fits = []
-    for warp in warps_for(values):
-        process = fit_gaussian_process(points, warp.forward(values), groups, curved)
-        fits.append((process.log_evidence + warp.log_slopes(values), process, warp))
-    _, process, warp = max(fits, key=lambda fit: fit[0])
-    return PropertyModel(process, warp, _inflation(process))
+    warps = warps_for(values)
+    fits = [fit_plausible(points, warp.forward(values), groups, curved) for warp in warps]
+    evidences = np.array([fit.log_evidence + warp.log_slopes(values) for fit, warp in zip(fits, warps, strict=True)])
+    shares = np.exp(evidences - evidences.max())
+    shares = np.where(shares >= _LEAST_SHARE, shares, 0.0) / shares[shares >= _LEAST_SHARE].sum()
+    parts = [
+        Part(share / len(fit.processes), process, warp, _inflation(process))
+        for share, fit, warp in zip(shares, fits, warps, strict=True)
+        for process in fit.processes
+        if share > 0
+    ]
+    return PropertyModel(fits[int(evidences.argmax())].best, tuple(parts))
 
 
 def _inflation(process: GaussianProcess) -> float:

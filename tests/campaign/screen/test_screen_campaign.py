@@ -12,7 +12,7 @@ from screens import LIGHTEST, STIFFEST, checked, screen_of, screen_text, truth
 
 from hpcmat.campaign.events import Decided, Finished
 from hpcmat.campaign.screen.search import Enough, Search, ranking
-from hpcmat.campaign.screen.standing import crystal_states
+from hpcmat.campaign.screen.standing import CrystalState, crystal_states
 from hpcmat.cli.app import run
 from hpcmat.dispatch.worker import Ending
 from hpcmat.records import Execution, Failure, FailureKind, Governance, Provenance, Record, encode
@@ -98,6 +98,10 @@ def test_a_second_campaign_on_the_store_pays_for_no_label_again(shared, tmp_path
     assert not paid & {task.key for task in shared.state.done("screen")}
     assert len(paid) < 0.5 * len(shared.dispatcher.orders)
     assert best_of(state) == best_of(shared.state)
+    third = Drive(tmp_path / "third", screen_of(), store=shared.folder.root.parent / "store")
+    state = third.run()
+    assert not third.dispatcher.orders, "all that it needs is there"
+    assert state.ended.complete and state.stopping.reason == "target"
 
 
 def test_a_driver_takes_up_what_another_left_and_comes_to_the_same(tmp_path):
@@ -173,6 +177,27 @@ def test_several_objectives_begin_where_nothing_known_fulfils_the_constraint(sha
     ]
     choice = Search(campaign, shared.state.created.seeds).next(crystals)
     assert math.isfinite(choice.score) and "first hypervolume" in choice.reason
+
+
+@pytest.mark.parametrize("drawn_jointly", [3000, 2])
+def test_one_value_is_sought_where_it_is_expected(shared, monkeypatch, drawn_jointly):
+    """Also where only some candidates are drawn jointly: those near the value, which are not the stiffest."""
+    monkeypatch.setattr("hpcmat.campaign.screen.search.MOST_JOINT", drawn_jointly)
+    order = sorted(truth(), key=lambda name: truth()[name]["bulk_modulus_gpa"])
+    waiting = order[2::5]
+    chosen = [chosen_for(truth()[name]["bulk_modulus_gpa"], waiting, shared.state.created.seeds) for name in waiting]
+    assert sum(name == choice for name, choice in zip(waiting, chosen, strict=True)) >= len(waiting) - 1
+
+
+def chosen_for(value, waiting, structures):
+    """Which of those that wait a search for this value begins, when all others are known."""
+    goal = f'{{ property = "bulk_modulus_gpa", goal = "reach", value = {value} }}'
+    crystals = [
+        CrystalState(number, name) if name in waiting else CrystalState(number, name, "done", truth()[name])
+        for number, name in enumerate(truth())
+    ]
+    search = Search(screen_of(objectives=goal, search="first = 4\ntop = 1\nmissed = 0"), structures)
+    return crystals[search.next(crystals).crystal].name
 
 
 def test_decisions_say_why_and_rest_on_the_state_alone(shared):

@@ -8,10 +8,9 @@ from hpcmat.errors import InputError
 from hpcmat.surrogates.properties.gaussian_process import (
     Kernel,
     Points,
-    _objective,
     condition_process,
-    fit_gaussian_process,
 )
+from hpcmat.surrogates.properties.hyperparameters import fit_plausible, objective
 from hpcmat.surrogates.properties.model import fit_property
 from hpcmat.surrogates.properties.warp import warps_for
 
@@ -33,7 +32,7 @@ def test_the_gradient_of_the_evidence_is_that_of_finite_differences():
     start = np.array([0.3, 0.8, -0.2, -0.7, -1.5, -0.4])
 
     def cost(parameters):
-        return _objective(Kernel(GROUPS, parameters), some, values)
+        return objective(Kernel(GROUPS, parameters), some, values)
 
     error = check_grad(lambda p: cost(p)[0], lambda p: cost(p)[1], start)
     assert error < 1e-4 * np.linalg.norm(cost(start)[1])
@@ -93,8 +92,8 @@ def test_cheap_values_help_to_predict_dear_ones():
     both = Points(np.vstack([cheap.values, dear.values]), np.repeat([0.0, 1.0], [60, 8]))
     values = np.concatenate([smooth(cheap.values), high(dear.values)])
     asked = Points(test.values, np.ones(200))
-    together = fit_gaussian_process(both, values, GROUPS).predict(asked)[0]
-    alone = fit_gaussian_process(Points(dear.values, np.ones(8)), high(dear.values), GROUPS).predict(asked)[0]
+    together = fit_plausible(both, values, GROUPS).best.predict(asked)[0]
+    alone = fit_plausible(Points(dear.values, np.ones(8)), high(dear.values), GROUPS).best.predict(asked)[0]
     error = [np.sqrt(np.mean((mean - high(test.values)) ** 2)) for mean in (together, alone)]
     assert error[0] < 0.5 * error[1]
 
