@@ -73,3 +73,23 @@ SCORES = {
 def rank(rule: str, grounds: Grounds) -> Ranks:
     """Candidates by a rule, best first."""
     return RULES[rule](grounds)
+
+
+def random_share(fraction: float, n_fitted: int, n_ahead: int, refit_every: int) -> float:
+    """Share of labels drawn at random, for a choice that runs ahead of its potential.
+
+    A potential tells how little the coefficients are known and not how far the model will miss a frame: misfit shows in
+    labels alone. Many choices by one covariance gather extreme frames, whose misfit bends the fit for all others;
+    frames drawn at random are those that the potential is for. With n labels fitted and m decided beyond those that the
+    next fit waits for, the policy holds with the probability n / (n + m), and else a frame is drawn. In turn, and
+    with few workers, m is zero.
+
+    Parameters
+    ----------
+    fraction : share where m is zero. 0 stays 0: who wants no draws gets none.
+    n_fitted : n, labels that the potential has seen; not 0.
+    n_ahead : labels decided that it has not seen.
+    refit_every : labels from one fit to the next.
+    """
+    beyond = max(0, n_ahead - refit_every)
+    return 1.0 - (1.0 - fraction) * n_fitted / (n_fitted + beyond) if fraction else 0.0
