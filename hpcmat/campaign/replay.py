@@ -36,7 +36,7 @@ class Policy:
     rule: str
     """One of the acquisitions of a campaign file."""
     random_fraction: float = 0.3
-    """Where the next fit waits for all that is in flight; of what runs further ahead more is drawn."""
+    """Where nothing runs ahead of the next fit; see `random_share`."""
     misfit_aware: bool = True
     trust: TrustWindow = _TRUST
     """Of the rule `trusted`."""

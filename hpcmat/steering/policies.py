@@ -80,16 +80,17 @@ def random_share(fraction: float, n_fitted: int, n_ahead: int, refit_every: int)
 
     A potential tells how little the coefficients are known and not how far the model will miss a frame: misfit shows in
     labels alone. Many choices by one covariance gather extreme frames, whose misfit bends the fit for all others;
-    frames drawn at random are those that the potential is for. With n labels fitted and m decided beyond those that the
-    next fit waits for, the policy holds with the probability n / (n + m), and else a frame is drawn. In turn, and
-    with few workers, m is zero.
+    frames drawn at random are those that the potential is for. Where m labels are decided that a potential of n labels
+    has not seen, its policy holds with the probability n / (n + m), and else a frame is drawn. For the first labels
+    beyond it, which the next fit waits for however many workers there are, it holds as it is.
 
     Parameters
     ----------
-    fraction : share where m is zero. 0 stays 0: who wants no draws gets none.
+    fraction : share where nothing runs ahead. 0 stays 0: who wants no draws gets none.
     n_fitted : n, labels that the potential has seen; not 0.
-    n_ahead : labels decided that it has not seen.
+    n_ahead : m, labels decided that it has not seen.
     refit_every : labels from one fit to the next.
     """
-    beyond = max(0, n_ahead - refit_every)
-    return 1.0 - (1.0 - fraction) * n_fitted / (n_fitted + beyond) if fraction else 0.0
+    if fraction == 0.0 or n_ahead < refit_every:
+        return fraction
+    return 1.0 - (1.0 - fraction) * n_fitted / (n_fitted + n_ahead)
