@@ -103,7 +103,7 @@ class Chooser:
         if not steering.random_fraction or state.model is None:
             return False
         fraction = steering.random_fraction * self._evidence.misfit_share(state, state.model)
-        fitted, ahead = len(state.model.decision.train), len(state.index.beyond_fit)
+        fitted, ahead = len(state.model.decision.train), _in_flight(state)
         return self._chance("rule", number) < random_share(fraction, fitted, ahead, steering.refit_every)
 
     def _drawn(self, pool: list[Candidate]) -> Choice:

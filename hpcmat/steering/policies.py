@@ -88,7 +88,7 @@ def random_share(fraction: float, n_fitted: int, n_ahead: int, refit_every: int)
     ----------
     fraction : share where nothing runs ahead. 0 stays 0: who wants no draws gets none.
     n_fitted : n, labels that the potential has seen; not 0.
-    n_ahead : m, labels decided that it has not seen.
+    n_ahead : m, labels in flight that it has not seen.
     refit_every : labels from one fit to the next.
     """
     if fraction == 0.0 or n_ahead < refit_every:
