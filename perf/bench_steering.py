@@ -14,7 +14,9 @@ Of labels in flight, those count that the fit has seen. What was decided and has
 always as large as the machine: where sixty-four labels are computed at a time and seven are enough, sixty-four are
 decided before the first is known, and no choice can mend that. What choosing ahead costs is that a label was chosen
 with an older potential, and this shows in the error at an equal number of labels. It can be seen only where more labels
-are needed than are in flight; the target is therefore what labels in turn reach with two thirds of the budget.
+are needed than are in flight; the target is therefore what labels in turn reach with two thirds of the budget. Most of
+what is decided far ahead is drawn at random, not chosen (`random_share` in hpcmat/steering/policies.py). Such labels
+teach less at first and hold off misfit later, so that a looser target would show a larger loss: the curves are printed.
 
 Ratios have 90 % intervals by the bootstrap over seeds; a campaign that does not reach its target counts with its
 budget, so that ratios err against the policy that is late.

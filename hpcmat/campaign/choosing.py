@@ -16,7 +16,7 @@ from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.state import OPEN, CampaignState, TaskState
 from hpcmat.steering.chance import uniform_for, weighted_draw
 from hpcmat.steering.costs import worth
-from hpcmat.steering.policies import SCORES, rank
+from hpcmat.steering.policies import SCORES, random_share, rank
 from hpcmat.steering.ranking import TOLERANCE, Ranking
 from hpcmat.steering.trust import TrustWindow, draw_trusted
 
@@ -94,15 +94,17 @@ class Chooser:
         """Whether this training label is drawn, not chosen.
 
         Draws guard against misfit, which no posterior sees; while the error is mostly that the coefficients are not
-        known, they would be wasted. Their share grows to the full one as what is left becomes misfit.
+        known, they would be wasted. Their share grows to the full one as what is left becomes misfit, and beyond it for
+        choices that run far ahead of the potential.
         """
         steering = self._campaign.steering
         if steering.acquisition == "random":
             return True
-        chance = self._chance("rule", number)
-        if chance >= steering.random_fraction or state.model is None:
+        if not steering.random_fraction or state.model is None:
             return False
-        return chance < steering.random_fraction * self._evidence.misfit_share(state, state.model)
+        fraction = steering.random_fraction * self._evidence.misfit_share(state, state.model)
+        fitted, ahead = len(state.model.decision.train), _in_flight(state)
+        return self._chance("rule", number) < random_share(fraction, fitted, ahead, steering.refit_every)
 
     def _drawn(self, model: TaskState, pool: list[Candidate]) -> Choice:
         # Each frame has a number of its own, so that the draw depends on which there are and not on how they came.

@@ -16,7 +16,7 @@ from hpcmat.errors import InputError
 from hpcmat.records import Label, decode
 from hpcmat.steering.acquisition import condition
 from hpcmat.steering.chance import uniform_for
-from hpcmat.steering.policies import Grounds, rank
+from hpcmat.steering.policies import Grounds, random_share, rank
 from hpcmat.steering.ranking import Ranking
 from hpcmat.steering.trust import TrustWindow, draw_trusted, largest_deviation
 from hpcmat.store.results import ResultStore
@@ -36,6 +36,7 @@ class Policy:
     rule: str
     """One of the acquisitions of a campaign file."""
     random_fraction: float = 0.3
+    """Where nothing runs ahead of the next fit; see `random_share`."""
     misfit_aware: bool = True
     trust: TrustWindow = _TRUST
     """Of the rule `trusted`."""
@@ -112,7 +113,7 @@ def replay(labels: Labels, policy: Policy, seed: int, pace: Pace = Pace()) -> Cu
         grounds = _Grounds(potential, designs, chosen[:seen])
         for index in chosen[seen:]:
             grounds.take(index)
-        chosen = [*chosen, *_batch(grounds, policy, seed, count)]
+        chosen = [*chosen, *_batch(grounds, policy, seed, count, pace.batch)]
         seen = min(seen + pace.batch, limit)
 
 
@@ -156,6 +157,8 @@ class _Grounds:
         self._potential = potential
         self._designs = designs
         self.taken = list(chosen)
+        self.fitted = len(chosen)
+        """Of those taken, how many the potential has seen."""
         self.waiting = [index for index in range(len(designs)) if index not in set(chosen)]
         self.covariance: Floats = potential.covariance_factor @ potential.covariance_factor.T
         self._ranking: Ranking | None = None
@@ -232,19 +235,20 @@ class _Grounds:
         return np.concatenate([np.zeros(1), self._potential.force_excess(design.forces), np.zeros(stress)])
 
 
-def _batch(grounds: _Grounds, policy: Policy, seed: int, count: int) -> list[int]:
+def _batch(grounds: _Grounds, policy: Policy, seed: int, count: int, refit_every: int) -> list[int]:
     chosen: list[int] = []
     for _ in range(count):
-        index = _next(grounds, policy, seed)
+        index = _next(grounds, policy, seed, refit_every)
         grounds.take(index)
         chosen.append(index)
     return chosen
 
 
-def _next(grounds: _Grounds, policy: Policy, seed: int) -> int:
+def _next(grounds: _Grounds, policy: Policy, seed: int, refit_every: int) -> int:
     """Which of those that wait is next."""
     number = len(grounds.taken)
-    if policy.rule == "random" or uniform_for(seed, "rule", number) < policy.random_fraction:
+    share = random_share(policy.random_fraction, grounds.fitted, number - grounds.fitted, refit_every)
+    if policy.rule == "random" or uniform_for(seed, "rule", number) < share:
         return grounds.waiting[int(uniform_for(seed, "random", number) * len(grounds.waiting))]
     if policy.rule == "i-optimal":
         return grounds.most_informative(policy.misfit_aware)

@@ -241,7 +241,7 @@ class SteeringSpec(StrictModel):
     random_fraction: Probability = Field(
         default=0.3,
         description="Share of training labels drawn at random from what is explored, once misfit outweighs ignorance; "
-        "less before.",
+        "less before, and more among what is decided far ahead of the potential.",
     )
     validation_fraction: OpenProbability = Field(
         default=0.2,

@@ -73,3 +73,24 @@ SCORES = {
 def rank(rule: str, grounds: Grounds) -> Ranks:
     """Candidates by a rule, best first."""
     return RULES[rule](grounds)
+
+
+def random_share(fraction: float, n_fitted: int, n_ahead: int, refit_every: int) -> float:
+    """Share of labels drawn at random, for a choice that runs ahead of its potential.
+
+    A potential tells how little the coefficients are known and not how far the model will miss a frame: misfit shows in
+    labels alone. Many choices by one covariance gather extreme frames, whose misfit bends the fit for all others;
+    frames drawn at random are those that the potential is for. Where m labels are decided that a potential of n labels
+    has not seen, its policy holds with the probability n / (n + m), and else a frame is drawn. For the first labels
+    beyond it, which the next fit waits for however many workers there are, it holds as it is.
+
+    Parameters
+    ----------
+    fraction : share where nothing runs ahead. 0 stays 0: who wants no draws gets none.
+    n_fitted : n, labels that the potential has seen; not 0.
+    n_ahead : m, labels in flight that it has not seen.
+    refit_every : labels from one fit to the next.
+    """
+    if fraction == 0.0 or n_ahead < refit_every:
+        return fraction
+    return 1.0 - (1.0 - fraction) * n_fitted / (n_fitted + n_ahead)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from campaign_events import campaign_of
 
+import hpcmat.campaign.choosing
 from hpcmat.campaign.choosing import Chooser
 from hpcmat.campaign.costs import FIRST_SETTLED, CostBook, label_size
 from hpcmat.campaign.evidence import Evidence
@@ -139,6 +140,20 @@ def test_draws_are_rare_while_the_coefficients_are_not_known(learned, monkeypatc
     assert shares[0.0] == 0.0
     assert shares[0.5] == pytest.approx(0.25, abs=0.06)
     assert shares[1.0] == pytest.approx(0.5, abs=0.07)
+
+
+def test_draws_are_frequent_where_much_is_in_flight(learned, monkeypatch):
+    """Three times as many as are fitted: the policy holds for a quarter of the choices."""
+    state, evidence, _ = learned
+    monkeypatch.setattr(Evidence, "misfit_share", lambda *_: 1e-9)
+    fitted = len(state.model.decision.train)
+    assert 3 * fitted >= state.campaign.steering.refit_every
+    monkeypatch.setattr(hpcmat.campaign.choosing, "_in_flight", lambda _: 3 * fitted)
+    chooser = Chooser(state.campaign.model_copy(update={"steering": _half(state)}), evidence, CostBook())
+    assert np.mean([chooser._at_random(state, number) for number in range(400)]) == pytest.approx(0.75, abs=0.06)
+    none = _half(state).model_copy(update={"random_fraction": 0.0})
+    chooser = Chooser(state.campaign.model_copy(update={"steering": none}), evidence, CostBook())
+    assert not any(chooser._at_random(state, number) for number in range(400))
 
 
 def _half(state):

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from hpcmat.campaign.replay import Curve, Labels, Pace, Policy, replay
+from hpcmat.campaign.replay import Curve, Labels, Pace, Policy, _Grounds, replay
 from hpcmat.engines.sampling import cold_start
 from hpcmat.engines.stillinger_weber import StillingerWeber
 from hpcmat.engines.structures import from_atoms, to_atoms
@@ -61,6 +61,22 @@ def test_labels_in_flight_are_taken_in_but_not_seen_and_up_to_a_batch_of_them_ch
     assert replay(labels(), policy, 0, replace(PACE, in_flight=PACE.batch)) == curve("i-optimal")
     alone = replay(labels(), policy, 0, replace(PACE, batch=6))
     assert ahead.force_rmse[-1] == pytest.approx(alone.force_rmse[-1]), "the same ten labels, in the same order"
+
+
+@pytest.mark.parametrize(
+    ("pace", "few"), [(replace(PACE, batch=6), False), (replace(PACE, batch=1, in_flight=6), True)]
+)
+def test_far_ahead_of_the_potential_replays_draw_and_else_they_choose(monkeypatch, pace, few):
+    """With a share of draws of 1 %, where the next fit waits for all six that are in flight and where for one."""
+    chosen, best = [], _Grounds.most_informative
+
+    def counted(grounds, misfit_aware):
+        chosen.append(best(grounds, misfit_aware))
+        return chosen[-1]
+
+    monkeypatch.setattr(_Grounds, "most_informative", counted)
+    replay(labels(), Policy("i-optimal", 0.01), 1, pace)
+    assert 1 <= len(chosen) <= 5 if few else len(chosen) == 6
 
 
 def test_the_middle_depends_on_the_policy_and_the_beginning_on_the_seed():
