@@ -189,7 +189,7 @@ def growth_of(campaign: Campaign, tasks: int) -> tuple[float, float, float]:
     planner = Planner(campaign, Evidence(None), state.created)
 
     def decide() -> None:
-        view_of(state, 0)
+        view_of(state, 0, planner.cut_short(state))
         next((t for t in state.startable), None)
         planner.decide(Action.EXPLORE, state)
 

@@ -117,9 +117,8 @@ class Evidence:
             self._squares = model.key, {}
         known = self._squares[1]
         if candidate.key not in known:
-            potential, (_, forces, _) = self._potential(model.key), self._rows(candidate).parts
-            misfit = potential.noise_forces**2 * (1.0 + potential.force_excess(forces))
-            known[candidate.key] = float(np.mean(potential.epistemic_variance(forces) + misfit))
+            _, forces, _ = self._rows(candidate).parts
+            known[candidate.key] = float(np.mean(self._potential(model.key).force_variances(forces)))
         return known[candidate.key]
 
     def misfit_share(self, state: CampaignState, model: TaskState) -> float:

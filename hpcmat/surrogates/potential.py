@@ -186,12 +186,20 @@ class Potential:
         """Variance of each force component (n, 3) (eV/Å)² from the coefficients alone."""
         return self.epistemic_variance(design.forces).reshape(-1, 3)
 
+    def force_variances(self, forces: Floats) -> Floats:
+        """Total variance (3n,) (eV/Å)² of what force rows (3n, F) say."""
+        epistemic = self.epistemic_variance(forces)
+        return epistemic + self._force_noise(epistemic)
+
     def force_excess(self, forces: Floats) -> Floats:
         """By how much the noise of each force row (3n, F) exceeds the constant one, in units of that (3n,)."""
+        return self._force_noise(self.epistemic_variance(forces)) / self.noise_forces**2 - 1.0
+
+    def _force_noise(self, epistemic: Floats) -> Floats:
+        """Variance of the noise, the same for the components of an atom, by that of the coefficients (3n,)."""
         graded = self.label_noise or constant_noise(self.noise)
-        variances = self.epistemic_variance(forces).reshape(-1, 3).mean(axis=1)
-        noise = graded.force_variance(Epistemic(0.0, variances, 0.0)) / self.noise_forces**2
-        return np.repeat(noise - 1.0, 3)
+        noise = graded.force_variance(Epistemic(0.0, epistemic.reshape(-1, 3).mean(axis=1), 0.0))
+        return np.repeat(noise, 3)
 
     def committee_forces(self, structure: Structure) -> Floats:
         """Forces (M, n, 3) eV/Å of M posterior samples; the same samples at every call and on every machine.
