@@ -80,8 +80,7 @@ def _of_exploration(
 
 def _of_fit(result: FitResult, state: CampaignState) -> FitSummary:
     target = state.campaign.target
-    earlier = looks_at([fit.validation.n_frames for fit in fit_summaries(state)], target.min_validation)
-    bound = error_bound(_by_condition(result.validation, state), target.confidence, look=len(earlier) + 1)
+    bound = error_bound(_by_condition(result.validation, state), target.confidence, _look(state))
     return FitSummary(
         n_train=result.n_train,
         n_features=result.n_features,
@@ -96,6 +95,13 @@ def _of_fit(result: FitResult, state: CampaignState) -> FitSummary:
         force_rmse_bound=bound.upper if bound else None,
         force_rmse_lower=bound.lower if bound else None,
     )
+
+
+def _look(state: CampaignState) -> int:
+    """Which look at the bound the next fit is; the last one takes in what was on its way and decides nothing more."""
+    earlier = looks_at([f.validation.n_frames for f in fit_summaries(state)], state.campaign.target.min_validation)
+    decided = state.stopping is not None and state.stopping.reason == "target"
+    return len(earlier) if decided else len(earlier) + 1
 
 
 def _by_condition(scores: Sequence[FrameScore], state: CampaignState) -> list[list[float]]:

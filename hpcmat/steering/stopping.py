@@ -46,8 +46,8 @@ def error_bound(frame_mse: Sequence[Sequence[float]], confidence: float, look: i
     the interval of a log-normal mean by recovered variances (Zou & Donner, Stat. Med. 28 (2009) 3, eq. 5), for a sum
     of conditions.
 
-    A campaign looks repeatedly, and each look may stop it. The k-th spends (1 - confidence) · 6 / (π k)², so that by
-    the union bound all of them hold at once, however they depend on one another; see `looks_at` for what a look is.
+    A campaign looks repeatedly, and each look may stop it: see `looks_at` for what a look is, and `look_rate` for the
+    error rate that it may have.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def error_bound(frame_mse: Sequence[Sequence[float]], confidence: float, look: i
     mean = float(np.mean([each.mean() for each in squares]))
     if mean == 0.0:
         return ErrorBound(0.0, 0.0, 0.0)
-    rate = (1.0 - confidence) * 6.0 / (math.pi * look) ** 2
+    rate = look_rate(confidence, look)
     variance, freedom = _log_variance(squares, mean)
     typical = [math.exp(float(_logarithms(each, mean).mean()) + 0.5 * variance) for each in squares]
     # Where a few trajectories carry the error their mean is the better guide.
@@ -76,6 +76,16 @@ def error_bound(frame_mse: Sequence[Sequence[float]], confidence: float, look: i
     spread = 0.5 * variance * (0.5 * freedom / float(gammaincinv(0.5 * freedom, rate)) - 1.0)
     factor = math.exp(0.5 * math.hypot(location, spread))
     return ErrorBound(math.sqrt(mean), math.sqrt(mean) / factor, math.sqrt(float(means.mean())) * factor)
+
+
+def look_rate(confidence: float, look: int) -> float:
+    """Error rate of the k-th look, (1 - confidence) / (k (k + 1)): by the union bound all looks hold at once.
+
+    What K looks leave, (1 - confidence) / (K + 1), is never less than what the last of them spent. So the fit that
+    takes in what was on its way when the K-th stopped the campaign can be judged as that one was: one more look, at a
+    lower rate, would take back on the same frames what has been decided.
+    """
+    return (1.0 - confidence) / (look * (look + 1))
 
 
 def _log_variance(squares: Sequence[Floats], mean: float) -> tuple[float, float]:
