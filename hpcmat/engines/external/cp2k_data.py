@@ -31,6 +31,11 @@ class Kind:
     basis: str
     potential: str
 
+    @property
+    def electrons(self) -> int:
+        """Of an atom, without those of the core."""
+        return _valence(self.basis)
+
 
 @dataclass(frozen=True, slots=True)
 class DataFiles:
