@@ -31,11 +31,6 @@ class Kind:
     basis: str
     potential: str
 
-    @property
-    def electrons(self) -> int:
-        """Of an atom, without those of the core."""
-        return _valence(self.basis)
-
 
 @dataclass(frozen=True, slots=True)
 class DataFiles:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +24,6 @@ MARGIN_ANG = 5.0
 """Room around a molecule: the wavelet solver wants the density to vanish at the faces of its cube."""
 INITIAL_MOMENT_BOHR = 1.0
 """At least; that of the free atom where it is larger, since a cycle that starts too low may end without a moment."""
-KEPT_MOMENT = 0.5
-"""Part of free atoms' moments that metals keep, about."""
-KERKER_BETA = 3.0
-"""Wave number, 1/bohr, below which changes of the density are damped; with `ALPHA` 0.4, waves of 5 bohr by 0.05."""
 
 Section = dict[str, Any]
 """Keyword to value, or name with parameter to section; `None` where a keyword has no value, a list where the section
@@ -74,7 +70,7 @@ def input_text(structure: Structure, settings: Cp2kSettings, data: DataFiles, ro
         "FORCE_EVAL": {
             "METHOD": "QUICKSTEP",
             "PRINT": _print(settings.stress and geometry.periodic),
-            "DFT": _dft(structure, geometry, settings, data, road),
+            "DFT": _dft(geometry, settings, data, road),
             "SUBSYS": _subsys(structure, geometry, settings, data.kinds),
         },
     }
@@ -103,20 +99,20 @@ def _print(stress: bool) -> Section:
     return section | ({"STRESS_TENSOR": {}} if stress else {})
 
 
-def _dft(structure: Structure, geometry: Geometry, settings: Cp2kSettings, data: DataFiles, road: Road) -> Section:
+def _dft(geometry: Geometry, settings: Cp2kSettings, data: DataFiles, road: Road) -> Section:
     section: Section = {
         "BASIS_SET_FILE_NAME": f"{SCRATCH_NAME}/{data.basis.name}",
         "POTENTIAL_FILE_NAME": f"{SCRATCH_NAME}/{data.potentials.name}",
         "MGRID": {"CUTOFF": f"[eV] {settings.cutoff_ev!r}", "REL_CUTOFF": f"[eV] {settings.relative_cutoff_ev!r}"},
         "QS": {"EPS_DEFAULT": EPS_DEFAULT},
         "POISSON": {"PERIODIC": "XYZ" if geometry.periodic else "NONE"},
-        "SCF": _scf(len(structure), settings, road),
+        "SCF": _scf(settings, road),
         "XC": {f"XC_FUNCTIONAL {'PADE' if settings.xc == 'LDA' else settings.xc}": {}},
     }
     if not geometry.periodic:
         section["POISSON"]["POISSON_SOLVER"] = "WAVELET"
     if settings.spin_polarized:
-        section |= {"UKS": ".TRUE.", "MULTIPLICITY": _multiplicity(structure.symbols, data.kinds)}
+        section["UKS"] = ".TRUE."
     grid = grid_of(geometry, settings)
     if grid != (1, 1, 1):
         section["KPOINTS"] = _kpoints(grid, settings)
@@ -137,12 +133,12 @@ def _kpoints(grid: tuple[int, int, int], settings: Cp2kSettings) -> Section:
     return {"SCHEME": f"MONKHORST-PACK {counts}"}
 
 
-def _scf(n_atoms: int, settings: Cp2kSettings, road: Road) -> Section:
+def _scf(settings: Cp2kSettings, road: Road) -> Section:
     section: Section = {
         "SCF_GUESS": "RESTART" if road.restart else "ATOMIC",
         "EPS_SCF": settings.density_tolerance,
         "MAX_SCF": road.scf_steps,
-        "MIXING": _mixing(n_atoms, settings.spin_polarized) | {"ALPHA": road.mixing},
+        "MIXING": {"METHOD": _mixing_method(settings), "ALPHA": road.mixing},
     }
     if settings.smearing_ev:
         kelvin = settings.smearing_ev / BOLTZMANN_EV_PER_K
@@ -152,22 +148,9 @@ def _scf(n_atoms: int, settings: Cp2kSettings, road: Road) -> Section:
     return section
 
 
-def _mixing(n_atoms: int, spins: bool) -> Section:
-    if not spins:
-        return {"METHOD": "BROYDEN_MIXING"}
-    # Broyden's method, which has a history for each spin by itself, strays from the solution of bcc iron. Between two
-    # atoms charge swings if long waves are not damped, and a density matrix cannot be damped by its waves.
-    return {"METHOD": "DIRECT_P_MIXING"} if n_atoms == 1 else {"METHOD": "KERKER_MIXING", "BETA": KERKER_BETA}
-
-
-def _multiplicity(symbols: Sequence[str], kinds: Iterable[Kind]) -> int:
-    """One more than the electrons that one spin has beyond the other at the start; then smearing leaves it free.
-
-    Without it both spins are scaled to the same number, and the cycle starts without a moment, whatever atoms have.
-    """
-    electrons = {kind.symbol: kind.electrons for kind in kinds}
-    unpaired = round(KEPT_MOMENT * sum(map(_initial_moment, symbols)))
-    return 1 + unpaired + (sum(electrons[symbol] for symbol in symbols) - unpaired) % 2
+def _mixing_method(settings: Cp2kSettings) -> str:
+    # Broyden's method, which has a history for each spin by itself, strays from the solution of bcc iron.
+    return "DIRECT_P_MIXING" if settings.spin_polarized else "BROYDEN_MIXING"
 
 
 def _subsys(structure: Structure, geometry: Geometry, settings: Cp2kSettings, kinds: tuple[Kind, ...]) -> Section:

@@ -144,25 +144,13 @@ def test_settings_reach_the_input_in_physical_units(settings, tmp_path):
     assert kelvin == pytest.approx(1160.45, abs=0.01)
     assert value(found, "FORCE_EVAL/DFT/SCF", "ADDED_MOS") == "-1 -1"
     assert value(found, "FORCE_EVAL/DFT", "UKS") == ".TRUE."
+    assert value(found, "FORCE_EVAL/DFT/SCF/MIXING", "METHOD") == "DIRECT_P_MIXING"
     assert value(found, "FORCE_EVAL/SUBSYS/KIND Si", "MAGNETIZATION") == "2.0"
     assert ("FORCE_EVAL/DFT/XC/XC_FUNCTIONAL PADE", "", "") in found
     assert value(found, "FORCE_EVAL/SUBSYS/KIND Si", "POTENTIAL") == "GTH-PADE-q4"
     assert value(found, "FORCE_EVAL/DFT/KPOINTS", "SCHEME") == "MONKHORST-PACK 4 4 4"
     cell = [[float(word) for word in value(found, "FORCE_EVAL/SUBSYS/CELL", axis).split()] for axis in "ABC"]
     np.testing.assert_array_equal(cell, SILICON.cell)
-
-
-def test_spins_start_with_a_moment_and_charge_between_atoms_is_damped(settings, tmp_path):
-    """Two spins of the same number would start without a moment, and charge swings where there are two atoms."""
-    spins = settings.model_copy(update={"smearing_ev": 0.1, "spin_polarized": True})
-    cells = [from_atoms(bulk("Si", "bcc", 3.1).repeat((1, 1, n))) for n in (1, 2, 3)]
-    found = [written(cell, spins, tmp_path / str(len(cell))) for cell in cells]
-    assert [value(each, "FORCE_EVAL/DFT", "MULTIPLICITY") for each in found] == ["3", "3", "5"], "of an even number"
-    methods = [value(each, "FORCE_EVAL/DFT/SCF/MIXING", "METHOD") for each in found]
-    assert methods == ["DIRECT_P_MIXING", "KERKER_MIXING", "KERKER_MIXING"]
-    without = written(SILICON, settings, tmp_path / "without")
-    assert value(without, "FORCE_EVAL/DFT/SCF/MIXING", "METHOD") == "BROYDEN_MIXING"
-    assert ("FORCE_EVAL/DFT", "MULTIPLICITY") not in {(path, word) for path, word, _ in without}
 
 
 def test_no_keyword_stands_twice_in_a_section(settings, tmp_path):
