@@ -22,7 +22,8 @@ from hpcmat.records import Label, Structure
 
 INPUT_NAME = "cp2k.inp"
 SCF_STEPS, MORE_SCF_STEPS = 100, 300
-MIXING, GENTLE_MIXING = 0.4, 0.1
+MIXING, GENTLE_MIXING, GENTLE_SPIN_MIXING = 0.4, 0.1, 0.05
+"""Part of the new density in the next step. Charge swings between two atoms of iron at 0.1 (docs/engines-cp2k.md)."""
 
 CODE = Code(
     title="CP2K",
@@ -78,9 +79,10 @@ class Cp2kEngine(ExternalEngine):
 
     def _road(self, job: Job) -> Road:
         scratch = job.folder / SCRATCH_NAME
+        gentle = GENTLE_SPIN_MIXING if self.settings.spin_polarized else GENTLE_MIXING
         return Road(
             scf_steps=MORE_SCF_STEPS if "more-steps" in job.remedies else self.scf_steps,
-            mixing=GENTLE_MIXING if "mixing" in job.remedies else MIXING,
+            mixing=gentle if "mixing" in job.remedies else MIXING,
             diagonalization="SCALAPACK" if "eigensolver" in job.remedies else "ELPA",
             restart=any((scratch / f"{PROJECT}-RESTART.{kind}").is_file() for kind in ("kp", "wfn")),
             walltime_s=None if job.walltime_s is None else TIME_FRACTION * job.walltime_s,

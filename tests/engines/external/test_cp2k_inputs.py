@@ -192,6 +192,20 @@ def test_remedies_change_the_road_and_never_the_physics(settings, tmp_path):
     assert value(other, "GLOBAL", "WALLTIME") == "90"
 
 
+def test_gentle_mixing_of_spins_is_gentler(settings, tmp_path):
+    """Charge of two atoms of iron still swings at the part that cures a cycle without spins."""
+    gentle = Job(tmp_path, remedies=("mixing",))
+    spins = settings.model_copy(update={"smearing_ev": 0.1, "spin_polarized": True})
+    alphas = [
+        float(
+            value(written(SILICON, asked, tmp_path / f"{n}-{job is None}", job), "FORCE_EVAL/DFT/SCF/MIXING", "ALPHA")
+        )
+        for n, asked in enumerate((settings, spins))
+        for job in (None, gentle)
+    ]
+    assert alphas == [0.4, 0.1, 0.4, 0.05]
+
+
 def test_gamma_grids_are_shifted_back(settings, tmp_path):
     spacing = settings.model_copy(update={"kpoint_grid": "gamma", "kpoint_spacing_per_ang": 1.1})
     assert value(written(SILICON, spacing, tmp_path), "FORCE_EVAL/DFT/KPOINTS", "SCHEME").startswith("MACDONALD 2 2 2")
