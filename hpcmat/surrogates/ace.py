@@ -172,8 +172,8 @@ class AceBasis:
     def design(self, structure: Structure) -> Design:
         """Rows of the energy, the forces and the stress."""
         species = self.species(structure.symbols)
-        rows = design_rows(self.model, self.neighbors(structure), species)
         volume = cell_volume(structure)
+        rows = design_rows(self.model, self.neighbors(structure), species, virial=volume > 0)
         stress = rows.virial / volume if volume else np.empty((0, self.n_features))
         return Design(rows.site, rows.site.sum(axis=0), rows.forces, stress)
 

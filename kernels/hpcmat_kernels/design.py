@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpcmat_kernels.ace import FAST, AceModel, check_species, pairs_of, shape_of
 from hpcmat_kernels.displacements import (
+    SHIFTS,
     first_components,
     mix_changes,
     mix_density,
@@ -45,10 +46,10 @@ class DesignRows:
     forces: Floats
     """(3n, F) 1/Å; row 3i + a is component a of atom i"""
     virial: Floats
-    """(6, F), order xx yy zz yz xz xy"""
+    """(6, F), order xx yy zz yz xz xy; (0, F) where it was not asked for"""
 
 
-def design_rows(model: AceModel, neighbors: NeighborList, species: ArrayLike) -> DesignRows:
+def design_rows(model: AceModel, neighbors: NeighborList, species: ArrayLike, virial: bool = True) -> DesignRows:
     """Rows for one structure; errors as `ace.evaluate`."""
     z = check_species(model, neighbors, species)
     table = model.table
@@ -59,7 +60,7 @@ def design_rows(model: AceModel, neighbors: NeighborList, species: ArrayLike) ->
     )  # fmt: skip
     site, rows = _rows(
         (pairs_of(neighbors), z), shape_of(model), (recursion(model.l_max), *tables), monomials,
-        (model.n_channels, most_directions(model, neighbors.offsets)),
+        (model.n_channels, most_directions(model, neighbors.offsets, virial)),
     )  # fmt: skip
     return DesignRows(site, rows[: 3 * len(z)], rows[3 * len(z) :])
 
@@ -184,11 +185,12 @@ def _rows(system: Any, shape: Any, tables: Any, monomials: Any, lengths: Any) ->
     block = end_pairs + n_p * n_c
     step, products_at = spread(row), q_row + n_l * n_q * q_row
     width = products_at + n_p * row
-    site, features = np.zeros((n, n_species * block)), np.empty((3 * n + 6, n_species * block))
+    strains = directions[1] - SHIFTS
+    site, features = np.zeros((n, n_species * block)), np.empty((3 * n + strains, n_species * block))
     out = np.zeros((3 * n + 7) * n_species * width)
     work = site_workspace(legendre, (n_species, n_radial, q_row, n_lm), directions)
     gradient, channels = np.empty((len(used), step)), np.empty((n_lm, step))
-    x, places, weights = np.empty((LANES, n_lm, step)), np.empty(directions, dtype=np.int64), mixing.ravel()
+    x, places, weights = np.empty((LANES, n_lm, step)), np.empty(directions[0], dtype=np.int64), mixing.ravel()
     for i in range(n):
         z = species[i]
         count = site_changes(pairs, i, species, shape, legendre, work)

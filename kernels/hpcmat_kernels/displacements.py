@@ -2,7 +2,8 @@ r"""How the density of an atom changes when its neighbours, the atom itself or t
 
 All rows of forces and virial are linear in the changes ∂A_{q,lm}/∂r. An atom i with n neighbours has 9 + 3 n of them
 with one element: the three shifts of i, six strains, and three shifts of each neighbour. With S elements the first
-nine come once for each element, because a change concerns the columns of one element only.
+nine come once for each element, because a change concerns the columns of one element only. Without a virial there are
+no strains: of a molecule of three elements they are a quarter of all changes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from hpcmat_kernels.simd.layout import padded
 
 Floats = NDArray[np.float64]
 
-SUMS = 9
+SHIFTS, STRAINS = 3, 6
 """Changes that are sums over neighbours: three shifts of the atom, six strains in the order of the virial."""
 STRAIN = ((0, 5, 4), (5, 1, 3), (4, 3, 2))
 """Component xx yy zz yz xz xy of two axes."""
@@ -34,10 +35,11 @@ def with_whole_rows(array: Floats) -> Floats:
     return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, padded(length) - length)])
 
 
-def most_directions(model: AceModel, offsets: NDArray[np.int64]) -> int:
-    """Length of arrays for the changes of any atom of a list, in whole vectors."""
+def most_directions(model: AceModel, offsets: NDArray[np.int64], virial: bool = True) -> tuple[int, int]:
+    """Length of arrays for the changes of any atom of a list, in whole vectors; changes that are sums, per element."""
     largest = int(np.diff(offsets).max()) if len(offsets) > 1 else 0
-    return padded(SUMS * model.n_species + 3 * largest)
+    sums = SHIFTS + STRAINS if virial else SHIFTS
+    return padded(sums * model.n_species + 3 * largest), sums
 
 
 @lru_cache(maxsize=16)
@@ -52,19 +54,19 @@ def first_components(l_max: int) -> NDArray[np.int64]:
 def site_workspace(legendre: Any, sizes: Any, directions: Any) -> Any:
     """Memory for `site_changes`: (basis, products, density (lm, Q'), changes (d, lm, K'), rows (d,), columns (d,)).
 
-    `sizes` = (S, K, Q', lm).
+    `sizes` = (S, K, Q', lm), `directions` as of `most_directions`.
     """
-    n_species, n_radial, row, n_lm = sizes
+    (n_species, n_radial, row, n_lm), (length, sums) = sizes, directions
     radial = padded(n_radial)
     basis = (
         np.empty(n_radial), np.empty(n_radial), np.empty(n_lm), np.empty((n_lm, 3)), np.empty(3),
     )  # fmt: skip
     products = (
         np.zeros((2, radial)), np.empty((2, 3, n_lm)), np.empty((n_species, n_lm, radial)),
-        np.empty((directions, SUMS * n_species)),
+        np.empty((length, sums * n_species)),
     )  # fmt: skip
-    rows, columns = np.zeros(directions, int64), np.zeros(directions, int64)
-    changes, density = np.zeros((directions, n_lm, radial)), np.zeros((n_lm, row))
+    rows, columns = np.zeros(length, int64), np.zeros(length, int64)
+    changes, density = np.zeros((length, n_lm, radial)), np.zeros((n_lm, row))
     return (scratch(legendre), basis), products, density, changes, rows, columns
 
 
@@ -78,11 +80,12 @@ def site_changes(pairs: Any, i: Any, species: Any, shape: Any, legendre: Any, wo
     offsets, second, vectors = pairs
     n_species, n_radial, radii = shape
     (table, basis), products, density, changes, rows, columns = work
-    d = SUMS * n_species
+    first = products[3].shape[1]
+    d, sums = first, first // n_species
     for kind in range(n_species):
-        for number in range(SUMS):
-            rows[kind * SUMS + number] = 3 * i + number if number < 3 else 3 * len(species) + number - 3
-            columns[kind * SUMS + number] = kind * n_radial
+        for number in range(sums):
+            rows[kind * sums + number] = 3 * i + number if number < 3 else 3 * len(species) + number - 3
+            columns[kind * sums + number] = kind * n_radial
     products[2][:] = 0.0
     for p in range(offsets[i], offsets[i + 1]):
         kind = species[second[p]]
@@ -90,7 +93,7 @@ def site_changes(pairs: Any, i: Any, species: Any, shape: Any, legendre: Any, wo
         if distance >= radii[0]:
             continue
         _add_pair(distance, basis, (products, changes), kind, d)
-        _weigh_in_sums(vectors, p, products[3], kind, d)
+        _weigh_in_sums(vectors, p, products[3], (kind * sums, sums), d)
         for a in range(3):
             rows[d + a], columns[d + a] = 3 * second[p] + a, kind * n_radial
         d += 3
@@ -98,7 +101,7 @@ def site_changes(pairs: Any, i: Any, species: Any, shape: Any, legendre: Any, wo
         rows[rest] = 3 * len(species) + 6
     for kind in range(n_species):
         density[:, kind * n_radial : (kind + 1) * n_radial] = products[2][kind, :, :n_radial]
-    first, size = SUMS * n_species, changes.shape[1] * changes.shape[2]
+    size = changes.shape[1] * changes.shape[2]
     set_outer(
         (changes, products[3], changes),
         (0, size, first, first * first, first, 1, first * size, size, d - first, size),
@@ -125,14 +128,18 @@ def _add_pair(distance: Any, basis: Any, arrays: Any, kind: Any, d: Any) -> None
 
 
 @njit(cache=True, nogil=True)
-def _weigh_in_sums(vectors: Any, p: Any, weights: Any, kind: Any, d: Any) -> None:
-    """weights[d + a, sum] of the shifts of a neighbour in the shifts of the atom and in the strains."""
+def _weigh_in_sums(vectors: Any, p: Any, weights: Any, place: Any, d: Any) -> None:
+    """weights[d + a, sum] of the shifts of a neighbour in the shifts of the atom and in the strains.
+
+    `place` = (first sum of the neighbour's element, number of them).
+    """
+    first, sums = place
     for a in range(3):
         for number in range(weights.shape[1]):
             weights[d + a, number] = 0.0
-        weights[d + a, kind * SUMS + a] = -1.0
-        for b in range(3):
-            weights[d + a, kind * SUMS + 3 + STRAIN[a][b]] = -vectors[p, b] if a == b else -0.5 * vectors[p, b]
+        weights[d + a, first + a] = -1.0
+        for b in range(3 if sums > SHIFTS else 0):
+            weights[d + a, first + SHIFTS + STRAIN[a][b]] = -vectors[p, b] if a == b else -0.5 * vectors[p, b]
 
 
 @njit(cache=True, nogil=True)

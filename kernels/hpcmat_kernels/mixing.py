@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpcmat_kernels.ace import FAST, AceModel, Coefficients, check_species, pairs_of, shape_of
 from hpcmat_kernels.displacements import (
+    STRAINS,
     first_components,
     mix_changes,
     mix_density,
@@ -50,10 +51,12 @@ class MixingRows:
     forces: Floats
     """(3n, G) eV/Å; row 3i + a is component a of atom i"""
     virial: Floats
-    """(6, G) eV, order xx yy zz yz xz xy"""
+    """(6, G) eV, order xx yy zz yz xz xy; (0, G) where it was not asked for"""
 
 
-def mixing_rows(model: AceModel, coefficients: Coefficients, neighbors: NeighborList, species: ArrayLike) -> MixingRows:
+def mixing_rows(
+    model: AceModel, coefficients: Coefficients, neighbors: NeighborList, species: ArrayLike, virial: bool = True
+) -> MixingRows:
     """Rows for one structure at fixed coefficients; errors as `ace.evaluate`."""
     z = check_species(model, neighbors, species)
     table, (_, n_l, n_q, n_c) = model.table, model.mixing.shape
@@ -61,10 +64,10 @@ def mixing_rows(model: AceModel, coefficients: Coefficients, neighbors: Neighbor
     monomials = table.starts, table.factors, table.coefficients
     energy, padded_rows = _rows(
         (pairs_of(neighbors), z), shape_of(model), tables, (*monomials, with_whole_rows(coefficients.product)),
-        most_directions(model, neighbors.offsets),
+        most_directions(model, neighbors.offsets, virial),
     )  # fmt: skip
-    shape = n_l, n_q, tables[2].shape[3]
-    rows = padded_rows.reshape(-1, *shape)[: 3 * len(z) + 6, ..., :n_c].reshape(3 * len(z) + 6, -1)
+    shape, n_rows = (n_l, n_q, tables[2].shape[3]), 3 * len(z) + (STRAINS if virial else 0)
+    rows = padded_rows.reshape(-1, *shape)[:n_rows, ..., :n_c].reshape(n_rows, -1)
     return MixingRows(energy.reshape(shape)[..., :n_c].ravel(), rows[: 3 * len(z)], rows[3 * len(z) :])
 
 

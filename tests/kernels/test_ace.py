@@ -65,6 +65,9 @@ def test_design_rows_times_coefficients_equal_the_kernel(system):
     np.testing.assert_allclose((rows.forces @ vector).reshape(-1, 3), result.forces, rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(rows.virial @ vector, result.virial, rtol=1e-10, atol=1e-10)
     assert abs(rows.site @ make_vector(model, seed=9) - result.site_energies).max() > 1e-3
+    without = design_rows(model, system.neighbors(model.cutoff), system.species, virial=False)
+    np.testing.assert_allclose(without.forces, rows.forces, rtol=1e-12, atol=1e-12)
+    assert without.virial.shape == (0, model.n_features)
 
 
 def test_repeated_cell_has_the_same_site_energies():

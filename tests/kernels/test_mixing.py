@@ -63,6 +63,15 @@ def test_rows_of_other_coefficients_differ():
     assert not np.allclose(case.rows().forces, before)
 
 
+def test_rows_without_virial_are_the_others():
+    case = Case((3, 2))
+    whole = case.rows()
+    rows = mixing_rows(case.model(0.0), case.coefficients(), case.neighbors, case.species, virial=False)
+    assert len(rows.virial) == 0 and abs(whole.virial).max() > 0
+    for name in ("energy", "forces"):
+        np.testing.assert_allclose(getattr(rows, name), getattr(whole, name), rtol=1e-12, atol=1e-12)
+
+
 def test_refuses_species_out_of_range():
     case = Case((3, 2))
     with pytest.raises(ValueError, match="Species must be"):
