@@ -23,7 +23,19 @@ from numpy.typing import NDArray
 
 from hpcmat.errors import InputError
 from hpcmat.surrogates.communicator import SERIAL, Communicator
-from hpcmat.surrogates.evidence import Gram, Prior, Root, Scales, Solution, improved_scales, maximise_evidence, solve
+from hpcmat.surrogates.evidence import (
+    LARGEST_LOSS,
+    MAX_GROUP_ITERATIONS,
+    ROUGH_ITERATIONS,
+    Gram,
+    Prior,
+    Root,
+    Scales,
+    Solution,
+    improved_scales,
+    maximise_evidence,
+    solve,
+)
 from hpcmat.surrogates.left_out import LeftOut, calibrated_noise, leave_one_structure_out, left_out
 from hpcmat.surrogates.rows import InMemory, Observations, Source, gram_of, parts_of, root_of, structures_of
 from hpcmat_kernels.threads import in_parallel
@@ -112,34 +124,35 @@ def fit_coefficients(
 
     Parameters
     ----------
-    near : scales of a fit to much the same rows, where there is one.
-    rough : from `near`, in a quarter of the time and with half the digits, scales improved and not converged: for a
-        fit on the way to another.
+    near : scales of a fit to much the same rows, where there is one: with them products of rows serve, in a quarter of
+        the time, unless they have too few digits.
+    rough : scales are improved from `near` and not converged, and fewer digits do: for a fit on the way to another.
     """
-    n_features = len(prior.precision)
-    if rough and near is not None:
+    n_features, found = len(prior.precision), None
+    if near is not None:
         gram = gram_of(source, n_features, communicator)
-        found = communicator.broadcast(_rough(gram, prior, near) if isinstance(gram, Gram) else gram)
-    else:
+        found = communicator.broadcast(_of_products(gram, prior, near, rough) if isinstance(gram, Gram) else gram)
+    if found is None:
         root = root_of(source, n_features, communicator)
         found = communicator.broadcast(_exact(root, prior, near) if isinstance(root, Root) else root)
     if isinstance(found, InputError):
         raise found
-    return found if isinstance(found, Posterior) else fit_coefficients(source, prior, communicator, near)
+    return found  # type: ignore[no-any-return]
 
 
 def _exact(root: Root, prior: Prior, near: Scales | None) -> Posterior:
-    scales = maximise_evidence(root, prior, near)
+    scales = improved_scales(root, prior, near) if near else maximise_evidence(root, prior)
     return _posterior(solve(root, prior, scales.alpha, scales.beta), scales)
 
 
-def _rough(gram: Gram, prior: Prior, near: Scales) -> Posterior | None:
+def _of_products(gram: Gram, prior: Prior, near: Scales, rough: bool) -> Posterior | None:
     """None where products of rows have too few digits."""
     try:
-        scales = improved_scales(gram, prior, near)
-        return _posterior(solve(gram, prior, scales.alpha, scales.beta), scales)
+        scales = improved_scales(gram, prior, near, ROUGH_ITERATIONS if rough else MAX_GROUP_ITERATIONS)
+        solution = solve(gram, prior, scales.alpha, scales.beta)
     except np.linalg.LinAlgError:
         return None
+    return _posterior(solution, scales) if rough or solution.loss < LARGEST_LOSS else None
 
 
 def _posterior(solution: Solution, scales: Scales) -> Posterior:

@@ -172,14 +172,14 @@ def _condensed(source: Source, n_features: int, communicator: Communicator, how:
 
 
 def stacked(source: Source, structures: list[int], n_features: int) -> Floats:
-    """Weighted rows and, in the last column, targets (m, F + 1) of some structures, in Fortran order.
+    """Weighted rows and, in the last column, targets (m, F + 1) of some structures.
 
     Raises
     ------
     InputError
         A row or a target is not finite.
     """
-    rows = np.empty((int(source.counts[structures].sum()), n_features + 1), order="F")
+    rows = np.empty((int(source.counts[structures].sum()), n_features + 1))
     start = 0
     for block in source.blocks(structures):
         stop = start + len(block.targets)
@@ -203,7 +203,7 @@ def parts_of(counts: Ints) -> list[slice]:
 def _products(rows: Floats) -> Floats:
     """XᵀX (n, n) of rows X (m, n), above its diagonal."""
     n = rows.shape[1]
-    products: Floats = blas.dsyrk(1.0, rows, trans=1) if len(rows) else np.zeros((n, n), order="F")
+    products: Floats = blas.dsyrk(1.0, rows.T) if len(rows) else np.zeros((n, n), order="F")
     return products
 
 

@@ -33,8 +33,7 @@ def triangle_of(rows: Floats) -> Floats:
     m, n = rows.shape
     if m == 0:
         return np.zeros((n, n), order="F")
-    work = int(lapack.dgeqrf_lwork(m, n)[0])
-    packed = lapack.dgeqrf(rows, lwork=work, overwrite_a=1)[0]
+    packed = lapack.dgeqrt(min(PANEL, m, n), rows, overwrite_a=1)[0]
     triangle = np.zeros((n, n), order="F")
     triangle[: min(m, n)] = np.triu(packed[: min(m, n)])
     return triangle

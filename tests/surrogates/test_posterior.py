@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from hpcmat.errors import InputError
-from hpcmat.surrogates import left_out
+from hpcmat.surrogates import left_out, posterior
 from hpcmat.surrogates.communicator import SERIAL
-from hpcmat.surrogates.evidence import Prior, Scales, solve
+from hpcmat.surrogates.evidence import LARGEST_LOSS, Prior, Scales, solve
 from hpcmat.surrogates.posterior import Observations, fit_coefficients, fit_posterior, leave_one_structure_out
 from hpcmat.surrogates.rows import InMemory, gram_of, root_of
 
@@ -201,7 +201,7 @@ def test_rough_fits_from_each_other_end_at_the_scales_of_the_exact_one():
     source = InMemory(observations)
     exact = fit_coefficients(source, prior, SERIAL)
     scales = Scales(exact.scales.common, 30.0 * exact.alpha, 0.1 * exact.beta)
-    for _ in range(4):
+    for _ in range(12):
         scales = fit_coefficients(source, prior, SERIAL, scales, rough=True).scales
     np.testing.assert_allclose(scales.alpha, exact.alpha, rtol=0.05)
     assert scales.beta == pytest.approx(exact.beta, rel=0.01)
@@ -228,3 +228,28 @@ def test_scales_from_nearby_lead_to_the_same_posterior():
     np.testing.assert_allclose(warm.mean, cold.mean, rtol=1e-3, atol=1e-3)
     assert warm.log_evidence == pytest.approx(cold.log_evidence, abs=0.01)
     assert (warm.noise == 0).all()
+
+
+def test_fit_near_its_scales_is_by_products_and_the_exact_one(monkeypatch):
+    observations, prior = grouped_problem()
+    source, near = InMemory(observations), Scales(1.0, np.array([0.5, 1.0, 2.0]), 3.0)
+    root = root_of(source, 60, SERIAL)
+    monkeypatch.setattr(posterior, "root_of", lambda *_: pytest.fail("the triangle was asked for"))
+    found = fit_coefficients(source, prior, SERIAL, near)
+    exact = solve(root, prior, found.alpha, found.beta)
+    np.testing.assert_allclose(found.mean, exact.scale * exact.mean, rtol=1e-8, atol=1e-10)
+    with pytest.raises(pytest.fail.Exception):
+        fit_coefficients(source, prior, SERIAL)
+
+
+def test_fit_near_its_scales_is_by_the_triangle_where_products_lose_too_many_digits():
+    """They are still positive definite, and a rough fit makes do with them."""
+    observations, prior = grouped_problem()
+    source = InMemory(replace(observations, rows=observations.rows[:, :1] + 1e-4 * observations.rows))
+    near = Scales(1e-7, np.full(3, 1e-7), 1e4)
+    found, rough = (fit_coefficients(source, prior, SERIAL, near, rough) for rough in (False, True))
+    for fit, least, most in ((found, 0.0, 1e-9), (rough, 1e-7, np.inf)):
+        exact = solve(root_of(source, 60, SERIAL), prior, fit.alpha, fit.beta)
+        error = np.linalg.norm(fit.mean / exact.scale - exact.mean) / np.linalg.norm(exact.mean)
+        assert least <= error <= most
+    assert solve(gram_of(source, 60, SERIAL), prior, found.alpha, found.beta).loss > LARGEST_LOSS
