@@ -9,7 +9,7 @@ from hpcmat.surrogates import mixing_training
 from hpcmat.surrogates.ace import AceBasis, AceSettings, basis_for
 from hpcmat.surrogates.communicator import SERIAL
 from hpcmat.surrogates.fitting import Trained, fit_potential, rows_of
-from hpcmat.surrogates.mixing_steps import ITERATIONS, linearised
+from hpcmat.surrogates.mixing_steps import ITERATIONS, PROBES, damping_of, linearised
 from hpcmat.surrogates.mixing_training import chosen_for_mixing, train_mixing
 
 SETTINGS = AceSettings(("Si",), cutoff_ang=4.5)
@@ -51,7 +51,7 @@ def test_step_against_the_evidence_is_not_taken(trained, monkeypatch):
     monkeypatch.setattr(
         mixing_training,
         "_gauss_newton",
-        lambda judged, near, _ranks: (10.0 * np.ones(judged.basis.model.mixing.shape), near),
+        lambda judged, _before, _ranks: 10.0 * np.ones(judged.basis.model.mixing.shape),
     )
     basis, _ = train_mixing(trained.labels, basis_for(SETTINGS))
     np.testing.assert_array_equal(basis.model.mixing, basis_for(SETTINGS).model.mixing)
@@ -77,22 +77,53 @@ def test_mixing_learns_from_no_more_than_memory_holds():
     assert 0.9 * mixing_training.LARGEST_BYTES < used <= mixing_training.LARGEST_BYTES
 
 
-def test_a_few_conjugate_gradients_near_the_first_step_gain_most_of_what_the_exact_one_does(trained):
-    """A step later the curvature is another, and one product with its inverse would not do."""
+@pytest.fixture(scope="module")
+def equations(trained):
+    """Of the first step and, after it was made, of the second; the first step; C of the second multiplied out."""
     judged = mixing_training._first(trained.labels, basis_for(SETTINGS), 2, SERIAL)
-    change, near = mixing_training._gauss_newton(judged, None, SERIAL)
-    rows = rows_of(judged.rows.labels, judged.basis.with_mixing(judged.basis.model.mixing + change), 2)
-    later = mixing_training._judge(rows, SERIAL, judged.posterior.scales)
-    equations = linearised(later.rows, later.posterior, SERIAL)
-    here = equations.damped()
+    first = linearised(judged.rows, judged.posterior, SERIAL)
+    step = first.step(np.zeros(len(first.slope())))
+    basis = judged.basis.with_mixing(judged.basis.model.mixing + step.reshape(1, *judged.basis.model.mixing.shape[1:]))
+    later = mixing_training._judge(rows_of(judged.rows.labels, basis, 2), SERIAL, judged.posterior.scales)
+    second = linearised(later.rows, later.posterior, SERIAL)
+    return SimpleNamespace(first=first, second=second, step=step, dense=dense(second))
+
+
+def dense(equations):
+    """C, its cousin β JᵀM²J and what is not projected, β JᵀJ."""
+    beta, factor = equations.posterior.beta, equations.posterior.factor
+    leaves = [equations.leaves[index] for index in sorted(equations.leaves)]
+    x, j = (np.concatenate([getattr(leaf, name) for leaf in leaves]) for name in ("x", "jacobian"))
+    left = j - beta * x @ (factor @ (factor.T @ (x.T @ j)))
+    return SimpleNamespace(c=beta * j.T @ left, squared=beta * left.T @ left, whole=beta * j.T @ j)
+
+
+def test_curvature_is_that_of_what_the_coefficients_do_not_follow(equations):
+    c, found = equations.dense.c, equations.second.curvature()
+    vector = np.random.default_rng(0).normal(size=len(c))
+    np.testing.assert_allclose(
+        equations.second.curvature_times(vector), c @ vector, rtol=1e-6, atol=1e-6 * np.diag(c).max()
+    )
+    ratio = found / np.diag(equations.dense.squared)
+    assert np.median(ratio) == pytest.approx(1.0, abs=0.1)
+    assert np.std(ratio) == pytest.approx(np.sqrt(2 / PROBES), rel=0.3)
+    assert np.median(found / np.diag(equations.dense.whole)) < 0.1
+
+
+def test_a_few_conjugate_gradients_gain_most_of_what_the_exact_step_does(equations):
+    """They would not with the curvature of slopes that coefficients may follow in their place."""
+    second, c = equations.second, equations.dense.c
+    damping = damping_of(second.curvature())
+    exact = np.linalg.solve(c + np.diag(damping), second.slope())
 
     def gain(step):
-        return equations.slope() @ step - 0.5 * step @ equations.curvature_times(step)
+        return second.slope() @ step - 0.5 * step @ (c + np.diag(damping)) @ step
 
-    exact = gain(equations.step(here, 1))
-    once, several = (gain(equations.step(near, number)) / exact for number in (1, ITERATIONS))
-    assert once < 0.5 and several > 0.75
-    np.testing.assert_allclose(equations.step(here, 1), equations.step(here, 2), rtol=1e-3, atol=1e-4)
+    nothing = np.zeros(len(c))
+    assert 0.9 < gain(second.step(nothing)) / gain(exact) < 1.0
+    assert gain(second.step(equations.step)) > gain(second.step(nothing, ITERATIONS // 2))
+    mistaken = np.random.default_rng(0).permutation(equations.step)
+    assert gain(second.step(mistaken)) < gain(second.step(equations.step))
 
 
 def test_noise_is_told_by_labels_that_the_basis_has_not_seen(trained):
