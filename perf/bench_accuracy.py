@@ -18,6 +18,7 @@ from common import start_clean
 from data_sets import check_potential, data_folder
 from rows import Row, parser, publish, row
 
+from hpcmat.cli.common import keep_freed_memory
 from hpcmat.records import Label
 from hpcmat.surrogates.calibration import Calibration, calibrate
 from hpcmat.surrogates.dataset import read_dataset
@@ -79,6 +80,7 @@ def error_bars(case: str, potential: Potential, labels: tuple[Label, ...]) -> li
 def main() -> None:
     """Fit all elements at both sizes."""
     start_clean()
+    keep_freed_memory()
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--data", type=Path, help="folder with zuo2020/; HPCMAT_DATA or ../shared/data if not given")
     options.add_argument("--elements", nargs="+", choices=PUBLISHED, default=list(PUBLISHED))

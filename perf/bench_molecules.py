@@ -15,6 +15,7 @@ from common import start_clean
 from data_sets import check_potential, data_folder
 from rows import Row, parser, publish, row
 
+from hpcmat.cli.common import keep_freed_memory
 from hpcmat.surrogates.dataset import Dataset, read_dataset
 from hpcmat.surrogates.evaluation import evaluate_dataset
 from hpcmat.surrogates.potential import Potential
@@ -71,6 +72,7 @@ def measure(folder: Path, size: str) -> list[Row]:
 def main() -> None:
     """Fit at the sizes asked for."""
     start_clean()
+    keep_freed_memory()
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--data", type=Path, help="folder with acac/; HPCMAT_DATA or ../shared/data if not given")
     options.add_argument("--sizes", nargs="+", choices=["medium", "large"], default=["medium"])

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hpcmat.cli.common import AsJson, one_blas_thread, print_json
+from hpcmat.cli.common import AsJson, keep_freed_memory, one_blas_thread, print_json
 
 Size = Literal["small", "medium", "large"]
 Target = Literal["yace", "lammps-plugin", "ase"]
@@ -50,6 +50,7 @@ def fit(  # noqa: PLR0913 - one parameter for each option
     Problems of the data are told by frame, counted from 0. Units are eV, Å, eV/Å and eV/Å³.
     """
     one_blas_thread()
+    keep_freed_memory()
     from hpcmat.cli.potential_fit import FitCommand, fit_file
     from hpcmat.dispatch.launch import joined
     from hpcmat.surrogates.communicator import SERIAL
