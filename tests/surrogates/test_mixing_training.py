@@ -93,7 +93,7 @@ def dense(equations):
     """C, its cousin β JᵀM²J and what is not projected, β JᵀJ."""
     beta, factor = equations.posterior.beta, equations.posterior.factor
     leaves = [equations.leaves[index] for index in sorted(equations.leaves)]
-    x, j = (np.concatenate([getattr(leaf, name) for leaf in leaves]) for name in ("x", "jacobian"))
+    x, j = (np.concatenate([getattr(leaf, name) for leaf in leaves]).astype(float) for name in ("x", "jacobian"))
     left = j - beta * x @ (factor @ (factor.T @ (x.T @ j)))
     return SimpleNamespace(c=beta * j.T @ left, squared=beta * left.T @ left, whole=beta * j.T @ j)
 
@@ -102,7 +102,7 @@ def test_curvature_is_that_of_what_the_coefficients_do_not_follow(equations):
     c, found = equations.dense.c, equations.second.curvature()
     vector = np.random.default_rng(0).normal(size=len(c))
     np.testing.assert_allclose(
-        equations.second.curvature_times(vector), c @ vector, rtol=1e-6, atol=1e-6 * np.diag(c).max()
+        equations.second.curvature_times(vector), c @ vector, rtol=1e-3, atol=1e-4 * np.diag(c).max()
     )
     ratio = found / np.diag(equations.dense.squared)
     assert np.median(ratio) == pytest.approx(1.0, abs=0.1)
