@@ -11,8 +11,10 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ from hpcmat.errors import DispatchError
 from hpcmat.records import Resources, Task, encode
 
 __all__ = ["ParslDispatcher", "Workers", "is_lost_worker"]
+
+ENDED = "Parsl was ended; its tasks are taken up anew"
 
 
 class ParslDispatcher(Dispatcher):
@@ -75,9 +79,10 @@ class ParslDispatcher(Dispatcher):
         """Hand one order to a worker; the future gives its `Ending`, or raises where the worker was lost."""
         if self._app is None:
             raise DispatchError("the dispatcher is not running; enter it as a context first")
-        future = self._app(encode(order))
-        self._unbegun.add(order, future)
-        return future
+        answer: Future[str] = Future()
+        self._unbegun.add(order, answer)
+        self._app(encode(order)).add_done_callback(partial(_pass_on, answer))
+        return answer
 
     def _prepare(self) -> None:
         _find_parsl_scripts()
@@ -108,10 +113,11 @@ class ParslDispatcher(Dispatcher):
             self._kernel.cleanup()
         else:
             # Parsl's clean-up asks the interchange for its managers and waits for the answer of a dead one for ever.
-            executor.set_bad_state_and_fail_all(LostWorker("Parsl was ended; its tasks are taken up anew"))
+            executor.set_bad_state_and_fail_all(LostWorker(ENDED))
             atexit.unregister(self._kernel.atexit_cleanup)
         self._kernel = self._app = None
-        self._unbegun.forget()
+        # An order that Parsl's threads were handing over when its interchange died has a future that nobody ends.
+        self._unbegun.lose(LostWorker(ENDED))
 
     def _unmarked(self) -> tuple[int, ...]:
         # The interchange renames itself, and its environment goes with its name.
@@ -145,6 +151,16 @@ class ParslDispatcher(Dispatcher):
             initialize_logging=False,
             usage_tracking=0,
         )
+
+
+def _pass_on(answer: Future[str], future: Future[str]) -> None:
+    """Give what Parsl's future came to, unless the order was lost before."""
+    error = CancelledError() if future.cancelled() else future.exception()
+    with suppress(InvalidStateError):
+        if error is None:
+            answer.set_result(future.result())
+        else:
+            answer.set_exception(error)
 
 
 def is_lost_worker(error: BaseException) -> bool:

@@ -8,7 +8,8 @@ tells, in which no attempt at the order is running.
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
 
 from hpcmat.dispatch.worker import Order
@@ -62,6 +63,9 @@ class Unbegun:
         self._pause *= 2.0
         return True
 
-    def forget(self) -> None:
-        """None of the orders is out any more."""
+    def lose(self, error: Exception) -> None:
+        """Nobody carries any of the orders out any more: their futures say so, unless they have an answer."""
+        for future in self._out:
+            with suppress(InvalidStateError):
+                future.set_exception(error)
         self._out = {}

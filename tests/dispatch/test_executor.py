@@ -3,6 +3,7 @@
 import json
 import subprocess
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import psutil
@@ -108,6 +109,19 @@ def test_new_start_of_what_looks_well_leaves_no_future_undone(dispatcher, store,
         NEVER.wait(0.02)
     assert [attempt.number for attempt in store.attempts(f"{4:064x}")] == [1]
     assert store.attempts(f"{5:064x}") == ()
+
+
+def test_order_that_parsl_never_answers_is_lost_with_it(dispatcher, store):
+    """One of its threads hands a task over after the dead executor has failed all that it knew of."""
+    unanswered = Future()
+    dispatcher._app = lambda order: unanswered
+    out = dispatcher.submit(order(store, 6))
+    assert not out.done()
+    dispatcher.restart()
+    assert is_lost_worker(out.exception(timeout=60))
+    unanswered.set_result("too late")
+    assert is_lost_worker(out.exception()), "what comes late changes nothing"
+    assert not unanswered.exception(), "control: Parsl had said nothing"
 
 
 def test_stopped_interchange_is_replaced(dispatcher, store, monkeypatch):

@@ -5,6 +5,7 @@ from concurrent.futures import Future
 import pytest
 
 from hpcmat.dispatch import unbegun
+from hpcmat.dispatch.dispatcher import LostWorker
 from hpcmat.dispatch.unbegun import LOOK_S, Unbegun
 from hpcmat.dispatch.worker import Order
 from hpcmat.records import Provenance, Resources, Task
@@ -63,16 +64,21 @@ def test_an_answer_may_come_between_two_looks(watched):
 
 
 def test_workers_that_are_slow_to_start_are_given_more_time_each_time(watched):
-    watch, future, clock, _ = watched
+    watch, _, clock, _ = watched
     [order] = [out.order for out in watch._out.values()]
     for pause in (LOOK_S, 2 * LOOK_S, 4 * LOOK_S):
         assert after(watch, clock, pause * 0.9, pause, pause) == [False, False, True]
-        watch.forget()
-        watch.add(order, future)
+        watch.lose(LostWorker("ended"))
+        watch.add(order, Future())
 
 
-def test_after_a_new_start_everything_is_forgotten(watched):
-    watch, _, clock, _ = watched
+def test_after_a_new_start_everything_is_lost_that_had_no_answer(watched):
+    watch, future, clock, _ = watched
+    answered = Future()
+    watch.add(next(iter(watch._out.values())).order, answered)
+    answered.set_result("done")
     assert after(watch, clock, LOOK_S) == [False]
-    watch.forget()
+    watch.lose(LostWorker("ended"))
+    assert isinstance(future.exception(), LostWorker)
+    assert answered.result() == "done"
     assert after(watch, clock, LOOK_S, LOOK_S) == [False, False]
