@@ -80,7 +80,10 @@ def _of_exploration(
 
 def _of_fit(result: FitResult, state: CampaignState) -> FitSummary:
     target = state.campaign.target
-    bound = error_bound(_by_condition(result.validation, state), target.confidence, _look(state))
+    looks = len(looks_at([f.validation.n_frames for f in fit_summaries(state)], target.min_validation))
+    last = state.stopping is not None and state.stopping.reason == "target"
+    squares = _by_condition(result.validation, state)
+    bound = error_bound(squares, target.confidence, looks if last else looks + 1, last)
     return FitSummary(
         n_train=result.n_train,
         n_features=result.n_features,
@@ -95,13 +98,6 @@ def _of_fit(result: FitResult, state: CampaignState) -> FitSummary:
         force_rmse_bound=bound.upper if bound else None,
         force_rmse_lower=bound.lower if bound else None,
     )
-
-
-def _look(state: CampaignState) -> int:
-    """Which look at the bound the next fit is; the last one takes in what was on its way and decides nothing more."""
-    earlier = looks_at([f.validation.n_frames for f in fit_summaries(state)], state.campaign.target.min_validation)
-    decided = state.stopping is not None and state.stopping.reason == "target"
-    return len(earlier) if decided else len(earlier) + 1
 
 
 def _by_condition(scores: Sequence[FrameScore], state: CampaignState) -> list[list[float]]:

@@ -31,7 +31,9 @@ class ErrorBound:
     upper: float
 
 
-def error_bound(frame_mse: Sequence[Sequence[float]], confidence: float, look: int = 1) -> ErrorBound | None:
+def error_bound(
+    frame_mse: Sequence[Sequence[float]], confidence: float, look: int = 1, last: bool = False
+) -> ErrorBound | None:
     r"""RMSE over conditions that count alike, and its bounds, from squared errors of trajectories at each.
 
     Frames of one trajectory resemble one another, so that the trajectory is the unit; conditions differ by orders of
@@ -47,13 +49,14 @@ def error_bound(frame_mse: Sequence[Sequence[float]], confidence: float, look: i
     of conditions.
 
     A campaign looks repeatedly, and each look may stop it: see `looks_at` for what a look is, and `look_rate` for the
-    error rate that it may have.
+    error rate that it may have. The fit that takes in what was on its way then has what they left, `rate_left`.
 
     Parameters
     ----------
     frame_mse : for each condition, mean squared force error of each trajectory judged there, (eV/Å)².
     confidence : probability with which `upper` (and, separately, `lower`) holds over all looks.
     look : how many times the bound was computed to decide, this one included.
+    last : nothing is decided any more, after so many looks.
 
     Returns
     -------
@@ -66,7 +69,7 @@ def error_bound(frame_mse: Sequence[Sequence[float]], confidence: float, look: i
     mean = float(np.mean([each.mean() for each in squares]))
     if mean == 0.0:
         return ErrorBound(0.0, 0.0, 0.0)
-    rate = look_rate(confidence, look)
+    rate = rate_left(confidence, look) if last else look_rate(confidence, look)
     variance, freedom = _log_variance(squares, mean)
     typical = [math.exp(float(_logarithms(each, mean).mean()) + 0.5 * variance) for each in squares]
     # Where a few trajectories carry the error their mean is the better guide.
@@ -79,13 +82,13 @@ def error_bound(frame_mse: Sequence[Sequence[float]], confidence: float, look: i
 
 
 def look_rate(confidence: float, look: int) -> float:
-    """Error rate of the k-th look, (1 - confidence) / (k (k + 1)): by the union bound all looks hold at once.
+    """Error rate of the k-th look, (1 - confidence) · 6 / (π k)²: by the union bound all looks hold at once."""
+    return (1.0 - confidence) * 6.0 / (math.pi * look) ** 2
 
-    What K looks leave, (1 - confidence) / (K + 1), is never less than what the last of them spent. So the fit that
-    takes in what was on its way when the K-th stopped the campaign can be judged as that one was: one more look, at a
-    lower rate, would take back on the same frames what has been decided.
-    """
-    return (1.0 - confidence) / (look * (look + 1))
+
+def rate_left(confidence: float, looks: int) -> float:
+    """What so many looks left of 1 - confidence: more than the next one would spend, which will not come."""
+    return (1.0 - confidence) - sum(look_rate(confidence, look) for look in range(1, looks + 1))
 
 
 def _log_variance(squares: Sequence[Floats], mean: float) -> tuple[float, float]:

@@ -28,15 +28,17 @@ def bound_after(*events, target):
 
 
 @pytest.mark.parametrize("looks", [1, 2])
-def test_fit_after_the_target_is_judged_as_the_look_that_stopped(looks):
-    """Else the campaign that ends for its target would say that it has not reached it, on the same frames."""
+def test_fit_after_the_target_has_the_rate_that_looks_left(looks):
+    """Else a campaign that ends for its target would more often say, on the same frames, that it has not reached it."""
     uppers = [error_bound([SQUARES], 0.95, look).upper for look in range(1, looks + 2)]
-    target = 0.5 * (uppers[looks - 1] + uppers[looks])
+    last = error_bound([SQUARES], 0.95, looks, last=True).upper
+    target = 0.5 * (last + uppers[looks])
     fits = [fitted(bound=2 * target, frames=4), fitted(bound=uppers[looks - 1], frames=6)][-looks:]
     events = [e for n, fit in enumerate(fits) for e in (decided(f"f{n}", "fit"), finished(f"f{n}", fit))]
     reason = stopping_reason(fold(created(campaign_of(target=target)), run_started(), *events), 2.0)
     assert reason.reason == "target"
-    assert bound_after(*events, reason, target=target) == pytest.approx(uppers[looks - 1])
+    assert bound_after(*events, reason, target=target) == pytest.approx(last)
+    assert last < target
     budget = Stopping("budget", "spent")
     assert bound_after(*events, budget, target=target) == pytest.approx(uppers[looks]), "control: nothing was decided"
     assert bound_after(*events, target=target) == pytest.approx(uppers[looks])
