@@ -27,7 +27,6 @@ from scipy.optimize import minimize
 
 from hpcmat.surrogates.properties.gaussian_process import (
     CONSTANT,
-    SCALARS,
     GaussianProcess,
     Kernel,
     Points,
@@ -36,6 +35,7 @@ from hpcmat.surrogates.properties.gaussian_process import (
     parts,
     prior_mean,
     prior_width,
+    same_crystal,
 )
 
 Floats = NDArray[np.float64]
@@ -70,17 +70,19 @@ def fit_plausible(points: Points, values: Floats, groups: Ints, curved: bool = T
 
     Parameters
     ----------
-    points : n ≥ 1 points; of more than `MOST_FITTED`, evenly spaced ones decide the hyperparameters.
+    points : n ≥ 1 points; of more than `MOST_FITTED`, evenly spaced ones decide the hyperparameters. Where they name
+        crystals, the process tells those apart.
     values : (n,) standardised.
     groups : (D,) group 0 .. of each descriptor.
     curved : False for a Bayesian linear regression.
     """
-    cost, width = _cost(points, values, groups, curved), prior_width(groups)
-    centre = _most_probable(cost, groups)
+    paired = points.crystals is not None
+    cost, width, bounds = _cost(points, values, groups, curved), prior_width(groups, paired), _bounds(groups, paired)
+    centre = _most_probable(cost, prior_mean(groups, paired), bounds)
     curvature, axes = np.linalg.eigh(_curvature(cost, centre, width))
     curvature = np.maximum(curvature, _LEAST_CURVATURE)
     steps = len(centre) ** 0.5 * (axes / np.sqrt(curvature)).T * width
-    places = np.clip(np.concatenate([centre + steps, centre - steps]), *_bounds(groups))
+    places = np.clip(np.concatenate([centre + steps, centre - steps]), *bounds)
     best, *others = (condition_process(Kernel(groups, place, curved), points, values) for place in (centre, *places))
     evidence = best.log_evidence - 0.5 * float(np.log(curvature).sum())
     return Plausible(best, tuple(others), evidence)
@@ -96,14 +98,14 @@ def _cost(points: Points, values: Floats, groups: Ints, curved: bool) -> Cost:
     return cost
 
 
-def _bounds(groups: Ints) -> tuple[Floats, Floats]:
-    centre, reach = prior_mean(groups), _REACH * prior_width(groups)
+def _bounds(groups: Ints, paired: bool) -> tuple[Floats, Floats]:
+    centre, reach = prior_mean(groups, paired), _REACH * prior_width(groups, paired)
     return centre - reach, centre + reach
 
 
-def _most_probable(cost: Cost, groups: Ints) -> Floats:
-    start, bounds = prior_mean(groups), list(zip(*_bounds(groups), strict=True))
-    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _ITERATIONS})
+def _most_probable(cost: Cost, start: Floats, bounds: tuple[Floats, Floats]) -> Floats:
+    sides, options = list(zip(*bounds, strict=True)), {"maxiter": _ITERATIONS}
+    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=sides, options=options)
     parameters: Floats = found.x
     return parameters
 
@@ -122,7 +124,7 @@ def objective(kernel: Kernel, points: Points, values: Floats) -> tuple[float, Fl
     process = condition_process(kernel, points, values)
     inverse = cho_solve((process.factor, True), np.eye(len(points)))
     change = 0.5 * (np.outer(process.weights, process.weights) - inverse)
-    gradient = _gradient(kernel, points, change) - from_prior(kernel) / prior_width(kernel.groups)
+    gradient = _gradient(kernel, points, change) - from_prior(kernel) / prior_width(kernel.groups, kernel.paired)
     return -process.log_evidence, -gradient
 
 
@@ -130,15 +132,24 @@ def _gradient(kernel: Kernel, points: Points, change: Floats) -> Floats:
     """Derivative of the log likelihood, whose derivative with respect to k + σ² is `change` (n, n)."""
     scaled = kernel.scaled(points.values)
     matern, linear, slope = parts(kernel, scaled, scaled)
-    dear = np.exp(2 * kernel.parameters[-1]) * np.outer(points.fidelity, points.fidelity)
+    dear = np.exp(2 * kernel.scalars[3]) * np.outer(points.fidelity, points.fidelity)
     shared = change * (1.0 + dear)
     weights = shared * slope
     square = scaled**2
     # |x̃ - x̃'|² falls by twice each component's share of it with log ℓ, x̃·x̃' by twice its product.
     steps = -4 * (weights.sum(axis=1) @ square - np.einsum("nd,nd->d", scaled, weights @ scaled))
-    steps -= 2 * np.exp(2 * kernel.parameters[-3]) * np.einsum("nd,nd->d", scaled, shared @ scaled)
-    lengths = np.bincount(kernel.groups, steps, len(kernel.parameters) - SCALARS)
-    noise = np.trace(change) * np.exp(2 * kernel.parameters[-2])
+    steps -= 2 * np.exp(2 * kernel.scalars[1]) * np.einsum("nd,nd->d", scaled, shared @ scaled)
+    lengths = np.bincount(kernel.groups, steps)
     correction = (change * dear * (CONSTANT + linear + matern)).sum()
-    scalars = [(shared * matern).sum(), (shared * linear).sum(), noise, correction]
+    noise, *scatter = _noise_gradient(kernel, points, change)
+    scalars = [(shared * matern).sum(), (shared * linear).sum(), noise, correction, *scatter]
     return np.concatenate([lengths, 2 * np.array(scalars)])
+
+
+def _noise_gradient(kernel: Kernel, points: Points, change: Floats) -> list[float]:
+    """Half of the derivatives by log σ and, where crystals are told apart, by log r."""
+    variance = float(np.exp(2 * kernel.scalars[2]))
+    if not kernel.paired:
+        return [float(np.trace(change)) * variance]
+    own = float(np.exp(2 * kernel.scalars[4])) * variance * float(np.diag(change) @ (1.0 - points.fidelity))
+    return [variance * float((change * same_crystal(points, points)).sum()) + own, own]

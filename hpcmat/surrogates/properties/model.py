@@ -21,7 +21,7 @@ from scipy.special import ndtr, ndtri
 from hpcmat.errors import InputError
 from hpcmat.surrogates.properties.gaussian_process import GaussianProcess, Points
 from hpcmat.surrogates.properties.hyperparameters import fit_plausible
-from hpcmat.surrogates.properties.warp import Warp, warps_for
+from hpcmat.surrogates.properties.warp import Warp, paired_warps, warps_for
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -132,7 +132,8 @@ def fit_property(points: Points, values: Floats, groups: Ints, curved: bool = Tr
 
     Parameters
     ----------
-    points : n points of standardised descriptors.
+    points : n points of standardised descriptors. Where they name crystals, values of both fidelities are among them:
+        the model is of the dear ones.
     values : (n,) in any unit.
     groups : (D,) group of each descriptor.
     curved : False for Bayesian linear regression.
@@ -144,20 +145,47 @@ def fit_property(points: Points, values: Floats, groups: Ints, curved: bool = Tr
     """
     if len(values) == 0 or len(values) != len(points) or not np.isfinite(values).all():
         raise InputError("a surrogate needs at least one finite value, and one for each point; leave failed ones out")
-    warps = warps_for(values)
-    fits = [fit_plausible(points, warp.forward(values), groups, curved) for warp in warps]
-    evidences = np.array([fit.log_evidence + warp.log_slopes(values) for fit, warp in zip(fits, warps, strict=True)])
+    warped = _warped(points, values) if points.crystals is None else _paired(points, values)
+    fits = [fit_plausible(points, each.values, groups, curved) for each in warped]
+    evidences = np.array([fit.log_evidence + each.log_slopes for fit, each in zip(fits, warped, strict=True)])
     shares = np.exp(evidences - evidences.max())
     shares = np.where(shares >= _LEAST_SHARE, shares, 0.0) / shares[shares >= _LEAST_SHARE].sum()
     parts = [
-        Part(share / len(fit.processes), process, warp, _inflation(process))
-        for share, fit, warp in zip(shares, fits, warps, strict=True)
+        Part(share / len(fit.processes), process, each.warp, _inflation(process))
+        for share, fit, each in zip(shares, fits, warped, strict=True)
         for process in fit.processes
         if share > 0
     ]
     return PropertyModel(fits[int(evidences.argmax())].best, tuple(parts))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Warped:
+    """Values as a process takes them."""
+
+    warp: Warp
+    """Of the values that are predicted."""
+    values: Floats
+    """(n,) standardised"""
+    log_slopes: float
+
+
+def _warped(points: Points, values: Floats) -> list[_Warped]:
+    return [_Warped(warp, warp.forward(values), warp.log_slopes(values)) for warp in warps_for(values)]
+
+
+def _paired(points: Points, values: Floats) -> list[_Warped]:
+    assert points.crystals is not None, "only points of named crystals come here"
+    dear = points.fidelity == 1.0
+    _, first, second = np.intersect1d(points.crystals[dear], points.crystals[~dear], return_indices=True)
+    pairs = values[dear][first], values[~dear][second]
+    found = paired_warps(values[dear], values[~dear], pairs)
+    return [_Warped(warp.dear, warp.forward(values, dear), warp.log_slopes(values, dear)) for warp in found]
+
+
 def _inflation(process: GaussianProcess) -> float:
+    """From the errors of dear values alone where crystals are told apart: cheap ones are not what is predicted."""
     scores = process.left_out()
+    if process.kernel.paired:
+        scores = scores[process.points.fidelity == 1.0]
     return float(np.sqrt((_PRIOR_SCORES + (scores**2).sum()) / (_PRIOR_SCORES + len(scores))))

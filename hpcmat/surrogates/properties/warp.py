@@ -7,6 +7,9 @@ values have one sign, m = 0 and s half of the smallest size make it the logarith
 what to do with a value of the pool that is zero or has the other sign (Huber et al., Bioinformatics 18 (2002) S96). All
 are increasing, so that an order is kept, and odd: what is minimised is treated like what is maximised. Densities carry
 over with dz/dy, and the evidence of the values decides between the warps.
+
+Cheap values have a warp of the same form with numbers of their own, scaled and shifted so that the crystals known at both
+fidelities have the same mean and spread in both: a cheap engine may be wrong by a factor or an offset.
 """
 
 from __future__ import annotations
@@ -18,10 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Form = Literal["identity", "logarithm", "asinh"]
 
 _LARGEST = 50.0
 """Of z in units of its spread, where values are recovered from it: sinh must not overflow."""
+_LEAST_PAIRS = 3
+"""Crystals known at both fidelities below which each has a scale of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,44 @@ def warps_for(values: Floats) -> tuple[Warp, ...]:
     if values.min() > 0 or values.max() < 0:
         warps.append(_standardised("logarithm", values, 0.0, 0.5 * float(np.abs(values).min())))
     return tuple(warps)
+
+
+@dataclass(frozen=True, slots=True)
+class PairedWarp:
+    """Warps of dear and of cheap values to one scale."""
+
+    dear: Warp
+    cheap: Warp
+
+    def forward(self, values: Floats, dear: Flags) -> Floats:
+        """Standardised z of values (n,), of which those at `dear` are dear."""
+        return np.where(dear, self.dear.forward(values), self.cheap.forward(values))
+
+    def log_slopes(self, values: Floats, dear: Flags) -> float:
+        """Σ log dz/dy over the values."""
+        return self.dear.log_slopes(values[dear]) + self.cheap.log_slopes(values[~dear])
+
+
+def paired_warps(dear: Floats, cheap: Floats, pairs: tuple[Floats, Floats]) -> tuple[PairedWarp, ...]:
+    """Warps that dear and cheap values both allow.
+
+    Parameters
+    ----------
+    dear, cheap : (n,) and (m,) values.
+    pairs : dear and cheap values (p,) of the crystals known at both fidelities.
+    """
+    forms = {warp.form: warp for warp in warps_for(cheap)}
+    return tuple(PairedWarp(warp, _aligned(forms[warp.form], warp, pairs)) for warp in warps_for(dear) if warp.form in forms)
+
+
+def _aligned(cheap: Warp, dear: Warp, pairs: tuple[Floats, Floats]) -> Warp:
+    """The cheap warp with the mean and spread over the pairs that the dear one has there."""
+    wanted, found = dear.forward(pairs[0]), cheap.forward(pairs[1])
+    if len(wanted) < _LEAST_PAIRS or not wanted.std() or not found.std():
+        return cheap
+    deviation = cheap.deviation * float(found.std() / wanted.std())
+    mean = cheap.mean + cheap.deviation * float(found.mean()) - deviation * float(wanted.mean())
+    return Warp(cheap.form, cheap.centre, cheap.scale, mean, deviation)
 
 
 def _standardised(form: Form, values: Floats, centre: float, scale: float) -> Warp:
