@@ -12,6 +12,9 @@ from hpcmat.records import Execution, Failure, Structure, Task
 Purpose = Literal["train", "validation", "reference", "explore", "fit", "screen"]
 """What a task is for. Validation and reference labels are never trained on; `screen` labels belong to a recipe."""
 
+Fidelity = Literal["cheap", "dear"]
+"""Of a calculation of a screening: dear ones count, cheap ones inform the choice."""
+
 Adoption = Literal["", "earlier driver", "earlier campaign", "other task"]
 """Where a result came from if this driver did not see it being computed. Only the first two cost anything.
 
@@ -86,6 +89,8 @@ class Decision:
     """For an exploration: where."""
     crystal: int | None = None
     """For a screening: number of the candidate that the label belongs to."""
+    fidelity: Fidelity = "dear"
+    """For a screening: which of the candidate's two calculations it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)

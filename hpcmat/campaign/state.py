@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Literal
 
 from hpcmat.campaign.events import (
@@ -17,6 +18,7 @@ from hpcmat.campaign.events import (
     Event,
     ExploreSummary,
     Failed,
+    Fidelity,
     Finished,
     FitSummary,
     Purpose,
@@ -270,7 +272,10 @@ def fit_summaries(state: CampaignState) -> list[FitSummary]:
     return [task.summary for task in state.models if isinstance(task.summary, FitSummary)]
 
 
-def last_ended(state: CampaignState, count: int, *purposes: Purpose) -> list[TaskState]:
+def last_ended(state: CampaignState, count: int, *purposes: Purpose, fidelity: Fidelity = "dear") -> list[TaskState]:
     """The last so many tasks for these purposes that are done or were given up, in the order of ending."""
-    ended = [task for purpose in purposes for task in state.index.ended.get(purpose, [])[-count:]]
+    ended: list[TaskState] = []
+    for purpose in purposes:
+        newest = reversed(state.index.ended.get(purpose, []))
+        ended.extend(reversed([*islice((task for task in newest if task.decision.fidelity == fidelity), count)]))
     return sorted(ended, key=lambda task: task.finished or 0.0)[-count:]

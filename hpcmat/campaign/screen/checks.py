@@ -7,6 +7,7 @@ from pathlib import Path
 from hpcmat.campaign.screen.candidates import candidates_of, references_of
 from hpcmat.campaign.screen.spec import ScreenCampaign
 from hpcmat.engines.acceptance import check_structure
+from hpcmat.engines.base import physics_of
 from hpcmat.engines.recipes.whole import needs_references
 from hpcmat.engines.registry import check_engine
 from hpcmat.errors import InputError
@@ -26,6 +27,7 @@ def check_screen(campaign: ScreenCampaign, source: Path | str) -> None:
         _check_candidates(campaign)
         _check_references(campaign)
         _check_objectives(campaign)
+        _check_cheap_engine(campaign)
         _check_literature(campaign)
     except InputError as error:
         raise type(error)(f"{source}: {error}") from None
@@ -39,10 +41,12 @@ def _check_candidates(campaign: ScreenCampaign) -> None:
             describe_structures([candidate.structure])
         except InputError as error:
             raise InputError(f"candidates: {candidate.name}: {error}") from None
-    try:
-        check_engine(campaign.engine, {symbol for c in candidates for symbol in c.structure.symbols})
-    except InputError as error:
-        raise InputError(f"engine: {error}") from None
+    symbols = {symbol for candidate in candidates for symbol in candidate.structure.symbols}
+    for fidelity in campaign.fidelities:
+        try:
+            check_engine(campaign.engine_of(fidelity), symbols)
+        except InputError as error:
+            raise InputError(f"{'engine' if fidelity == 'dear' else 'cheap_engine'}: {error}") from None
     if campaign.search.top > len(candidates):
         raise InputError(f"search.top: {campaign.search.top} of {len(candidates)} candidates; lower it")
 
@@ -70,6 +74,19 @@ def _check_objectives(campaign: ScreenCampaign) -> None:
     properties = [objective.property for objective in campaign.objectives]
     if len(set(properties)) < len(properties):
         raise InputError("objectives: two of them have one property; leave one out")
+
+
+def _check_cheap_engine(campaign: ScreenCampaign) -> None:
+    if campaign.cheap_engine is None:
+        return
+    if physics_of(campaign.cheap_engine) == physics_of(campaign.engine):
+        raise InputError("cheap_engine: its results are those of engine; give it cheaper settings, or leave it out")
+    if len(campaign.objectives) > 1:
+        raise InputError(
+            "cheap_engine: it helps to choose by one objective only; leave it out, or the other objectives"
+        )
+    if campaign.search.policy == "random":
+        raise InputError('cheap_engine: search.policy = "random" makes no use of it; leave one of them out')
 
 
 def _check_literature(campaign: ScreenCampaign) -> None:

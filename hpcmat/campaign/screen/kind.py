@@ -1,18 +1,20 @@
 """Screening campaigns as the driver sees them: each task is one label of one candidate's recipe.
 
 The recipe is run anew from the labels that are done whenever one more is, so that nothing but the journal and the
-result store is remembered. Candidates that were begun are finished before another is.
+result store is remembered. Candidates that were begun are finished before another is, at the cheap fidelity first:
+what it tells is waited for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hpcmat.campaign.events import Decision, ScreenSummary, Stopping
+from hpcmat.campaign.events import Decision, Fidelity, ScreenSummary, Stopping
 from hpcmat.campaign.outcomes import label_summary
+from hpcmat.campaign.screen.fidelities import standings
 from hpcmat.campaign.screen.grids import on_one_grid
 from hpcmat.campaign.screen.search import Choice, Enough, Search
-from hpcmat.campaign.screen.standing import CrystalState, crystal_states
+from hpcmat.campaign.screen.standing import CrystalState
 from hpcmat.campaign.state import CampaignState, TaskState, last_ended
 from hpcmat.campaign.stopping import spent_reason
 from hpcmat.engines.labelling import LabelRequest, label_key
@@ -22,6 +24,9 @@ from hpcmat.engines.recipes.whole import recipe
 from hpcmat.engines.settings import EngineSettings
 from hpcmat.records import Label, Provenance, Record, Resources, Structure, Task, decode, encode
 from hpcmat.store.results import ResultStore
+
+Calculation = tuple[Fidelity, int]
+"""Fidelity and number of the candidate."""
 
 _RUNNER = "hpcmat.engines.labelling:run_label"
 
@@ -38,27 +43,21 @@ class ScreenKind:
         self._labels: dict[str, Label] = {}
         """By content key."""
         self._references = References(state.created.references)
-        self._wanted: dict[int, list[tuple[str, Structure]]] = {}
-        """By candidate: the labels that its recipe waited for when it was last run."""
+        self._wanted: dict[Calculation, list[tuple[str, Structure]]] = {}
+        """By fidelity and candidate: the labels that its recipe waited for when it was last run."""
 
     def decide(self, state: CampaignState) -> Decision | None:
         """The next label of a candidate that was begun, or the first of another."""
         if state.stopping is not None:
             return None
-        crystals, done = crystal_states(state), _done(state)
-        for crystal in crystals:
+        crystals, done = standings(state), _done(state)
+        for crystal in (*crystals.cheap, *crystals.dear):
             if crystal.status == "running" and (label := next(self._undecided(crystal, state, done), None)):
-                begun = crystal.tasks[0].decision
-                return self._decision(
-                    state,
-                    crystal,
-                    label,
-                    Choice(crystal.number, "recipe", f"label of {crystal.name}, begun with {begun.id}"),
-                )
-        choice = self._search.next(crystals)
-        if isinstance(choice, Enough):
+                return self._decision(state, crystal, label, _continued(crystal))
+        choice = self._search.next(crystals.dear, crystals.cheap)
+        if not isinstance(choice, Choice):
             return None
-        crystal = crystals[choice.crystal]
+        crystal = crystals.of(choice.fidelity)[choice.crystal]
         # Another candidate may be waiting for the same labels; their ends are waited for then.
         first = next(self._undecided(crystal, state, done), None)
         return self._decision(state, crystal, first, choice) if first else None
@@ -66,7 +65,8 @@ class ScreenKind:
     def foresee(self, state: CampaignState) -> None:
         """Choose the next candidate as things are now."""
         if state.stopping is None:
-            self._search.next(crystal_states(state))
+            crystals = standings(state)
+            self._search.next(crystals.dear, crystals.cheap)
 
     def summarise(self, record: Record, task: TaskState, state: CampaignState) -> ScreenSummary:
         """Summary of a label, with the properties where it was the last of its recipe."""
@@ -75,7 +75,7 @@ class ScreenKind:
         number = task.decision.crystal
         assert number is not None, "every label of a screening belongs to a candidate"
         self._labels[task.key] = label
-        match self._standing(number, _done(state) | {task.key}):
+        match self._standing((task.decision.fidelity, number), _done(state) | {task.key}):
             case Need():
                 return ScreenSummary(summary)
             case Refusal(reason):
@@ -87,11 +87,11 @@ class ScreenKind:
         """Spent, failing, or enough candidates known and none under way."""
         if spent := spent_reason(state, now):
             return spent
-        crystals = crystal_states(state)
-        if any(crystal.status == "running" for crystal in crystals) or state.open_tasks:
+        crystals = standings(state)
+        if any(crystal.status == "running" for crystal in (*crystals.cheap, *crystals.dear)) or state.open_tasks:
             return None
-        enough = self._search.next(crystals)
-        if isinstance(enough, Choice):
+        enough = self._search.next(crystals.dear, crystals.cheap)
+        if not isinstance(enough, Enough):
             return None
         return Stopping("budget" if enough.exhausted else "target", enough.sentence)
 
@@ -99,37 +99,39 @@ class ScreenKind:
         self, crystal: CrystalState, state: CampaignState, done: set[str]
     ) -> Iterator[tuple[str, Structure]]:
         """Labels that the recipe waits for and that no task is to give."""
-        wanted = [label for label in self._wanted.get(crystal.number, ()) if label[0] not in done]
+        at = crystal.fidelity, crystal.number
+        wanted = [label for label in self._wanted.get(at, ()) if label[0] not in done]
         if not wanted:
             structures = self._waits_for(crystal, done)
-            wanted = [(self._key(crystal.number, structure), structure) for structure in structures]
-        self._wanted[crystal.number] = wanted
+            wanted = [(self._key(at, structure), structure) for structure in structures]
+        self._wanted[at] = wanted
         coming = {task.key for task in state.open_tasks}
         return (label for label in wanted if label[0] not in coming)
 
     def _waits_for(self, crystal: CrystalState, done: set[str]) -> tuple[Structure, ...]:
-        standing = self._standing(crystal.number, done)
+        at = crystal.fidelity, crystal.number
+        standing = self._standing(at, done)
         if isinstance(standing, Need):
             return standing.structures
         # All labels are there, some by tasks of other candidates: one of its own lets the journal know.
-        own = self._standing(crystal.number, {task.key for task in crystal.tasks if task.status == "done"})
+        own = self._standing(at, {task.key for task in crystal.tasks if task.status == "done"})
         assert isinstance(own, Need), "with all labels of its own a candidate has ended"
         return own.structures[:1]
 
-    def _standing(self, crystal: int, done: set[str]) -> Standing:
+    def _standing(self, at: Calculation, done: set[str]) -> Standing:
         def known(structure: Structure) -> Label | None:
-            key = self._key(crystal, structure)
+            key = self._key(at, structure)
             return self._label(key) if key in done else None
 
         campaign = self._campaign
-        steps = recipe(self._created.seeds[crystal], campaign.recipe, campaign.asked, self._references)
+        steps = recipe(self._created.seeds[at[1]], campaign.recipe, campaign.asked, self._references)
         return advance(steps, known)
 
-    def _engine(self, crystal: int, structure: Structure) -> EngineSettings:
-        return on_one_grid(self._campaign.engine, self._created.seeds[crystal], structure)
+    def _engine(self, at: Calculation, structure: Structure) -> EngineSettings:
+        return on_one_grid(self._campaign.engine_of(at[0]), self._created.seeds[at[1]], structure)
 
-    def _key(self, crystal: int, structure: Structure) -> str:
-        return label_key(structure, self._engine(crystal, structure))
+    def _key(self, at: Calculation, structure: Structure) -> str:
+        return label_key(structure, self._engine(at, structure))
 
     def _label(self, key: str) -> Label:
         if key not in self._labels:
@@ -143,7 +145,8 @@ class ScreenKind:
     ) -> Decision:
         identity = f"label-{state.index.number(('screen',)) + 1:04d}"
         key, structure = label
-        walls = [task.execution.wall_s for task in last_ended(state, 20, "screen") if task.execution]
+        at, ended = (crystal.fidelity, crystal.number), last_ended(state, 20, "screen", fidelity=crystal.fidelity)
+        walls = [task.execution.wall_s for task in ended if task.execution]
         provenance = Provenance(
             self._created.identity, identity, choice.rule, score=choice.score, seed=self._campaign.seed
         )
@@ -157,7 +160,7 @@ class ScreenKind:
                 kind="label",
                 key=key,
                 runner=_RUNNER,
-                request=encode(LabelRequest(structure, self._engine(crystal.number, structure), key=key)),
+                request=encode(LabelRequest(structure, self._engine(at, structure), key=key)),
                 resources=Resources(walltime_s=self._campaign.failures.task_walltime_s.label),
                 provenance=provenance,
                 governance=self._campaign.governance.record(),
@@ -166,7 +169,14 @@ class ScreenKind:
             passed_over=choice.passed_over,
             predicted_s=sum(walls) / len(walls) if walls else None,
             crystal=crystal.number,
+            fidelity=crystal.fidelity,
         )
+
+
+def _continued(crystal: CrystalState) -> Choice:
+    begun = crystal.tasks[0].decision
+    cheap = "cheap " if crystal.fidelity == "cheap" else ""
+    return Choice(crystal.number, "recipe", f"{cheap}label of {crystal.name}, begun with {begun.id}")
 
 
 def _done(state: CampaignState) -> set[str]:

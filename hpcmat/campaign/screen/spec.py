@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from hpcmat.campaign.events import Fidelity
 from hpcmat.campaign.spec import (
     Count,
     FailureSpec,
@@ -135,6 +136,9 @@ class ScreenCampaign(FiledModel):
         description="Crystals of the elements, for energies of formation; of several the one of least energy counts.",
     )
     engine: EngineSettings = Field(description="What computes the labels.")
+    cheap_engine: EngineSettings | None = Field(
+        default=None, description="What computes cheap values: they help to choose candidates, and count nowhere else."
+    )
     recipe: RecipeSpec = Field(default=RecipeSpec(), description="How properties are computed.")
     objectives: tuple[ObjectiveSpec, ...] = Field(min_length=1, max_length=3, description="What is sought.")
     constraints: tuple[ConstraintSpec, ...] = Field(default=(), description="What a candidate must fulfil to count.")
@@ -143,6 +147,18 @@ class ScreenCampaign(FiledModel):
     budget: ScreenBudget = Field(default=ScreenBudget(), description="What the campaign may spend.")
     failures: FailureSpec = Field(default=FailureSpec(), description="How failures are met.")
     governance: GovernanceSpec = Field(default=GovernanceSpec(), description="Who owns the data.")
+
+    def engine_of(self, fidelity: Fidelity) -> EngineSettings:
+        """What computes labels of one fidelity; of the cheap one only where there is an engine for it."""
+        if fidelity == "dear":
+            return self.engine
+        assert self.cheap_engine is not None, "cheap labels come with an engine for them"
+        return self.cheap_engine
+
+    @property
+    def fidelities(self) -> tuple[Fidelity, ...]:
+        """Those at which candidates are computed."""
+        return ("dear",) if self.cheap_engine is None else ("dear", "cheap")
 
     @property
     def asked(self) -> frozenset[Property]:

@@ -104,8 +104,8 @@ def _bounds(groups: Ints, paired: bool) -> tuple[Floats, Floats]:
 
 
 def _most_probable(cost: Cost, start: Floats, bounds: tuple[Floats, Floats]) -> Floats:
-    sides, options = list(zip(*bounds, strict=True)), {"maxiter": _ITERATIONS}
-    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=sides, options=options)
+    sides = list(zip(*bounds, strict=True))
+    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=sides, options={"maxiter": _ITERATIONS})
     parameters: Floats = found.x
     return parameters
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import logsumexp, ndtr, ndtri
 
 from hpcmat.errors import InputError
 from hpcmat.surrogates.properties.gaussian_process import GaussianProcess, Points
@@ -25,6 +25,7 @@ from hpcmat.surrogates.properties.warp import Warp, paired_warps, warps_for
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 MOST_JOINT = 3000
 """Candidates whose values are drawn jointly: the covariance of so many takes 70 MB."""
@@ -60,6 +61,14 @@ class Part:
         scores: Floats = (self.warp.forward(values) - mean) / deviation
         return scores
 
+    def left_out_densities(self, values: Floats) -> Floats:
+        """(n,) log densities of the values predicted here, each from the others."""
+        rows = _predicted(self.process)
+        deviations = self.inflation * self.process.left_out_deviations()[rows]
+        scores = self.process.left_out()[rows] / self.inflation
+        densities: Floats = self.warp.log_slope(values) - np.log(deviations) - 0.5 * (scores**2 + np.log(2 * np.pi))
+        return densities
+
     def places(self, x: Points) -> Floats:
         """(nodes, n) values at the nodes of the normal distribution."""
         mean, deviation = self.standardised(x)
@@ -73,6 +82,11 @@ class PropertyModel:
     best: GaussianProcess
     """The most probable process, whose correlations joint draws have."""
     parts: tuple[Part, ...]
+
+    @property
+    def paired(self) -> bool:
+        """Whether it was fitted to values of both fidelities, and is to be asked for dear ones of named crystals."""
+        return self.best.kernel.paired
 
     @property
     def warp(self) -> Warp:
@@ -109,6 +123,11 @@ class PropertyModel:
         # The smaller tail, since the other is 1 to all digits.
         below, above = ndtri(weights @ ndtr(scores)), -ndtri(weights @ ndtr(-scores))
         return np.clip(np.where(below < 0, below, above), -_FARTHEST, _FARTHEST)
+
+    def left_out_density(self, values: Floats) -> float:
+        """Σ log density of the values (n,) predicted here, each from the others."""
+        densities = [np.log(part.weight) + part.left_out_densities(values) for part in self.parts]
+        return float(logsumexp(densities, axis=0).sum())
 
     def sample(self, x: Points, count: int, rng: np.random.Generator) -> Floats:
         """(count, n) draws of the values that calculations at all points would give, from their joint posterior.
@@ -159,6 +178,25 @@ def fit_property(points: Points, values: Floats, groups: Ints, curved: bool = Tr
     return PropertyModel(fits[int(evidences.argmax())].best, tuple(parts))
 
 
+def fit_fidelities(points: Points, values: Floats, groups: Ints) -> PropertyModel:
+    """The surrogate of dear values, from those of both fidelities or from the dear ones alone.
+
+    It is of the kind that predicts each dear value better from the others: cheap values that say nothing are as if they
+    were not there.
+
+    Parameters
+    ----------
+    points : n points with the crystal that each is of; some of fidelity 1.
+    values, groups : as of `fit_property`; the same errors.
+    """
+    dear = points.fidelity == 1.0
+    alone = fit_property(Points(points.values[dear], np.zeros(int(dear.sum()))), values[dear], groups)
+    if dear.all():
+        return alone
+    together = fit_property(points, values, groups)
+    return together if together.left_out_density(values[dear]) > alone.left_out_density(values[dear]) else alone
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Warped:
     """Values as a process takes them."""
@@ -183,9 +221,12 @@ def _paired(points: Points, values: Floats) -> list[_Warped]:
     return [_Warped(warp.dear, warp.forward(values, dear), warp.log_slopes(values, dear)) for warp in found]
 
 
+def _predicted(process: GaussianProcess) -> Flags:
+    """(n,) which values are of the kind that is predicted: the dear ones where crystals are told apart."""
+    every = np.ones(len(process.points), dtype=bool)
+    return process.points.fidelity == 1.0 if process.kernel.paired else every
+
+
 def _inflation(process: GaussianProcess) -> float:
-    """From the errors of dear values alone where crystals are told apart: cheap ones are not what is predicted."""
-    scores = process.left_out()
-    if process.kernel.paired:
-        scores = scores[process.points.fidelity == 1.0]
+    scores = process.left_out()[_predicted(process)]
     return float(np.sqrt((_PRIOR_SCORES + (scores**2).sum()) / (_PRIOR_SCORES + len(scores))))

@@ -8,8 +8,8 @@ what to do with a value of the pool that is zero or has the other sign (Huber et
 are increasing, so that an order is kept, and odd: what is minimised is treated like what is maximised. Densities carry
 over with dz/dy, and the evidence of the values decides between the warps.
 
-Cheap values have a warp of the same form with numbers of their own, scaled and shifted so that the crystals known at both
-fidelities have the same mean and spread in both: a cheap engine may be wrong by a factor or an offset.
+Cheap values have a warp of the same form with numbers of their own, scaled and shifted so that the crystals known at
+both fidelities have the same mean and spread in both: a cheap engine may be wrong by a factor or an offset.
 """
 
 from __future__ import annotations
@@ -55,12 +55,16 @@ class Warp:
         values: Floats = self.centre + self.scale * np.sinh(np.clip(raw, -600.0, 600.0))
         return values
 
-    def log_slopes(self, values: Floats) -> float:
-        """Σ log dz/dy over the values."""
+    def log_slope(self, values: Floats) -> Floats:
+        """(n,) log dz/dy at the values."""
         slopes = np.full(len(values), -np.log(self.deviation))
         if self.form != "identity":
             slopes -= np.log(np.hypot(self.scale, values - self.centre))
-        return float(slopes.sum())
+        return slopes
+
+    def log_slopes(self, values: Floats) -> float:
+        """Σ log dz/dy over the values."""
+        return float(self.log_slope(values).sum())
 
 
 def warps_for(values: Floats) -> tuple[Warp, ...]:
@@ -98,7 +102,9 @@ def paired_warps(dear: Floats, cheap: Floats, pairs: tuple[Floats, Floats]) -> t
     pairs : dear and cheap values (p,) of the crystals known at both fidelities.
     """
     forms = {warp.form: warp for warp in warps_for(cheap)}
-    return tuple(PairedWarp(warp, _aligned(forms[warp.form], warp, pairs)) for warp in warps_for(dear) if warp.form in forms)
+    return tuple(
+        PairedWarp(warp, _aligned(forms[warp.form], warp, pairs)) for warp in warps_for(dear) if warp.form in forms
+    )
 
 
 def _aligned(cheap: Warp, dear: Warp, pairs: tuple[Floats, Floats]) -> Warp:

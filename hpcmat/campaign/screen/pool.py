@@ -1,0 +1,101 @@
+"""The candidates of a screening as surrogates see them: points at both fidelities, joint draws, outlooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcmat.records import Structure
+from hpcmat.steering.fidelity import Outlook
+from hpcmat.steering.goals import LEVELS, Goal, preselect
+from hpcmat.surrogates.properties.descriptors import Descriptors, describe_structures
+from hpcmat.surrogates.properties.gaussian_process import Points
+from hpcmat.surrogates.properties.model import MOST_JOINT, PropertyModel, fit_fidelities, fit_property
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+MOST_PLANNED = 200
+"""Candidates of the largest chances among which plans of several calculations are made."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """Values of some candidates at one fidelity."""
+
+    rows: Ints
+    """(n,) which candidates."""
+    values: Floats
+    """(n,) of one property."""
+
+
+class Pool:
+    """All candidates, by number."""
+
+    def __init__(self, descriptors: Descriptors) -> None:
+        self._groups = descriptors.groups
+        self._values = descriptors.standardised()
+
+    @classmethod
+    def of(cls, structures: Sequence[Structure]) -> Pool:
+        """Candidates of these structures; errors as `describe_structures`."""
+        return cls(describe_structures(structures))
+
+    def fit(self, dear: Known, cheap: Known) -> PropertyModel:
+        """Surrogate of dear values, of which there must be some; without cheap ones that of the dear alone."""
+        if len(cheap.rows) == 0:
+            return fit_property(self._alone(dear.rows), dear.values, self._groups)
+        rows = np.concatenate([dear.rows, cheap.rows])
+        fidelity = np.repeat([1.0, 0.0], [len(dear.rows), len(cheap.rows)])
+        points = Points(self._values[rows], fidelity, rows)
+        return fit_fidelities(points, np.concatenate([dear.values, cheap.values]), self._groups)
+
+    def asked(self, rows: Ints, model: PropertyModel) -> Points:
+        """Where to ask a model for dear values of candidates."""
+        return self._paired(rows, 1.0) if model.paired else self._alone(rows)
+
+    def promising(self, rows: Ints, models: Sequence[PropertyModel], goals: Sequence[Goal], keep: Flags) -> Ints:
+        """Rows of the candidates to draw jointly: all, or those to keep (r,) and those of the best prospects."""
+        if len(rows) <= MOST_JOINT:
+            return rows
+        quantiles = [model.quantiles(self.asked(rows, model), LEVELS) for model in models]
+        hopes = np.column_stack([goal.prospects(some) for goal, some in zip(goals, quantiles, strict=True)])
+        hopes[keep] = np.inf
+        return rows[preselect(hopes, MOST_JOINT)]
+
+    def outlook(self, model: PropertyModel, chances: Known, flying: Ints, askable: Flags) -> Outlook:
+        """What the next calculations may bring, where cheap values tell of dear ones.
+
+        Parameters
+        ----------
+        model : paired.
+        chances : probabilities to be among the best of the candidates free for a dear calculation.
+        flying : candidates whose cheap values are in flight.
+        askable : (n,) which candidates of the pool may be computed cheaply.
+        """
+        most = np.sort(np.argsort(-chances.values, kind="stable")[:MOST_PLANNED])
+        rows = chances.rows[most]
+        subjects = np.flatnonzero(askable[rows])
+        cheap = self._paired(np.concatenate([flying, rows[subjects]]), 0.0)
+        dear = self._paired(rows, 1.0)
+        both = Points(
+            np.vstack([dear.values, cheap.values]),
+            np.concatenate([dear.fidelity, cheap.fidelity]),
+            np.concatenate([rows, flying, rows[subjects]]),
+        )
+        covariance = model.best.predict_jointly(both)[1]
+        covariance[np.diag_indices(len(both))] += model.best.kernel.noises(both)
+        r = len(rows)
+        return Outlook(
+            rows, chances.values[most], covariance.diagonal()[:r], covariance[r:, r:], covariance[:r, r:], subjects
+        )
+
+    def _alone(self, rows: Ints) -> Points:
+        return Points(self._values[rows], np.zeros(len(rows)))
+
+    def _paired(self, rows: Ints, fidelity: float) -> Points:
+        return Points(self._values[rows], np.full(len(rows), fidelity), rows)
