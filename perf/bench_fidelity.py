@@ -1,9 +1,9 @@
 """Search over a pool with a cheap and a dear value of each candidate: cost until most of the best are found.
 
-The dear value is a column of the table. Cheap values are made from it and always the same: `scatter:S` is 0.8 times the
-dear one times exp(S ε) with ε standard normal, `shuffled` the dear values of other candidates, which say nothing, and any
-other word another column. Costs are in dear calculations. The search decides as campaigns do, in batches whose members
-are in flight together; without cheap values it is that of `bench_screening.py --policy top`.
+The dear value is a column of the table. Cheap values are made from it and always the same: `scatter:S` is 0.8 times
+the dear one times exp(S ε) with ε standard normal, `shuffled` the dear values of other candidates, which say nothing,
+and any other word another column. Costs are in dear calculations. The search decides as campaigns do, in batches whose
+members are in flight together; without cheap values it is that of `bench_screening.py --policy top`.
 
     python perf/bench_fidelity.py --objective K_VRH --cheap scatter:0.1 --cheap G_VRH --cheap shuffled
 """

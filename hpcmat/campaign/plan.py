@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from hpcmat.campaign.events import Fidelity
 from hpcmat.campaign.screen.spec import ScreenCampaign
 from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.spec_checks import validation_expected
@@ -50,6 +51,7 @@ class Forecast:
     """How many of them the result store already holds; they cost nothing."""
     seconds_each: float
     source: Source
+    fidelity: Fidelity = "dear"
 
     @property
     def seconds(self) -> float:
@@ -64,6 +66,8 @@ class Plan:
     forecasts: tuple[Forecast, ...]
     node_hours: float
     wall_s: float
+    cheap_node_hours: float = 0.0
+    """Those of cheap labels among them."""
 
 
 def make_plan(campaign: Specification, machine: Machine, store: Path) -> Plan:
@@ -77,8 +81,9 @@ def make_plan(campaign: Specification, machine: Machine, store: Path) -> Plan:
     else:
         forecasts = tuple(_recipe_forecasts(campaign, store))
     seconds = sum(forecast.seconds for forecast in forecasts)
-    share = machine.cores_per_worker / machine.cores_per_node
-    return Plan(forecasts, share * seconds / SECONDS_PER_HOUR, seconds / machine.workers)
+    cheap = sum(forecast.seconds for forecast in forecasts if forecast.fidelity == "cheap")
+    share = machine.cores_per_worker / machine.cores_per_node / SECONDS_PER_HOUR
+    return Plan(forecasts, share * seconds, seconds / machine.workers, share * cheap)
 
 
 def guess_label_seconds(structure: Structure, engine: EngineSettings) -> float:
@@ -116,9 +121,9 @@ def _label_forecasts(campaign: Campaign, store: Path) -> Iterator[Forecast]:
     cold = min(campaign.explore.cold_start, campaign.budget.labels)
     if references:
         stored = _already_stored(references, campaign.engine, store)
-        yield Forecast("reference labels", len(references), stored, *_seconds(references, campaign, store))
+        yield Forecast("reference labels", len(references), stored, *_seconds(references, campaign.engine, store))
     seeds = seed_structures(campaign)
-    seconds, source = _seconds(seeds, campaign, store)
+    seconds, source = _seconds(seeds, campaign.engine, store)
     yield Forecast("cold-start labels", cold, 0, seconds, source)
     cells = math.prod(campaign.explore.repeat)
     if cells > 1:
@@ -128,22 +133,28 @@ def _label_forecasts(campaign: Campaign, store: Path) -> Iterator[Forecast]:
 
 
 def _recipe_forecasts(campaign: ScreenCampaign, store: Path) -> Iterator[Forecast]:
-    """Labels of the candidates that the budget allows, those in the cells of crystals apart from larger ones."""
+    """Labels of the candidates that the budget allows, those in the cells of crystals apart from larger ones.
+
+    Of cheap ones as many are expected; a campaign asks for fewer, where it needs them to choose.
+    """
     from hpcmat.campaign.screen.forecast import expected_labels, stored_labels
     from hpcmat.store.results import ResultStore
 
     contents = contents_of(campaign)
-    expected, stored = expected_labels(campaign), stored_labels(campaign, ResultStore(store))
     share = min(1.0, (campaign.budget.candidates or math.inf) / len(contents.seeds))
     sizes = {len(crystal) for crystal in (*contents.seeds, *contents.references)}
-    for purpose, small in (("crystal labels", True), ("supercell and slab labels", False)):
-        labels, known = (
-            tuple(structure for structure in group.values() if (len(structure) in sizes) is small)
-            for group in (expected, stored)
-        )
-        if labels:
-            count = math.ceil(share * len(labels))
-            yield Forecast(purpose, count, min(count, len(known)), *_seconds(labels, campaign, store))
+    for fidelity in campaign.fidelities:
+        expected, stored = expected_labels(campaign, fidelity), stored_labels(campaign, ResultStore(store), fidelity)
+        for purpose, small in (("crystal labels", True), ("supercell and slab labels", False)):
+            labels, known = (
+                tuple(structure for structure in group.values() if (len(structure) in sizes) is small)
+                for group in (expected, stored)
+            )
+            if labels:
+                count = math.ceil(share * len(labels))
+                seconds = _seconds(labels, campaign.engine_of(fidelity), store)
+                name = purpose if fidelity == "dear" else f"cheap {purpose}"
+                yield Forecast(name, count, min(count, len(known)), *seconds, fidelity=fidelity)
 
 
 def _explore_forecast(campaign: Campaign) -> Forecast:
@@ -164,12 +175,12 @@ def _fit_forecast(campaign: Campaign) -> Forecast:
     return Forecast("fits", count, 0, START_SECONDS + FIT_SECONDS_PER_LABEL * labels, "guess")
 
 
-def _seconds(structures: tuple[Structure, ...], campaign: Specification, store: Path) -> tuple[float, Source]:
+def _seconds(structures: tuple[Structure, ...], engine: EngineSettings, store: Path) -> tuple[float, Source]:
     sizes = {len(structure) for structure in structures}
-    measured = [record.execution.wall_s for record in _label_records(store, campaign.engine, sizes)]
+    measured = [record.execution.wall_s for record in _label_records(store, engine, sizes)]
     if measured:
         return statistics.median(measured), "measured"
-    return statistics.fmean(guess_label_seconds(item, campaign.engine) for item in structures), "guess"
+    return statistics.fmean(guess_label_seconds(item, engine) for item in structures), "guess"
 
 
 def _label_records(store: Path, engine: EngineSettings, sizes: set[int]) -> Iterator[Record]:

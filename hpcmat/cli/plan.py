@@ -132,6 +132,8 @@ def _print_forecast(forecast: Plan) -> None:
     ]
     print_columns(rows)
     print(f"\n  {forecast.node_hours:.3g} node-hours, about {_duration(forecast.wall_s)} with all workers busy")
+    if forecast.cheap_node_hours:
+        print(f"  {forecast.cheap_node_hours:.3g} of them if all candidates were computed cheaply too; only some are")
     if any(item.source == "guess" for item in forecast.forecasts):
         print("  A guess is right within about a factor of three; records in the store replace it.")
 
@@ -148,6 +150,7 @@ def _as_data(forecast: Plan, site: Site, machine: Machine, files: dict[str, str]
     return {
         "tasks": [asdict(item) for item in forecast.forecasts],
         "node_hours": forecast.node_hours,
+        "cheap_node_hours": forecast.cheap_node_hours,
         "wall_s": forecast.wall_s,
         "site": {"name": site.name, "file": str(site.source), **asdict(machine)},
         "files": files,

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hpcmat.campaign.events import Purpose
+from hpcmat.campaign.events import Fidelity, Purpose
 from hpcmat.records import encode
 from hpcmat.report.statistics import Interval
 
@@ -203,6 +203,8 @@ class DecisionRow:
     predicted_s: float | None
     actual_s: float | None
     node_hours: float
+    fidelity: Fidelity
+    """Of a screening: whether the label belongs to the candidate's cheap calculation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpcmat.campaign.events import ScreenSummary
+from hpcmat.campaign.screen.fidelities import standings
 from hpcmat.campaign.screen.search import ranking
-from hpcmat.campaign.screen.standing import CrystalState, crystal_states
+from hpcmat.campaign.screen.spec import ScreenCampaign
+from hpcmat.campaign.screen.standing import CrystalState
 from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.records import SCHEMA_VERSION, encode
 from hpcmat.report import tasks
@@ -59,6 +61,20 @@ class CrystalRow:
     labels: int
     node_hours: float
     reason: str
+    cheap_status: str = ""
+    """Empty in a campaign without a cheap engine."""
+    cheap_properties: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CheapPart:
+    """The cheap calculations of a campaign."""
+
+    engine: str
+    computed: int
+    failed: int
+    labels: int
+    node_hours: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +82,7 @@ class FoundPoint:
     """After one more candidate was computed."""
 
     labels: int
+    """Dear ones."""
     candidates: int
     candidate: str
     value: float
@@ -93,6 +110,8 @@ class ScreeningReport:
     labels_exhaustive: int | None
     """What all candidates would take, at the mean of those computed."""
     node_hours: float
+    """Of labels of both fidelities."""
+    cheap: CheapPart | None
     crystals: tuple[CrystalRow, ...]
     found: tuple[FoundPoint, ...]
     literature: tuple[KnownValue, ...]
@@ -115,10 +134,11 @@ def screening_report(state: CampaignState, driver_runs: bool = True) -> Screenin
     driver_runs : whether a driver holds the campaign; a journal cannot tell that its driver was killed.
     """
     phase = phase_now(state, driver_runs)
-    campaign, crystals = state.screen, crystal_states(state)
+    campaign, both = state.screen, standings(state)
+    crystals = both.dear
     best = ranking(campaign, crystals)
     computed = [crystal for crystal in crystals if crystal.status == "done"]
-    labels = len(state.done("screen"))
+    labels = sum(crystal.labels for crystal in crystals)
     each = sum(crystal.labels for crystal in computed) / len(computed) if computed else None
     return ScreeningReport(
         schema_version=SCHEMA_VERSION,
@@ -135,7 +155,8 @@ def screening_report(state: CampaignState, driver_runs: bool = True) -> Screenin
         labels=labels,
         labels_exhaustive=round(each * len(crystals)) if each else None,
         node_hours=state.node_hours,
-        crystals=tuple(_row(crystal, best) for crystal in _sorted(crystals, best)),
+        cheap=_cheap_part(campaign, both.cheap),
+        crystals=tuple(_row(crystal, best, both.cheap) for crystal in _sorted(crystals, best)),
         found=_found(state, crystals, best),
         literature=_literature(state, crystals),
         failed_attempts=tasks.failed_attempts(state),
@@ -152,6 +173,7 @@ def screening_text(report: ScreeningReport) -> str:
         f"{report.computed} of {plural(report.candidates, 'candidate')} computed, {report.failed} failed; "
         f"{plural(report.labels, 'label')} of about {report.labels_exhaustive or '–'} for all; "
         f"{number(report.node_hours)} node-hours",
+        *([_cheap_line(report.cheap)] if report.cheap else []),
     ]
     best = (row for row in report.crystals if row.rank is not None and row.rank <= report.top)
     return "\n".join([*lines, *(f"{row.rank:3d}  {row.name:24s} {_values(row.properties)}" for row in best)])
@@ -159,16 +181,17 @@ def screening_text(report: ScreeningReport) -> str:
 
 def screening_line(state: CampaignState) -> str:
     """One line on where a running screening is."""
-    crystals = crystal_states(state)
-    computed = sum(crystal.status == "done" for crystal in crystals)
-    labels = len(state.done("screen"))
-    return f"{computed} of {len(crystals)} candidates computed, {labels} labels, {state.node_hours:.3f} node-hours"
+    crystals = standings(state)
+    computed, cheap = (sum(each.status == "done" for each in some) for some in (crystals.dear, crystals.cheap))
+    labels, total = sum(crystal.labels for crystal in crystals.dear), len(crystals.dear)
+    cheaply = f"{cheap} cheaply, " if crystals.cheap else ""
+    return f"{computed} of {total} candidates computed, {cheaply}{labels} labels, {state.node_hours:.3f} node-hours"
 
 
 def recipe_line(summary: ScreenSummary, task: TaskState, state: CampaignState) -> str:
     """What one finished label of a recipe brought."""
     assert state.created is not None and task.decision.crystal is not None
-    name = state.created.names[task.decision.crystal]
+    name = state.created.names[task.decision.crystal] + (", cheap" if task.decision.fidelity == "cheap" else "")
     if summary.refused:
         return f"{name}: given up: {summary.refused}"
     if summary.properties:
@@ -190,17 +213,37 @@ def _sorted(crystals: list[CrystalState], best: list[CrystalState]) -> list[Crys
     return sorted(crystals, key=lambda crystal: (places.get(crystal.number, len(crystals)), crystal.number))
 
 
-def _row(crystal: CrystalState, best: list[CrystalState]) -> CrystalRow:
+def _cheap_part(campaign: ScreenCampaign, cheap: list[CrystalState]) -> CheapPart | None:
+    if campaign.cheap_engine is None:
+        return None
+    status = [crystal.status for crystal in cheap]
+    labels, hours = sum(crystal.labels for crystal in cheap), sum(crystal.node_hours for crystal in cheap)
+    return CheapPart(campaign.cheap_engine.name, status.count("done"), status.count("failed"), labels, hours)
+
+
+def _cheap_line(cheap: CheapPart) -> str:
+    return (
+        f"{plural(cheap.computed, 'candidate')} computed cheaply, {cheap.failed} failed; "
+        f"{plural(cheap.labels, 'cheap label')}, {number(cheap.node_hours)} of the node-hours"
+    )
+
+
+def _row(crystal: CrystalState, best: list[CrystalState], cheap: list[CrystalState]) -> CrystalRow:
     rank = 1 + best.index(crystal) if crystal in best else None
-    return CrystalRow(
+    row = CrystalRow(
         crystal.name, crystal.status, rank, crystal.properties, crystal.labels, crystal.node_hours, crystal.reason
     )
+    if not cheap:
+        return row
+    other = cheap[crystal.number]
+    return replace(row, cheap_status=other.status, cheap_properties=other.properties)
 
 
 def _found(state: CampaignState, crystals: list[CrystalState], best: list[CrystalState]) -> tuple[FoundPoint, ...]:
     top = {crystal.number for crystal in best[: state.screen.search.top]}
     objective = state.screen.objectives[0].property
-    ended = sorted(task.finished for task in state.done("screen") if task.finished is not None)
+    dear = [task for crystal in crystals for task in crystal.tasks if task.status == "done"]
+    ended = sorted(task.finished for task in dear if task.finished is not None)
     points: list[FoundPoint] = []
     found = 0
     done = [crystal for crystal in crystals if crystal.status == "done" and crystal.finished is not None]

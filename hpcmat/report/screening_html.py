@@ -25,7 +25,12 @@ def write_screening(state: CampaignState, path: Path) -> ScreeningReport:
     """
     report = screening_report(state)
     page = render_page(
-        "screening.html.j2", r=report, figures=_figures(state, report), units=UNITS, columns=_columns(report)
+        "screening.html.j2",
+        r=report,
+        figures=_figures(state, report),
+        units=UNITS,
+        columns=_columns(report),
+        objective=state.screen.objectives[0].property,
     )
     write_text(path, page)
     return report

@@ -242,6 +242,7 @@ def _decision_facts(row: DecisionRow) -> Iterator[tuple[str, str]]:
     yield "reason", row.reason
     sigma = "" if row.sigma_ev_per_ang is None else f", largest force uncertainty {number(row.sigma_ev_per_ang)} eV/Å"
     yield "candidate", (row.candidate + sigma) if row.candidate else ""
+    yield "fidelity", "cheap" if row.fidelity == "cheap" else ""
     yield "score", "" if row.score is None else number(row.score)
     yield "chosen from", plural(row.pool_size, "candidate") if row.pool_size else ""
     yield "passed over", ", ".join(f"{name} ({number(score)})" for name, score in row.passed_over)

@@ -147,6 +147,7 @@ def _decision(state: CampaignState, task: TaskState) -> DecisionRow:
         predicted_s=decision.predicted_s,
         actual_s=task.execution.wall_s if task.execution else None,
         node_hours=task.node_hours,
+        fidelity=decision.fidelity,
     )
 
 

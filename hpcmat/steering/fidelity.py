@@ -40,6 +40,8 @@ _DRAWS = 128
 """Of u; each with its mirror image, so that what is linear in them is exact."""
 _LEAST_GAIN = 1.01
 """Factor by which cheap calculations must raise the finds per cost: less may be the scatter of the draws."""
+_WORTH_OF_WAITING = 0.97
+"""Share of the finds per cost for which a cheap calculation more is begun rather than waited for those in flight."""
 _LARGEST_SHARE = 0.9999
 """Of R², where cheap values tell all."""
 
@@ -103,10 +105,11 @@ def best_step(outlook: Outlook, cost: float, rng: np.random.Generator) -> Step:
         float((each / (np.arange(1, len(each) + 1) + size * cost)).max())
         for size, each in zip(sizes, finds, strict=True)
     ]
-    plan = int(np.argmax(rates))
-    if plan > 0 and rates[plan] > _LEAST_GAIN * rates[0]:
+    waits = outlook.flying > 0 and rates[0] > _LEAST_GAIN * (1.0 + cost) * outlook.chances[best]
+    plan = 1 + int(np.argmax(rates[1:])) if len(rates) > 1 else 0
+    if plan > 0 and rates[plan] > (_WORTH_OF_WAITING if waits else _LEAST_GAIN) * rates[0]:
         return Step("cheap", int(outlook.rows[outlook.subjects[order[0]]]), rates[plan], rates[0], sizes[plan])
-    if outlook.flying and rates[0] > _LEAST_GAIN * (1.0 + cost) * outlook.chances[best]:
+    if waits:
         return Step("wait", int(outlook.rows[best]), rates[0], rates[0])
     return Step("dear", int(outlook.rows[best]), float(outlook.chances[best]), rates[0])
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from hpcmat.campaign.events import Fidelity
 from hpcmat.campaign.screen.candidates import candidates_of, references_of
 from hpcmat.campaign.screen.grids import on_one_grid
 from hpcmat.campaign.screen.spec import ScreenCampaign
@@ -21,8 +22,8 @@ from hpcmat.surrogates.elastic import VOIGT
 _METHOD = Method("forecast", "1", "{}", "")
 
 
-def expected_labels(campaign: ScreenCampaign) -> dict[str, Structure]:
-    """Labels of all candidates by content key: those of several candidates once.
+def expected_labels(campaign: ScreenCampaign, fidelity: Fidelity = "dear") -> dict[str, Structure]:
+    """Labels of all candidates at one fidelity by content key: those of several candidates once.
 
     Relaxations are expected to end at once, and first guesses of volumes to be right: real recipes ask for more where
     atoms must move.
@@ -32,18 +33,18 @@ def expected_labels(campaign: ScreenCampaign) -> dict[str, Structure]:
     for candidate in candidates_of(campaign):
         springs = Springs((candidate.structure, *references))
         advance(recipe(candidate.structure, campaign.recipe, campaign.asked, References(references)), springs.label)
-        engine = partial(on_one_grid, campaign.engine, candidate.structure)
+        engine = partial(on_one_grid, campaign.engine_of(fidelity), candidate.structure)
         found |= {label_key(structure, engine(structure)): structure for structure in springs.asked}
     return found
 
 
-def stored_labels(campaign: ScreenCampaign, results: ResultStore) -> dict[str, Structure]:
-    """Labels that the recipes will find in the store, by content key."""
+def stored_labels(campaign: ScreenCampaign, results: ResultStore, fidelity: Fidelity = "dear") -> dict[str, Structure]:
+    """Labels of one fidelity that the recipes will find in the store, by content key."""
     references = References(tuple(reference.structure for reference in references_of(campaign)))
     found: dict[str, Structure] = {}
 
     def known(first: Structure, structure: Structure) -> Label | None:
-        key = label_key(structure, on_one_grid(campaign.engine, first, structure))
+        key = label_key(structure, on_one_grid(campaign.engine_of(fidelity), first, structure))
         record = results.read(key)
         if record is None:
             return None

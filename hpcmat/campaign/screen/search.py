@@ -1,7 +1,8 @@
 """Which candidate is begun next, and whether enough are known: surrogates of all properties that count, and draws.
 
 Where there is a cheap engine, it is a candidate at one of two fidelities. The first candidates are computed at both,
-from which the surrogates learn what a cheap value tells of a dear one. Dear values alone are sought, and say when to stop.
+from which the surrogates learn what a cheap value tells of a dear one. What is sought, and when to stop, is of dear
+values alone.
 """
 
 from __future__ import annotations
