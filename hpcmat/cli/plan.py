@@ -133,7 +133,7 @@ def _print_forecast(forecast: Plan) -> None:
     print_columns(rows)
     print(f"\n  {forecast.node_hours:.3g} node-hours, about {_duration(forecast.wall_s)} with all workers busy")
     if forecast.cheap_node_hours:
-        print(f"  {forecast.cheap_node_hours:.3g} of them if all candidates were computed cheaply too; only some are")
+        print(f"  {forecast.cheap_node_hours:.3g} of them for cheap labels of all candidates")
     if any(item.source == "guess" for item in forecast.forecasts):
         print("  A guess is right within about a factor of three; records in the store replace it.")
 

@@ -26,11 +26,19 @@ objectives = [{objectives}]
 name = "teacher"
 calculator = "emt"
 {engine}
+{cheap}
 [search]
 {search}
 [budget]
 {budget}
 """
+CHEAP = """\
+[cheap_engine]
+name = "teacher"
+calculator = "emt"
+noise_ev_per_ang = 1e-6
+"""
+"""The same potential, with what makes its labels others."""
 STIFFEST = '{ property = "bulk_modulus_gpa", goal = "maximise" }'
 LIGHTEST = '{ property = "density_g_cm3", goal = "minimise" }'
 
@@ -42,6 +50,7 @@ def screen_text(**changes: str) -> str:
         "metals": METALS,
         "objectives": STIFFEST,
         "engine": "",
+        "cheap": "",
         "search": "first = 4\ntop = 3",
         "budget": "",
     }

@@ -38,6 +38,18 @@ def test_the_gradient_of_the_evidence_is_that_of_finite_differences():
     assert error < 1e-4 * np.linalg.norm(cost(start)[1])
 
 
+def test_the_gradient_is_right_where_crystals_are_told_apart():
+    some = Points(np.tile(points(12).values, (2, 1)), np.arange(24) // 12 * 1.0, np.tile(np.arange(12), 2))
+    values = smooth(some.values) + 0.3 * np.random.default_rng(1).standard_normal(24)
+    start = np.array([0.3, 0.8, -0.2, -0.7, -0.5, -0.4, -0.3])
+
+    def cost(parameters):
+        return objective(Kernel(GROUPS, parameters), some, values)
+
+    error = check_grad(lambda p: cost(p)[0], lambda p: cost(p)[1], start)
+    assert error < 1e-4 * np.linalg.norm(cost(start)[1])
+
+
 def test_each_value_left_out_is_predicted_as_by_a_process_without_it():
     some, kernel = points(12), Kernel(GROUPS, np.array([0.5, 0.5, 0.0, -1.0, -1.0, -1.0]))
     values = smooth(some.values)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hpcmat.surrogates.properties.gaussian_process import Points
-from hpcmat.surrogates.properties.model import fit_property
+from hpcmat.surrogates.properties.model import fit_fidelities, fit_property
 
 GROUPS = np.array([0, 0, 1])
 
@@ -71,6 +71,38 @@ def test_twins_with_different_values_are_predicted_with_their_scatter():
     median, lower, upper = fit_property(twice, values, GROUPS).intervals(once, level=0.68)
     assert np.median(upper - lower) / 2 == pytest.approx(0.5, rel=0.3)
     assert np.corrcoef(median, once.values[:, 0])[0, 1] > 0.9
+
+
+def two_fidelities(cheap_of, dear=14, cheap=60):
+    """Values with much that descriptors do not tell, some of them dear; what a model of both says of the rest."""
+    some, rng = points(cheap, 0), np.random.default_rng(3)
+    truth = 5.0 + some.values[:, 0] + rng.standard_normal(cheap)
+    both = Points(
+        np.vstack([some.values[:dear], some.values]), np.repeat([1.0, 0.0], [dear, cheap]), np.r_[:dear, :cheap]
+    )
+    model = fit_fidelities(both, np.concatenate([truth[:dear], cheap_of(truth, rng)]), GROUPS)
+    alone = fit_property(some.part(slice(dear)), truth[:dear], GROUPS)
+    return model, alone, some.part(slice(dear, None)), truth[dear:]
+
+
+def test_a_cheap_value_says_of_its_own_crystal_what_descriptors_cannot():
+    """Also when it is wrong by a factor and an offset."""
+    model, alone, rest, truth = two_fidelities(
+        lambda dear, rng: 3.0 + 0.5 * dear + 0.1 * rng.standard_normal(len(dear))
+    )
+    asked = Points(rest.values, np.ones(len(rest)), np.arange(14, 60))
+    assert model.paired
+    median, lower, upper = model.intervals(asked)
+    assert np.std(median - truth) < 0.4
+    assert np.std(alone.intervals(rest)[0] - truth) > 0.7, "negative control: dear values alone"
+    assert np.mean((lower < truth) & (truth < upper)) > 0.85
+    assert np.mean(upper - lower) < 0.5 * np.mean(np.subtract(*alone.intervals(rest)[:0:-1]))
+
+
+def test_cheap_values_that_say_nothing_are_as_if_they_were_not_there():
+    model, alone, rest, _ = two_fidelities(lambda dear, rng: rng.permutation(dear))
+    assert not model.paired
+    np.testing.assert_array_equal(model.intervals(rest), alone.intervals(rest))
 
 
 @pytest.mark.parametrize(
