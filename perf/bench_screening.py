@@ -26,8 +26,9 @@ import ase.io
 import numpy as np
 from data_sets import data_folder
 
+from hpcmat.campaign.screen.pool import Pool as Candidates
 from hpcmat.records import Structure
-from hpcmat.steering.goals import LEVELS, Goal, preselect
+from hpcmat.steering.goals import Goal
 from hpcmat.steering.screening import (
     best_batch,
     hypervolume,
@@ -38,7 +39,7 @@ from hpcmat.steering.screening import (
 )
 from hpcmat.surrogates.properties.descriptors import Descriptors, describe_structures
 from hpcmat.surrogates.properties.gaussian_process import Points
-from hpcmat.surrogates.properties.model import MOST_JOINT, PropertyModel, fit_property
+from hpcmat.surrogates.properties.model import PropertyModel, fit_property
 
 DRAWS = {1: 512, 2: 128, 3: 64}
 """By number of objectives."""
@@ -99,10 +100,8 @@ class Search:
         """Draws (S, r, m) of utilities of candidates without a label, and which they are: all, or the promising."""
         points, models = self.fit()
         rest = np.flatnonzero(self.free())
-        if len(rest) > MOST_JOINT:
-            quantiles = [model.quantiles(points.part(rest), LEVELS) for model in models]
-            hopes = [goal.prospects(some) for goal, some in zip(self.pool.goals, quantiles, strict=True)]
-            rest = rest[preselect(np.column_stack(hopes), MOST_JOINT)]
+        nothing = np.zeros(len(rest), dtype=bool)
+        rest = Candidates(self.pool.descriptors).promising(rest, models, self.pool.goals, nothing)
         count = DRAWS[len(models)]
         drawn = np.stack([model.sample(points.part(rest), count, self.rng) for model in models], axis=-1)
         return self.pool.utilities(drawn), rest
