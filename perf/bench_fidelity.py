@@ -45,7 +45,7 @@ class Search:
     dear_known: list[int] = field(default_factory=list)
     cheap_known: list[int] = field(default_factory=list)
     spent: float = 0.0
-    course: list[tuple[float, float]] = field(default_factory=list)
+    progress: list[tuple[float, float]] = field(default_factory=list)
     """(cost, share of the best found) after each batch."""
 
     @property
@@ -65,7 +65,7 @@ class Search:
         if self.cheap is not None:
             self.cheap_known = list(self.dear_known)
             self.spent += count * self.cost
-        self.course.append((self.spent, self.found()))
+        self.progress.append((self.spent, self.found()))
 
     def batch(self, budget: float) -> None:
         """Calculations of about this cost, decided while all of them are in flight."""
@@ -82,7 +82,7 @@ class Search:
         self.dear_known += dear
         self.cheap_known += cheap
         self.spent += spent
-        self.course.append((self.spent, self.found()))
+        self.progress.append((self.spent, self.found()))
 
     def _drawn(self):
         known = Known(np.array(self.dear_known), self.values[self.dear_known])
@@ -129,7 +129,7 @@ def run(search: Search, options: argparse.Namespace) -> Search:
 
 def cost_to(search: Search, share: float) -> float:
     """Cost at which so much was found."""
-    return next((cost for cost, found in search.course if found >= share), np.inf)
+    return next((cost for cost, found in search.progress if found >= share), np.inf)
 
 
 def describe(searches: list[Search]) -> str:

@@ -1,4 +1,4 @@
-r"""Which candidate to compute next and at which fidelity: the plan of the most finds per cost, and its first step.
+r"""Which candidate to compute next and at which fidelity: the course of the most finds per cost, and its first step.
 
 A dear calculation finds a member of the best with the probability p of its candidate. A cheap one finds nothing and
 changes probabilities. The dear value of a candidate, as a standard normal z, is u + v, where u is what a set of cheap
@@ -6,15 +6,15 @@ values will tell of it, with the variance R² that the joint posterior gives. Th
 
     p(u) = Φ((u - τ) / √(1 - R²)),   τ = Φ⁻¹(1 - p),   u ~ N(0, R²)
 
-with u of all candidates drawn jointly, so that the mean of p(u) is p. A plan is m cheap calculations and then the j
+with u of all candidates drawn jointly, so that the mean of p(u) is p. A course is m cheap calculations and then the j
 dear ones that look best after them; it is worth
 
     E[Σ of the j largest p(u)] / (j + m c),
 
-finds per dear calculation where a cheap one costs c. Plans without cheap calculations are worth their largest p.
+finds per dear calculation where a cheap one costs c. Courses without cheap calculations are worth their largest p.
 
-Cheap values in flight count as known in every plan, with the integral over their outcomes done by the draws: what is in
-flight is not bought again, and what is decided does not depend on what it will turn out to be. Dear calculations in
+Cheap values in flight count as known in every course, with the integral over their outcomes done by the draws: what is
+in flight is not bought again, and what is decided does not depend on what it will turn out to be. Dear calculations in
 flight are in the probabilities.
 
 The bound τ is held while cheap values come in; it moves little where many candidates compete. For a goal that is one
@@ -35,7 +35,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 MOST_CHEAP = 64
-"""Cheap calculations in the longest plan."""
+"""Cheap calculations in the longest course."""
 _DRAWS = 128
 """Of u; each with its mirror image, so that what is linear in them is exact."""
 _LEAST_GAIN = 1.01
@@ -81,12 +81,12 @@ class Step:
     """Expected finds for the cost of one dear calculation."""
     dear_rate: float
     """Without further cheap calculations."""
-    planned: int = 0
-    """Cheap calculations in the plan."""
+    cheap: int = 0
+    """Cheap calculations of the course."""
 
 
 def best_step(outlook: Outlook, cost: float, rng: np.random.Generator) -> Step:
-    """First step of the best plan.
+    """First step of the best course.
 
     Parameters
     ----------
@@ -106,9 +106,9 @@ def best_step(outlook: Outlook, cost: float, rng: np.random.Generator) -> Step:
         for size, each in zip(sizes, finds, strict=True)
     ]
     waits = outlook.flying > 0 and rates[0] > _LEAST_GAIN * (1.0 + cost) * outlook.chances[best]
-    plan = 1 + int(np.argmax(rates[1:])) if len(rates) > 1 else 0
-    if plan > 0 and rates[plan] > (_WORTH_OF_WAITING if waits else _LEAST_GAIN) * rates[0]:
-        return Step("cheap", int(outlook.rows[outlook.subjects[order[0]]]), rates[plan], rates[0], sizes[plan])
+    chosen = 1 + int(np.argmax(rates[1:])) if len(rates) > 1 else 0
+    if chosen > 0 and rates[chosen] > (_WORTH_OF_WAITING if waits else _LEAST_GAIN) * rates[0]:
+        return Step("cheap", int(outlook.rows[outlook.subjects[order[0]]]), rates[chosen], rates[0], sizes[chosen])
     if waits:
         return Step("wait", int(outlook.rows[best]), rates[0], rates[0])
     return Step("dear", int(outlook.rows[best]), float(outlook.chances[best]), rates[0])

@@ -1,4 +1,4 @@
-"""Plans at two fidelities: against quadrature, with cheap values in flight, and where these are no use."""
+"""Courses at two fidelities: against quadrature, with cheap values in flight, and where these are no use."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def best_of_two(p, other, told):
     return quad(after, -8, 8, limit=200)[0]
 
 
-def test_the_worth_of_a_plan_is_its_integral():
+def test_the_worth_of_a_course_is_its_integral():
     found = step([0.3, 0.299], 0.8)
     assert found.kind == "cheap" and found.dear_rate == pytest.approx(0.3, rel=1e-9)
     one = outlook([0.3, 0.299], 0.8)
@@ -49,7 +49,7 @@ def test_what_is_in_flight_counts_as_known_with_all_its_outcomes():
 
 
 def test_what_is_in_flight_is_not_bought_again():
-    """A second cheap value that the first one tells: no plan has it, but those of other candidates do have a use."""
+    """A second cheap value that the first one tells: no course has it, but those of other candidates do have a use."""
     chances, shared = np.array([0.3, 0.299]), np.array([[0.9, 0.9 - 1e-9], [0.0, 0.0]])
     twin = np.array([[1.0, 1.0 - 1e-9], [1.0 - 1e-9, 1.0]])
     again = Outlook(np.arange(2), chances, np.ones(2), twin, shared, np.array([0]))
@@ -83,3 +83,10 @@ def test_without_anything_to_find_the_first_candidate_is_taken():
 
 def test_equal_draws_give_equal_steps():
     assert step(np.linspace(0.05, 0.2, 20), 0.7, (3,)) == step(np.linspace(0.05, 0.2, 20), 0.7, (3,))
+
+
+def test_where_all_cheap_values_are_known_dear_calculations_are_left():
+    none = np.empty((0, 0))
+    rest = Outlook(np.arange(2), np.array([0.1, 0.3]), np.ones(2), none, np.empty((2, 0)), np.array([], dtype=int))
+    found = best_step(rest, COST, np.random.default_rng(0))
+    assert (found.kind, found.candidate) == ("dear", 1)

@@ -19,8 +19,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-MOST_PLANNED = 200
-"""Candidates of the largest chances among which plans of several calculations are made."""
+MOST_WEIGHED = 200
+"""Candidates of the largest chances among which courses of several calculations are weighed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +77,7 @@ class Pool:
         flying : candidates whose cheap values are in flight.
         askable : (n,) which candidates of the pool may be computed cheaply.
         """
-        most = np.sort(np.argsort(-chances.values, kind="stable")[:MOST_PLANNED])
+        most = np.sort(np.argsort(-chances.values, kind="stable")[:MOST_WEIGHED])
         rows = chances.rows[most]
         subjects = np.flatnonzero(askable[rows])
         cheap = self._paired(np.concatenate([flying, rows[subjects]]), 0.0)

@@ -69,6 +69,7 @@ class Search:
         self._pool = Pool.of(structures)
         self._guess = guessed_cost(campaign, structures) if campaign.cheap_engine is not None else 1.0
         self._last: tuple[tuple[object, ...], Choice | Wait | Enough] | None = None
+        self._fitted: tuple[tuple[object, ...], dict[Property, PropertyModel]] | None = None
 
     def next(self, crystals: Sequence[CrystalState], cheap: Sequence[CrystalState] = ()) -> Choice | Wait | Enough:
         """The candidate to begin now.
@@ -95,8 +96,10 @@ class Search:
         if cost is not None and (pair := self._pair(crystals, cheap)):
             return pair
         known = [crystal for crystal in crystals if crystal.status == "done"]
-        if self._campaign.search.policy == "random" or begun < self._campaign.search.first or len(known) < 2:
+        if self._campaign.search.policy == "random" or begun < self._campaign.search.first:
             return self._at_random(waiting)
+        if len(known) < 2:
+            return self._at_random(self._meanwhile(crystals, cheap, cost) or waiting)
         return self._informed(crystals, known, _Cheap(cheap, cost))
 
     def _pair(self, crystals: Sequence[CrystalState], cheap: Sequence[CrystalState]) -> Choice | None:
@@ -110,10 +113,19 @@ class Search:
         reason = f"cheap value of {lacking.name}, from which to learn what cheap values tell of dear ones"
         return Choice(lacking.number, "pair", reason, fidelity="cheap")
 
+    def _meanwhile(
+        self, crystals: Sequence[CrystalState], cheap: Sequence[CrystalState], cost: float | None
+    ) -> list[CrystalState]:
+        """Cheap calculations for workers that are free before the first candidates are known."""
+        if cost is None or not any(crystal.status == "running" for crystal in crystals):
+            return []
+        return [crystal for crystal in cheap if crystal.status == "waiting"]
+
     def _at_random(self, waiting: Sequence[CrystalState]) -> Choice:
         seed = self._campaign.seed
         chosen = min(waiting, key=lambda crystal: uniform_for(seed, "screen", crystal.name))
-        return Choice(chosen.number, "random", f"drawn at random from {len(waiting)} candidates")
+        reason = f"drawn at random from {len(waiting)} candidates"
+        return Choice(chosen.number, "random", reason, fidelity=chosen.fidelity)
 
     def _informed(
         self, crystals: Sequence[CrystalState], known: Sequence[CrystalState], cheap: _Cheap
@@ -151,19 +163,19 @@ class Search:
         return Choice(int(rows[best.index]), "top-probability", reason, best.score, passed)
 
     def _step(self, chances: Known, model: PropertyModel, cheap: _Cheap) -> Step | None:
-        """First step of the best plan; None where cheap values are no use."""
+        """First step of the best course; None where cheap values are no use."""
         if cheap.cost is None or not model.paired:
             return None
         flying = np.array([c.number for c in cheap.crystals if c.status == "running"], dtype=np.int64)
         askable = np.array([crystal.status == "waiting" for crystal in cheap.crystals])
-        rng = np.random.default_rng(seed_for(self._campaign.seed, "plan", len(cheap.known), len(chances.rows)))
+        rng = np.random.default_rng(seed_for(self._campaign.seed, "course", len(cheap.known), len(chances.rows)))
         return best_step(self._pool.outlook(model, chances, flying, askable), cheap.cost, rng)
 
     def _cheap_first(self, step: Step) -> Choice:
         reason = (
-            f"a plan of {step.planned} cheap calculations before dear ones is expected to find {step.rate:.2g} of the "
-            f"best {self._campaign.search.top} for the cost of a dear one, {step.dear_rate:.2g} without them; cheap "
-            "ones in flight are accounted for"
+            f"with {step.cheap} cheap calculations first, {step.rate:.2g} of the best {self._campaign.search.top} are "
+            f"expected to be found for the cost of a dear one, {step.dear_rate:.2g} without; those in flight accounted "
+            "for"
         )
         return Choice(step.candidate, "cheap-first", reason, step.rate, fidelity="cheap")
 
@@ -191,9 +203,13 @@ class Search:
         return {objective.property: objective.aim() for objective in self._campaign.objectives}
 
     def _models(self, known: Sequence[CrystalState], cheap: Sequence[CrystalState]) -> dict[Property, PropertyModel]:
-        """Surrogates of all properties that objectives and constraints ask for."""
-        names = dict.fromkeys([*self._goals, *(item.property for item in self._campaign.constraints)])
-        return {name: self._pool.fit(_known(known, name), _known(cheap, name)) for name in names}
+        """Surrogates of all properties that objectives and constraints ask for; new ones where more is known."""
+        basis = tuple((crystal.fidelity, crystal.number) for crystal in (*known, *cheap))
+        if self._fitted is None or self._fitted[0] != basis:
+            names = dict.fromkeys([*self._goals, *(item.property for item in self._campaign.constraints)])
+            models = {name: self._pool.fit(_known(known, name), _known(cheap, name)) for name in names}
+            self._fitted = basis, models
+        return self._fitted[1]
 
     def _draws(self, rows: Ints, models: dict[Property, PropertyModel], known: int) -> Floats:
         """(S, r, m) what the objectives of the candidates in `rows` may be; -inf where a constraint is broken."""

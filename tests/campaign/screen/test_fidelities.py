@@ -10,6 +10,7 @@ from test_screen_campaign import best_of, true_best
 from hpcmat.campaign.events import Decided, event_json, read_event
 from hpcmat.campaign.screen.fidelities import cheap_cost, guessed_cost, standings
 from hpcmat.campaign.screen.kind import ScreenKind
+from hpcmat.campaign.screen.search import Search
 from hpcmat.campaign.screen.standing import CrystalState
 from hpcmat.campaign.state import CampaignState
 from hpcmat.campaign.stopping import spent_reason
@@ -134,8 +135,21 @@ def test_journals_without_fidelities_are_those_of_dear_labels():
     assert both.dear[0].status == "running" and both.cheap == []
 
 
+def test_workers_that_are_free_too_early_do_cheap_work():
+    campaign = screen_of(cheap=CHEAP, search="first = 2\ntop = 3")
+    search = Search(campaign, created(campaign).seeds)
+    dear, cheap = ([candidate(n, fidelity, "waiting") for n in range(len(truth()))] for fidelity in ("dear", "cheap"))
+    for n in range(2):
+        dear[n].status = cheap[n].status = "running"
+    choice = search.next(dear, cheap)
+    assert (choice.fidelity, choice.rule) == ("cheap", "random") and choice.crystal > 1
+    for crystal in dear[:2]:
+        crystal.status = "failed"
+    assert search.next(dear, cheap).fidelity == "dear", "when all have failed another is needed"
+
+
 def candidate(number, fidelity, status="done", hours=0.0):
-    crystal = CrystalState(number, "x", status, fidelity=fidelity)
+    crystal = CrystalState(number, f"candidate {number}", status, fidelity=fidelity)
     if hours:
         event = decided(f"label-{number}", "screen", crystal=number, fidelity=fidelity)
         state = fold(created(screen_of(cheap=CHEAP)), run_started(), event)
