@@ -80,7 +80,7 @@ class Step:
     rate: float
     """Expected finds for the cost of one dear calculation."""
     dear_rate: float
-    """Without further cheap calculations."""
+    """The same without further cheap calculations."""
     cheap: int = 0
     """Cheap calculations of the course."""
 
@@ -94,24 +94,29 @@ def best_step(outlook: Outlook, cost: float, rng: np.random.Generator) -> Step:
     cost : c of a cheap calculation, in dear ones.
     rng : of the draws.
     """
-    best = int(outlook.chances.argmax())
     order = _most_telling(outlook)
+    rates = _rates(outlook, order, cost, rng)
+    dear = rates.pop(0)
+    best = int(outlook.chances.argmax())
+    waits = outlook.flying > 0 and dear > _LEAST_GAIN * (1.0 + cost) * outlook.chances[best]
+    size = max(rates, key=rates.__getitem__, default=0)
+    if size and rates[size] > (_WORTH_OF_WAITING if waits else _LEAST_GAIN) * dear:
+        return Step("cheap", int(outlook.rows[outlook.subjects[order[0]]]), rates[size], dear, size)
+    if waits:
+        return Step("wait", int(outlook.rows[best]), dear, dear)
+    return Step("dear", int(outlook.rows[best]), float(outlook.chances[best]), dear)
+
+
+def _rates(outlook: Outlook, order: Ints, cost: float, rng: np.random.Generator) -> dict[int, float]:
+    """Expected finds per cost of the best course with m cheap calculations, by m."""
     told = _told(outlook, order)
     draws = rng.standard_normal((_DRAWS, told.shape[1]))
     draws = np.concatenate([draws, -draws])
-    sizes = [0, *(2**n for n in range(20) if 2**n <= len(order))]
-    finds = [_finds(outlook.chances, told[:, : outlook.flying + size], draws) for size in sizes]
-    rates = [
-        float((each / (np.arange(1, len(each) + 1) + size * cost)).max())
-        for size, each in zip(sizes, finds, strict=True)
-    ]
-    waits = outlook.flying > 0 and rates[0] > _LEAST_GAIN * (1.0 + cost) * outlook.chances[best]
-    chosen = 1 + int(np.argmax(rates[1:])) if len(rates) > 1 else 0
-    if chosen > 0 and rates[chosen] > (_WORTH_OF_WAITING if waits else _LEAST_GAIN) * rates[0]:
-        return Step("cheap", int(outlook.rows[outlook.subjects[order[0]]]), rates[chosen], rates[0], sizes[chosen])
-    if waits:
-        return Step("wait", int(outlook.rows[best]), rates[0], rates[0])
-    return Step("dear", int(outlook.rows[best]), float(outlook.chances[best]), rates[0])
+    rates: dict[int, float] = {}
+    for size in (0, *(2**n for n in range(MOST_CHEAP.bit_length()) if 2**n <= len(order))):
+        finds = _finds(outlook.chances, told[:, : outlook.flying + size], draws)
+        rates[size] = float((finds / (np.arange(1, len(finds) + 1) + size * cost)).max())
+    return rates
 
 
 def _most_telling(outlook: Outlook) -> Ints:
