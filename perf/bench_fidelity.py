@@ -20,7 +20,7 @@ from bench_screening import DRAWS, objective_of, property_of, read_pool
 from data_sets import data_folder
 from scipy.stats import spearmanr
 
-from hpcmat.campaign.screen.pool import Known, Pool
+from hpcmat.campaign.screen.surrogates import Known, Surrogates
 from hpcmat.steering.fidelity import Step, best_step
 from hpcmat.steering.goals import Goal
 from hpcmat.steering.screening import top_probability
@@ -33,7 +33,7 @@ SHARE = 0.95
 class Search:
     """One search and what it spent."""
 
-    pool: Pool
+    surrogates: Surrogates
     goal: Goal
     values: np.ndarray
     """(n,) dear"""
@@ -87,10 +87,10 @@ class Search:
     def _drawn(self):
         known = Known(np.array(self.dear_known), self.values[self.dear_known])
         some = self.cheap[self.cheap_known] if self.cheap is not None else np.empty(0)
-        model = self.pool.fit(known, Known(np.array(self.cheap_known, dtype=int), some))
+        model = self.surrogates.fit(known, Known(np.array(self.cheap_known, dtype=int), some))
         rows = np.setdiff1d(np.arange(len(self.values)), self.dear_known)
-        rows = self.pool.promising(rows, [model], [self.goal], np.zeros(len(rows), dtype=bool))
-        drawn = model.sample(self.pool.asked(rows, model), DRAWS[1], self.rng)
+        rows = self.surrogates.promising(rows, [model], [self.goal], np.zeros(len(rows), dtype=bool))
+        drawn = model.sample(self.surrogates.asked(rows, model), DRAWS[1], self.rng)
         return model, rows, self.goal.utility(drawn)
 
     def _step(self, model, rows, draws, flying) -> tuple[str, int]:
@@ -102,7 +102,7 @@ class Search:
             return "dear", int(rows[chances.argmax()])
         askable = np.ones(len(self.values), dtype=bool)
         askable[self.cheap_known + cheap] = False
-        outlook = self.pool.outlook(model, Known(rows, chances), np.array(cheap, dtype=int), askable)
+        outlook = self.surrogates.outlook(model, Known(rows, chances), np.array(cheap, dtype=int), askable)
         step: Step = best_step(outlook, self.cost, self.rng)
         return step.kind, step.candidate
 
@@ -161,7 +161,10 @@ def main() -> None:
         cheap, start = cheap_of(name, dear, rows, descriptors), time.process_time()
         seeds = range(options.first_seed, options.first_seed + options.seeds)
         searches = [
-            run(Search(Pool(descriptors), goal, dear, cheap, 1 / options.ratio, np.random.default_rng(seed)), options)
+            run(
+                Search(Surrogates(descriptors), goal, dear, cheap, 1 / options.ratio, np.random.default_rng(seed)),
+                options,
+            )
             for seed in seeds
         ]
         spent = (time.process_time() - start) / options.seeds

@@ -26,7 +26,7 @@ import ase.io
 import numpy as np
 from data_sets import data_folder
 
-from hpcmat.campaign.screen.pool import Pool as Candidates
+from hpcmat.campaign.screen.surrogates import Surrogates
 from hpcmat.records import Structure
 from hpcmat.steering.goals import Goal
 from hpcmat.steering.screening import (
@@ -101,7 +101,7 @@ class Search:
         points, models = self.fit()
         rest = np.flatnonzero(self.free())
         nothing = np.zeros(len(rest), dtype=bool)
-        rest = Candidates(self.pool.descriptors).promising(rest, models, self.pool.goals, nothing)
+        rest = Surrogates(self.pool.descriptors).promising(rest, models, self.pool.goals, nothing)
         count = DRAWS[len(models)]
         drawn = np.stack([model.sample(points.part(rest), count, self.rng) for model in models], axis=-1)
         return self.pool.utilities(drawn), rest

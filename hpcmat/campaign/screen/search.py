@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from hpcmat.campaign.events import Fidelity
 from hpcmat.campaign.screen.fidelities import cheap_cost, guessed_cost
-from hpcmat.campaign.screen.pool import Known, Pool
 from hpcmat.campaign.screen.spec import ScreenCampaign
 from hpcmat.campaign.screen.standing import CrystalState
+from hpcmat.campaign.screen.surrogates import Known, Surrogates
 from hpcmat.engines.recipes.steps import Property
 from hpcmat.records import Structure
 from hpcmat.steering.chance import seed_for, uniform_for
@@ -66,7 +66,7 @@ class Search:
 
     def __init__(self, campaign: ScreenCampaign, structures: Sequence[Structure]) -> None:
         self._campaign = campaign
-        self._pool = Pool.of(structures)
+        self._surrogates = Surrogates.of(structures)
         self._guess = guessed_cost(campaign, structures) if campaign.cheap_engine is not None else 1.0
         self._last: tuple[tuple[object, ...], Choice | Wait | Enough] | None = None
         self._fitted: tuple[tuple[object, ...], dict[Property, PropertyModel]] | None = None
@@ -169,7 +169,7 @@ class Search:
         flying = np.array([c.number for c in cheap.crystals if c.status == "running"], dtype=np.int64)
         askable = np.array([crystal.status == "waiting" for crystal in cheap.crystals])
         rng = np.random.default_rng(seed_for(self._campaign.seed, "course", len(cheap.known), len(chances.rows)))
-        return best_step(self._pool.outlook(model, chances, flying, askable), cheap.cost, rng)
+        return best_step(self._surrogates.outlook(model, chances, flying, askable), cheap.cost, rng)
 
     def _cheap_first(self, step: Step) -> Choice:
         reason = (
@@ -207,7 +207,7 @@ class Search:
         basis = tuple((crystal.fidelity, crystal.number) for crystal in (*known, *cheap))
         if self._fitted is None or self._fitted[0] != basis:
             names = dict.fromkeys([*self._goals, *(item.property for item in self._campaign.constraints)])
-            models = {name: self._pool.fit(_known(known, name), _known(cheap, name)) for name in names}
+            models = {name: self._surrogates.fit(_known(known, name), _known(cheap, name)) for name in names}
             self._fitted = basis, models
         return self._fitted[1]
 
@@ -218,7 +218,7 @@ class Search:
         found = dict[Property, Floats]()
         for name, model in models.items():
             rng = np.random.default_rng(seed_for(self._campaign.seed, "draws", name, known))
-            found[name] = model.sample(self._pool.asked(rows, model), count, rng)
+            found[name] = model.sample(self._surrogates.asked(rows, model), count, rng)
         values = np.stack([goal.utility(found[name]) for name, goal in self._goals.items()], axis=-1)
         broken = np.zeros(values.shape[:2], dtype=bool)
         for item in self._campaign.constraints:
@@ -230,7 +230,7 @@ class Search:
         rows = np.array([crystal.number for crystal in open_])
         running = np.array([crystal.status == "running" for crystal in open_])
         sought = [models[name] for name in self._goals]
-        return self._pool.promising(rows, sought, list(self._goals.values()), running)
+        return self._surrogates.promising(rows, sought, list(self._goals.values()), running)
 
     def _values(self, crystal: CrystalState) -> list[float]:
         return [float(goal.utility(np.array(crystal.properties[name]))) for name, goal in self._goals.items()]

@@ -182,7 +182,7 @@ def test_several_objectives_begin_where_nothing_known_fulfils_the_constraint(sha
 @pytest.mark.parametrize("drawn_jointly", [3000, 2])
 def test_one_value_is_sought_where_it_is_expected(shared, monkeypatch, drawn_jointly):
     """Also where only some candidates are drawn jointly: those near the value, which are not the stiffest."""
-    monkeypatch.setattr("hpcmat.campaign.screen.pool.MOST_JOINT", drawn_jointly)
+    monkeypatch.setattr("hpcmat.campaign.screen.surrogates.MOST_JOINT", drawn_jointly)
     order = sorted(truth(), key=lambda name: truth()[name]["bulk_modulus_gpa"])
     waiting = order[2::5]
     chosen = [chosen_for(truth()[name]["bulk_modulus_gpa"], waiting, shared.state.created.seeds) for name in waiting]

@@ -1,4 +1,4 @@
-"""The candidates of a screening as surrogates see them: points at both fidelities, joint draws, outlooks."""
+"""Surrogates over all candidates of a screening: at which points they are fitted and asked, and for what."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Known:
     """(n,) of one property."""
 
 
-class Pool:
-    """All candidates, by number."""
+class Surrogates:
+    """Surrogates over all candidates of a screening, which are named by their numbers."""
 
     def __init__(self, descriptors: Descriptors) -> None:
         self._groups = descriptors.groups
         self._values = descriptors.standardised()
 
     @classmethod
-    def of(cls, structures: Sequence[Structure]) -> Pool:
+    def of(cls, structures: Sequence[Structure]) -> Surrogates:
         """Candidates of these structures; errors as `describe_structures`."""
         return cls(describe_structures(structures))
 
@@ -75,7 +75,7 @@ class Pool:
         model : paired.
         chances : probabilities to be among the best of the candidates free for a dear calculation.
         flying : candidates whose cheap values are in flight.
-        askable : (n,) which candidates of the pool may be computed cheaply.
+        askable : (n,) which candidates may be computed cheaply.
         """
         most = np.sort(np.argsort(-chances.values, kind="stable")[:MOST_WEIGHED])
         rows = chances.rows[most]
