@@ -172,8 +172,9 @@ class Search:
         return best_step(self._surrogates.outlook(model, chances, flying, askable), cheap.cost, rng)
 
     def _cheap_first(self, step: Step) -> Choice:
+        first = "a cheap calculation" if step.cheap == 1 else f"{step.cheap} cheap calculations"
         reason = (
-            f"with {step.cheap} cheap calculations first, {step.rate:.2g} of the best {self._campaign.search.top} are "
+            f"with {first} first, {step.rate:.2g} of the best {self._campaign.search.top} are "
             f"expected to be found for the cost of a dear one, {step.dear_rate:.2g} without; those in flight accounted "
             "for"
         )
