@@ -13,7 +13,7 @@ from hpcmat.steering.fidelity import Outlook
 from hpcmat.steering.goals import LEVELS, Goal, preselect
 from hpcmat.surrogates.properties.descriptors import Descriptors, describe_structures
 from hpcmat.surrogates.properties.gaussian_process import Points
-from hpcmat.surrogates.properties.model import MOST_JOINT, PropertyModel, fit_fidelities, fit_property
+from hpcmat.surrogates.properties.model import MOST_JOINT, PropertyModel, fit_fidelities
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -46,9 +46,7 @@ class Surrogates:
         return cls(describe_structures(structures))
 
     def fit(self, dear: Known, cheap: Known) -> PropertyModel:
-        """Surrogate of dear values, of which there must be some; without cheap ones that of the dear alone."""
-        if len(cheap.rows) == 0:
-            return fit_property(self._alone(dear.rows), dear.values, self._groups)
+        """Surrogate of dear values, of which there must be some; of cheap ones there need not."""
         rows = np.concatenate([dear.rows, cheap.rows])
         fidelity = np.repeat([1.0, 0.0], [len(dear.rows), len(cheap.rows)])
         points = Points(self._values[rows], fidelity, rows)

@@ -164,7 +164,7 @@ def fit_property(points: Points, values: Floats, groups: Ints, curved: bool = Tr
     """
     if len(values) == 0 or len(values) != len(points) or not np.isfinite(values).all():
         raise InputError("a surrogate needs at least one finite value, and one for each point; leave failed ones out")
-    warped = _warped(points, values) if points.crystals is None else _paired(points, values)
+    warped = _warped(values) if points.crystals is None else _paired(points, values)
     fits = [fit_plausible(points, each.values, groups, curved) for each in warped]
     evidences = np.array([fit.log_evidence + each.log_slopes for fit, each in zip(fits, warped, strict=True)])
     shares = np.exp(evidences - evidences.max())
@@ -208,7 +208,7 @@ class _Warped:
     log_slopes: float
 
 
-def _warped(points: Points, values: Floats) -> list[_Warped]:
+def _warped(values: Floats) -> list[_Warped]:
     return [_Warped(warp, warp.forward(values), warp.log_slopes(values)) for warp in warps_for(values)]
 
 
