@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from hpcmat.records import Execution, Failure, Structure, Task
+from hpcmat.steering.audit import Audit
 
 Purpose = Literal["train", "validation", "reference", "explore", "fit", "screen"]
 """What a task is for. Validation and reference labels are never trained on; `screen` labels belong to a recipe."""
@@ -164,6 +165,8 @@ class LabelSummary:
     max_force: float
     scf_steps: int
     n_atoms: int
+    audit: Audit | None = None
+    """Of the exploration that found the structure; None where no potential ran it, or an older version did not tell."""
     kind: Literal["label"] = "label"
 
 

@@ -130,6 +130,7 @@ class Planner:
         explore = self.campaign.explore
         model = state.model if explore.method == "md" and not self._barren(state) else None
         condition = self._conditions.to_explore(state)
+        again = ", again since an audit failed there" if self._conditions.failed_audit(state, condition) else ""
         cold = model is None and number < len(self.cold_seeds)
         copies = math.ceil(explore.cold_start / len(self.cold_seeds)) if cold else explore.cold_start
         conditions = ExploreConditions(
@@ -139,7 +140,7 @@ class Planner:
             steps=explore.steps,
             timestep_fs=explore.timestep_fs,
             sample_every=explore.sample_every,
-            sigma_stop_ev_per_ang=explore.sigma_stop_ev_per_ang or self.campaign.target.force_rmse_ev_per_ang,
+            sigma_stop_ev_per_ang=self.campaign.sigma_stop_ev_per_ang,
             repeat=explore.repeat,
             end_temperature_k=condition.end_temperature_k,
         )
@@ -154,7 +155,7 @@ class Planner:
         )
         rule = "molecular dynamics" if model else "cold-start" if cold else "rattle"
         reason = (
-            f"molecular dynamics at {condition} with potential {len(state.models)}"
+            f"molecular dynamics at {condition} with potential {len(state.models)}{again}"
             if model
             else f"{copies} rattled and strained copies of seed {condition.seed + 1}"
         )

@@ -255,6 +255,12 @@ class SteeringSpec(StrictModel):
         default=4,
         description="New training labels between two fits; fewer while there are few, one for each eight fitted.",
     )
+    roll_back: bool = Field(
+        default=False,
+        description="Where a validation label shows that the potential that ran its trajectory had erred far beyond "
+        "what it stated, withdraw what the trajectory found since it was last known good. Published figures are "
+        "without.",
+    )
     pool_min: Count = Field(default=20, description="Explore when fewer candidates than this are waiting.")
     pool_max: Count = Field(default=200, description="Candidates kept; the oldest are dropped first.")
 
@@ -347,6 +353,11 @@ class Campaign(FiledModel):
     budget: BudgetSpec = Field(default=BudgetSpec(), description="What the campaign may spend.")
     failures: FailureSpec = Field(default=FailureSpec(), description="How failures are met.")
     governance: GovernanceSpec = Field(default=GovernanceSpec(), description="Who owns the data.")
+
+    @property
+    def sigma_stop_ev_per_ang(self) -> float:
+        """Force deviation of an atom at which trajectories stop, eV/Å."""
+        return self.explore.sigma_stop_ev_per_ang or self.target.force_rmse_ev_per_ang
 
 
 def load_campaign(path: Path | str) -> Campaign:
