@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from hpcmat.campaign.events import Candidate, Condition, ExploreSummary
+from hpcmat.campaign.events import BIASED, Candidate, Condition, ExploreSummary
 from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.state import OPEN, CampaignState, TaskState
 from hpcmat.campaign.structures import distinct_materials
@@ -34,7 +34,7 @@ class Conditions:
         self._by_exploration: dict[str, tuple[int, TaskState]] = {}
         """Number and task of each exploration, by its content key."""
         self._explored: dict[Condition, TaskState] = {}
-        """The last exploration of each condition that was decided with a potential."""
+        """The last exploration of each condition that was decided with a potential, without a bias."""
         self._judged: Counter[Condition | None] = Counter()
         """Validation labels decided."""
         self._seen = {"explore": 0, "validation": 0}
@@ -112,8 +112,9 @@ class Conditions:
         explorations = state.index.purposes.get("explore", [])
         for task in explorations[self._seen["explore"] :]:
             self._by_exploration[task.key] = len(self._by_exploration), task
-            if task.decision.condition is not None and task.decision.model is not None:
-                self._explored[task.decision.condition] = task
+            condition, by_potential = task.decision.condition, task.decision.model is not None
+            if condition is not None and by_potential and task.decision.rule != BIASED:
+                self._explored[condition] = task
         self._seen["explore"] = len(explorations)
         validation = state.index.purposes.get("validation", [])
         for task in validation[self._seen["validation"] :]:

@@ -13,6 +13,10 @@ from hpcmat.steering.audit import Audit
 Purpose = Literal["train", "validation", "reference", "explore", "fit", "screen"]
 """What a task is for. Validation and reference labels are never trained on; `screen` labels belong to a recipe."""
 
+BIASED = "biased dynamics"
+"""Rule of explorations that are drawn to what the potential does not know: they give candidates, and are no sample of
+what it visits."""
+
 Adoption = Literal["", "earlier driver", "earlier campaign", "other task"]
 """Where a result came from if this driver did not see it being computed. Only the first two cost anything.
 

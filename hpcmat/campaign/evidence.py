@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcmat.campaign.events import Candidate, ExploreSummary
+from hpcmat.campaign.events import BIASED, Candidate, ExploreSummary
 from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.engines.exploration import ExploreResult
 from hpcmat.records import Label, Structure, decode
@@ -167,13 +167,16 @@ class Evidence:
         """Mean of x xᵀ over the force rows of what is explored with a potential, each condition alike (F, F).
 
         Of everything explored where there was no potential yet. Trajectories that end early would otherwise hide that
-        their condition is as much asked for as the others. Frames that an audit took back do not count.
+        their condition is as much asked for as the others. Frames that an audit took back do not count, nor does what a
+        bias led to.
         """
         ended, roll_backs = state.index.ended.get("explore", []), state.index.audits.roll_backs
         seen = len(ended), len(roll_backs)
         if seen == self._seen:
             return self._average
         for task in ended[self._seen[0] :]:
+            if task.decision.rule == BIASED:
+                continue
             if task.status == "done" and isinstance(task.summary, ExploreSummary) and task.summary.candidates:
                 self._reached.add(_where(task), self._explored(task.key)[1])
         for each in roll_backs[self._seen[1] :]:

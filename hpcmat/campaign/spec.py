@@ -208,6 +208,13 @@ class ExploreSpec(StrictModel):
         default=None,
         description="A trajectory stops where any atom's force is more uncertain than this, eV/Å; the target if unset.",
     )
+    bias: NonNegative = Field(
+        default=0.0,
+        le=1.0,
+        description="Every second trajectory is drawn to what the potential does not know, by forces that are so large "
+        "a fraction of its own. Its frames are candidates alone: what validates, and what choices aim at, comes from "
+        "the other trajectories. 0 biases none.",
+    )
     repeat: Repeat = Field(default=(1, 1, 1), description="Repetition of the seed cell in trajectories.")
     cold_start: int = Field(
         default=10,
