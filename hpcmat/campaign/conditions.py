@@ -76,7 +76,7 @@ class Conditions:
     def _cut_short(self, state: CampaignState) -> dict[Condition, int]:
         """Steps of the last trajectories that ended early, by older potentials; those that still run may yet last.
 
-        One whose audit failed ended where it was last known good.
+        One whose audit failed ended before the frame that failed.
         """
         assert state.model is not None, "what an older potential ended early waits for a newer one"
         newest, steps = state.model.key, dict[Condition, int]()

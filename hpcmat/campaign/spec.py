@@ -265,8 +265,8 @@ class SteeringSpec(StrictModel):
     roll_back: bool = Field(
         default=False,
         description="Where a validation label shows that the potential that ran its trajectory had erred far beyond "
-        "what it stated, withdraw what the trajectory found since it was last known good. Published figures are "
-        "without.",
+        "what it stated, withdraw what the trajectory found from there on. Published figures are without: it saved no "
+        "labels.",
     )
     pool_min: Count = Field(default=20, description="Explore when fewer candidates than this are waiting.")
     pool_max: Count = Field(default=200, description="Candidates kept; the oldest are dropped first.")

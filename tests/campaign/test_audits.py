@@ -67,18 +67,19 @@ def frames_of(pool, reserved=False):
     return [c.frame for c in pool if c.reserved is reserved]
 
 
-def test_what_followed_the_last_frame_known_good_is_withdrawn():
-    state = audited((2, GOOD), (8, BAD))
-    assert frames_of(state.pool) == [0, 1]
-    assert state.pool.number(reserved=False) == 2
+def test_what_followed_the_failed_frame_is_withdrawn():
+    state = audited((2, GOOD), (5, BAD))
+    assert frames_of(state.pool) == [0, 1, 3, 4]
+    assert state.pool.number(reserved=False) == 4
     (made,) = state.index.audits.roll_backs
-    assert (made.first, made.steps, made.withdrawn) == (3, FRAMES[2].step, 5)
+    assert (made.first, made.steps, made.withdrawn) == (5, FRAMES[5].step - 1, 3)
 
 
-def test_all_is_withdrawn_where_no_frame_is_known_good():
-    state = audited((5, BAD))
+def test_all_is_withdrawn_where_the_first_frame_failed():
+    first = replace(FRAMES[0], reserved=True)
+    state = audited((2, GOOD))
+    state.index.audits.roll_back(first, state.pool)
     assert frames_of(state.pool) == [] and state.pool.newest(9) == []
-    assert state.index.audits.of("key-explore").steps == 0
 
 
 def test_what_judges_stays_so_that_the_stream_is_a_fair_sample():
@@ -92,7 +93,7 @@ def test_a_label_that_was_decided_is_kept_and_trained_on():
     state = audited((2, BAD), before=labels)
     assert state.tasks["t9"].status == "done" and state.tasks["t3"].open
     assert list(state.index.beyond_fit) == ["t3", "t9"], "the next fit takes in what there is of them"
-    assert state.index.audits.roll_backs[0].withdrawn == 5
+    assert state.index.audits.roll_backs[0].withdrawn == 3
 
 
 @pytest.mark.parametrize("frames", [[(5, GOOD)], [(2, GOOD), (5, GOOD), (8, GOOD)]])
@@ -110,15 +111,15 @@ def test_off_means_that_audits_are_counted_and_change_nothing():
 
 
 def test_a_second_failure_takes_back_only_what_is_left():
-    later = audited((2, GOOD), (8, BAD), (5, BAD))
-    assert len(later.index.audits.roll_backs) == 1, "all behind frame 2 had been taken back"
-    state = audited((5, GOOD), (8, BAD), (2, BAD))
-    assert [(each.first, each.until) for each in state.index.audits.roll_backs] == [(6, None), (0, 6)]
-    assert frames_of(state.pool) == []
+    later = audited((5, BAD), (8, BAD))
+    assert len(later.index.audits.roll_backs) == 1, "all behind frame 5 had been taken back"
+    state = audited((8, BAD), (2, BAD))
+    assert [(r.first, r.until, r.withdrawn) for r in state.index.audits.roll_backs] == [(8, None, 1), (2, 8, 4)]
+    assert frames_of(state.pool) == [0, 1]
 
 
 @pytest.mark.parametrize("verdict", [BAD, GOOD])
-def test_its_condition_counts_as_cut_short_where_it_was_last_good(verdict):
+def test_its_condition_counts_as_cut_short(verdict):
     def next_of(state, newer):
         for event in [decided("f2", "fit"), finished("f2", fitted())] if newer else []:
             state.apply(event, 99.0)

@@ -27,6 +27,10 @@ def audited(made, verdict, roll_back=True):
     return state, judged
 
 
+def first_failed(judged, task):
+    return judged[task.decision.candidate.exploration].decision.candidate.frame
+
+
 def told(state, task):
     return decision_text(decision_of(state, task.id))
 
@@ -56,9 +60,12 @@ def test_why_tells_what_an_audit_meant_for_a_decision(finished, roll_back):
     for key, task in judged.items():
         assert "failed: its exploration" in told(state, task) and f"{number(0.9)} eV/Å" in told(state, task)
         exploration = told(state, state.index.explorations[key])
-        assert ("counts up to step 0" in exploration) is roll_back
-        assert f"failed at frame {task.decision.candidate.frame}" in exploration
+        failed = task.decision.candidate
+        assert (f"counts up to step {failed.step - 1}" in exploration) is roll_back
+        assert f"failed at frame {failed.frame}" in exploration
     trained = [t for t in state.done("train") if t.decision.candidate and t.decision.candidate.exploration in judged]
-    assert trained and all(("is kept" in told(state, task)) is roll_back for task in trained)
+    behind = [t for t in trained if t.decision.candidate.frame >= first_failed(judged, t)]
+    assert 0 < len(behind) < len(trained)
+    assert all(("is kept" in told(state, task)) is (roll_back and task in behind) for task in trained)
     untouched = next(task for task in state.done("train") if task.decision.candidate is None)
     assert "audit" not in told(state, untouched)
