@@ -5,6 +5,7 @@ Parts, each of which can be run alone with --parts:
 targets     what each system's target is by its rule, and what can be attained.
 campaigns   labels to the target force RMSE on fixed frames of the teacher's own dynamics: hpcmat against labels drawn
             at random and against draws from a trust window, as concurrent learning makes them (DP-GEN).
+exploring   the same with audits that roll back, and with biased dynamics, against without.
 pools       labels to what random draws reach with all labels, on sets of others (Zuo et al. 2020).
 cost        node-hours to the target with and without looking at what labels cost, where it varies 36-fold.
 flight      labels that the fit has seen when the error is down, with 1 to 64 in flight, on a fixed set of frames.
@@ -54,7 +55,7 @@ from hpcmat.surrogates.ace import AceSettings
 from hpcmat.surrogates.dataset import read_dataset
 from hpcmat.surrogates.trainer import FitOptions, settings_for
 
-PARTS = ("targets", "campaigns", "pools", "cost", "flight", "bound")
+PARTS = ("targets", "campaigns", "exploring", "pools", "cost", "flight", "bound")
 IN_FLIGHT = (1, 8, 64)
 RESAMPLES = 2000
 ELEMENTS = ("Si", "Cu", "Li")
@@ -118,6 +119,23 @@ def campaigns(options: Namespace) -> list[Row]:
         rows += [
             compared(name, metric, "", needed["hpcmat"], (peer, needed[peer])) for peer in POLICIES if peer != "hpcmat"
         ]
+    return rows
+
+
+def exploring(options: Namespace) -> list[Row]:
+    """Each system with what campaigns leave off."""
+    rows, ours = [], POLICIES["hpcmat"]
+    variants = {"roll back": replace(ours, roll_back=True)} | {
+        f"bias {bias:g}": replace(ours, bias=bias) for bias in options.biases
+    }
+    for name in options.systems:
+        needed = {
+            variant: [labels_needed(name, policy, seed, options) for seed in _seeds(options)]
+            for variant, policy in ({"without": ours} | variants).items()
+        }
+        metric = f"labels to {SYSTEMS[name].target:g} eV/Å (less is better)"
+        peer = "without", needed["without"]
+        rows += [compared(f"{name}, {variant}", metric, "", needed[variant], peer) for variant in variants]
     return rows
 
 
@@ -238,6 +256,7 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=5)
     options.add_argument("--first-seed", type=int, default=1, help="policies were developed on 1 to 5")
     options.add_argument("--labels", type=int, default=60, help="budget of a campaign")
+    options.add_argument("--biases", nargs="+", type=float, default=[0.1, 0.25], help="of every second trajectory")
     options.add_argument("--pool-labels", type=int, default=60, help="labels at which replays end")
     options.add_argument("--streams", type=int, default=200, help="campaigns whose bound is tried")
     options.add_argument("--flight-systems", nargs="+", choices=list(SYSTEMS), default=["Si (Stillinger-Weber)"])
@@ -252,6 +271,7 @@ def main() -> None:
     measured: dict[str, Callable[[Namespace], list[Row]]] = {
         "targets": targets,
         "campaigns": campaigns,
+        "exploring": exploring,
         "pools": pools,
         "cost": cost,
         "flight": flight,

@@ -93,6 +93,18 @@ class LabelCount:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditCount:
+    """Explorations with a potential, judged by the labels of frames drawn at random from them."""
+
+    explorations: int
+    explorations_failed: int
+    """With a frame whose forces the potential had wrong, far beyond what it stated."""
+    frames: int
+    frames_failed: int
+    candidates_withdrawn: int
+
+
+@dataclass(frozen=True, slots=True)
 class FailedAttemptRow:
     """One attempt that gave no result."""
 
@@ -203,6 +215,8 @@ class DecisionRow:
     predicted_s: float | None
     actual_s: float | None
     node_hours: float
+    audit: str = ""
+    """What audits said of the exploration that it is, or that its candidate comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +314,7 @@ class Report:
     bulk_modulus_potential_gpa: float | None
     bulk_modulus_relative_difference: float | None
     labels_by_purpose: tuple[LabelCount, ...]
+    audits: AuditCount
     cost: Cost
     provenance: Provenance
     forecast: Forecast | None = None
