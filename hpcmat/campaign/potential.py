@@ -13,6 +13,7 @@ from hpcmat.campaign.scheduling import rules_of, view_of
 from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.campaign.stopping import stopping_reason
 from hpcmat.engines.labelling import label_key
+from hpcmat.errors import InputError, StorageError
 from hpcmat.records import Label, Record, decode
 from hpcmat.steering.audit import Audit, audited
 from hpcmat.steering.schedule import barrier_action, next_action
@@ -58,12 +59,16 @@ class PotentialKind:
         return stopping_reason(state, now)
 
     def _audit(self, label: Label, task: TaskState, state: CampaignState) -> Audit | None:
-        """What a frame drawn from a trajectory says of the potential that ran it; None where none did."""
+        """What a frame drawn from a trajectory says of the potential that ran it; None where none did or it is gone."""
         candidate = task.decision.candidate
         exploration = state.index.explorations.get(candidate.exploration) if candidate else None
         if candidate is None or exploration is None or exploration.decision.model is None:
             return None
-        errors, variances = self._evidence.errors(candidate, exploration.decision.model, label)
+        try:
+            errors, variances = self._evidence.errors(candidate, exploration.decision.model, label)
+        except (StorageError, InputError):
+            # Where that potential can no longer be read, the label still counts.
+            return None
         return audited(errors, variances, state.campaign.sigma_stop_ev_per_ang)
 
     def _publish_potential(self, task: TaskState) -> None:

@@ -1,5 +1,6 @@
 """Audits: a failed one takes back what its exploration found, and nothing that was paid for or judges."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,9 @@ from campaign_events import (
 from hpcmat.campaign.conditions import Conditions
 from hpcmat.campaign.events import Condition, Decided, event_json, read_event
 from hpcmat.campaign.evidence import Evidence
+from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.planning import Planner
+from hpcmat.campaign.potential import PotentialKind
 from hpcmat.campaign.rehearsal import Rehearsal, rehearse
 from hpcmat.campaign.state import CampaignState
 from hpcmat.dispatch.placement.dispatcher import worker_pool
@@ -237,3 +240,17 @@ def test_audits_are_of_the_potential_that_ran_the_trajectory(failing):
         assert task.summary.audit.stated == pytest.approx(np.sqrt(stated.mean()), rel=1e-3)
         older += exploration.decision.model != state.model.key
     assert older >= 2
+
+
+def test_a_label_counts_where_the_potential_of_its_trajectory_can_no_longer_be_read(failing, tmp_path):
+    _, state, store = failing
+    shutil.copytree(store.root, tmp_path / "store")
+    copy = ResultStore(tmp_path / "store")
+    newest = state.done("validation")[-1]
+    record = copy.read(newest.key)
+    kind = PotentialKind(state, CampaignFolder(tmp_path), copy, 1)
+    assert kind.summarise(record, newest, state).audit == newest.summary.audit
+    exploration = state.index.explorations[newest.decision.candidate.exploration]
+    (copy.folder(exploration.decision.model) / "potential.npz").write_bytes(b"cut off")
+    summary = PotentialKind(state, CampaignFolder(tmp_path), copy, 1).summarise(record, newest, state)
+    assert summary == replace(newest.summary, audit=None)
