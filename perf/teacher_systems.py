@@ -65,7 +65,9 @@ sample_every = 25
 sigma_stop_ev_per_ang = {trusted}
 cold_start = 4
 conditions = "{conditions}"
+bias = {bias}
 [steering]
+roll_back = {roll_back}
 acquisition = "{acquisition}"
 random_fraction = {random_fraction}
 cost_aware = {cost_aware}
@@ -158,6 +160,8 @@ class Policy:
     conditions: str
     random_fraction: float
     cost_aware: bool = False
+    bias: float = 0.0
+    roll_back: bool = False
 
 
 POLICIES = {
@@ -193,7 +197,8 @@ def campaign_of(name: str, policy: Policy, seed: int, labels: int) -> Campaign:
     fields = {slot: getattr(system, slot) for slot in System.__slots__} | {
         slot: getattr(policy, slot) for slot in Policy.__slots__
     }
-    fields |= {"cost_aware": str(policy.cost_aware).lower(), "trusted": 3.0 * system.target}
+    fields |= {name: str(fields[name]).lower() for name in ("cost_aware", "roll_back")}
+    fields |= {"trusted": 3.0 * system.target}
     text = TEXT.format(name=name.split()[0], seed=seed, labels=labels, **fields)
     return parse_campaign(tomllib.loads(text), Path("bench.toml"))
 

@@ -183,7 +183,8 @@ class Chooser:
         model = state.model
         assert model is not None, "informativeness is judged on a posterior"
         explored, losses = state.index.number(("explore",), "done"), state.index.beyond_fit_losses
-        basis = (model.key, explored, losses, len(state.runs), self._costs.ended if self._costs else 0)
+        taken_back, runs = len(state.index.audits.roll_backs), len(state.runs)
+        basis = (model.key, explored, losses, runs, taken_back, self._costs.ended if self._costs else 0)
         if self._ranked is None or self._ranked.basis != basis or self._outdated(self._ranked, state, in_a_row):
             self._ranked = _Ranked(basis, pool, self._rank(state, model, pool), len(state.index.beyond_fit))
         return self._ranked

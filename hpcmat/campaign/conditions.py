@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from hpcmat.campaign.events import Candidate, Condition, ExploreSummary
+from hpcmat.campaign.events import BIASED, Candidate, Condition, ExploreSummary
 from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.state import OPEN, CampaignState, TaskState
 from hpcmat.campaign.structures import distinct_materials
@@ -34,7 +34,7 @@ class Conditions:
         self._by_exploration: dict[str, tuple[int, TaskState]] = {}
         """Number and task of each exploration, by its content key."""
         self._explored: dict[Condition, TaskState] = {}
-        """The last exploration of each condition that was decided with a potential."""
+        """The last exploration of each condition that was decided with a potential, without a bias."""
         self._judged: Counter[Condition | None] = Counter()
         """Validation labels decided."""
         self._seen = {"explore": 0, "validation": 0}
@@ -56,7 +56,7 @@ class Conditions:
         fresh = [condition for condition in order if condition not in self._explored]
         if fresh:
             return fresh[0]
-        steps = self._cut_short(state.model)
+        steps = self._cut_short(state)
         short = [condition for condition in order if condition in steps]
         return min(short, key=lambda condition: steps[condition]) if short else turn
 
@@ -65,12 +65,25 @@ class Conditions:
         if self._campaign.explore.conditions == "in-turn" or state.model is None:
             return 0
         self._catch_up(state)
-        return len(self._cut_short(state.model))
+        return len(self._cut_short(state))
 
-    def _cut_short(self, model: TaskState) -> dict[Condition, int]:
-        """Steps of the last trajectories that ended early, by older potentials; those that still run may yet last."""
-        older = {c: t for c, t in self._explored.items() if t.decision.model != model.key and t.status not in OPEN}
-        steps = {condition: _steps_run(task) for condition, task in older.items()}
+    def failed_audit(self, state: CampaignState, condition: Condition) -> bool:
+        """Whether an audit took back what the last trajectory there found."""
+        self._catch_up(state)
+        last = self._explored.get(condition)
+        return last is not None and state.index.audits.of(last.key) is not None
+
+    def _cut_short(self, state: CampaignState) -> dict[Condition, int]:
+        """Steps of the last trajectories that ended early, by older potentials; those that still run may yet last.
+
+        One whose audit failed ended before the frame that failed.
+        """
+        assert state.model is not None, "what an older potential ended early waits for a newer one"
+        newest, steps = state.model.key, dict[Condition, int]()
+        for condition, task in self._explored.items():
+            if task.decision.model != newest and task.status not in OPEN:
+                taken_back = state.index.audits.of(task.key)
+                steps[condition] = taken_back.steps if taken_back else _steps_run(task)
         return {condition: run for condition, run in steps.items() if run < self._campaign.explore.steps}
 
     def to_judge(self, state: CampaignState) -> Candidate:
@@ -78,7 +91,8 @@ class Conditions:
 
         Of the condition with the fewest so far, so that each counts alike; of the trajectory that went the farthest,
         since one that ended early saw the beginning alone; the newest of these. Within one it is drawn: errors grow
-        along a trajectory that melts.
+        along a trajectory that melts. What audits found has no say: a stream that shuns them would state too small an
+        error.
         """
         self._catch_up(state)
         waiting = state.pool.newest(self._campaign.steering.pool_max, reserved=True)
@@ -98,8 +112,9 @@ class Conditions:
         explorations = state.index.purposes.get("explore", [])
         for task in explorations[self._seen["explore"] :]:
             self._by_exploration[task.key] = len(self._by_exploration), task
-            if task.decision.condition is not None and task.decision.model is not None:
-                self._explored[task.decision.condition] = task
+            condition, by_potential = task.decision.condition, task.decision.model is not None
+            if condition is not None and by_potential and task.decision.rule != BIASED:
+                self._explored[condition] = task
         self._seen["explore"] = len(explorations)
         validation = state.index.purposes.get("validation", [])
         for task in validation[self._seen["validation"] :]:

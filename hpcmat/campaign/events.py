@@ -8,12 +8,17 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from hpcmat.records import Execution, Failure, Structure, Task
+from hpcmat.steering.audit import Audit
 
 Purpose = Literal["train", "validation", "reference", "explore", "fit", "screen"]
 """What a task is for. Validation and reference labels are never trained on; `screen` labels belong to a recipe."""
 
 Fidelity = Literal["cheap", "dear"]
 """Of a calculation of a screening: dear ones count, cheap ones inform the choice."""
+
+BIASED = "biased dynamics"
+"""Rule of explorations that are drawn to what the potential does not know: they give candidates, and are no sample of
+what it visits."""
 
 Adoption = Literal["", "earlier driver", "earlier campaign", "other task"]
 """Where a result came from if this driver did not see it being computed. Only the first two cost anything.
@@ -169,6 +174,8 @@ class LabelSummary:
     max_force: float
     scf_steps: int
     n_atoms: int
+    audit: Audit | None = None
+    """Of the exploration that found the structure; None where no potential ran it, or an older version did not tell."""
     kind: Literal["label"] = "label"
 
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcmat.campaign.events import Candidate, ExploreSummary
+from hpcmat.campaign.events import BIASED, Candidate, ExploreSummary
 from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.engines.exploration import ExploreResult
-from hpcmat.records import Structure, decode
+from hpcmat.records import Label, Structure, decode
 from hpcmat.steering.acquisition import condition
 from hpcmat.steering.posterior import Observations
 from hpcmat.store.results import ResultStore
@@ -39,6 +39,27 @@ class _Rows(NamedTuple):
         return energy[None] * (3.0 / len(forces)), forces, stress
 
 
+class _Grams:
+    """Sums of x xᵀ over force rows, and their numbers, by condition."""
+
+    def __init__(self) -> None:
+        self._sums: dict[object, tuple[Floats, int]] = {}
+
+    def add(self, condition: object, frames: Sequence[_Rows]) -> None:
+        """More frames of a condition."""
+        if frames:
+            _, forces, _ = _stacked(frames)
+            total, rows = self._sums.get(condition, (0.0, 0))
+            self._sums[condition] = total + forces.T @ forces, rows + len(forces)
+
+    def means_without(self, others: _Grams) -> dict[object, Floats]:
+        """Means over all rows but some of them; none for a condition of which all are left out."""
+        left = dict(self._sums)
+        for name, (total, rows) in others._sums.items():
+            left[name] = left[name][0] - total, left[name][1] - rows
+        return {name: total / rows for name, (total, rows) in left.items() if rows}
+
+
 class Evidence:
     """Reads and remembers the arrays that steering judges candidates by."""
 
@@ -46,12 +67,14 @@ class Evidence:
         self._store = store
         self._explored = lru_cache(maxsize=64)(self._read_exploration)
         self._potential = lru_cache(maxsize=2)(self._read_potential)
-        self._references: dict[object, tuple[Floats, int]] = {}
-        """Sum of x xᵀ over the force rows of ended explorations, and their number, by condition."""
+        self._reached = _Grams()
+        """Of ended explorations, by condition."""
+        self._taken_back = _Grams()
+        """Of those frames among them that audits took back; apart, so that another driver finds the very same sums."""
         self._average: Floats = np.zeros((0, 0))
-        self._seen = 0
-        """How many ended explorations these hold."""
-        self._share = ("", 0, 0.0)
+        self._seen = 0, 0
+        """How many ended explorations these hold, and how many roll-backs."""
+        self._share = "", self._seen, 0.0
         """Model, `_seen` and what `misfit_share` was then."""
         self._squares: tuple[str, dict[str, float]] = "", {}
         """Model, and what `expected_square` is by it, by key of the label."""
@@ -130,23 +153,37 @@ class Evidence:
             self._share = model.key, self._seen, misfit / (misfit + unknown)
         return self._share[2]
 
+    def errors(self, candidate: Candidate, potential: str, label: Label) -> tuple[Floats, Floats]:
+        """Errors of a potential on a candidate's label, and the variances that it states (n, 3), in eV/Å.
+
+        From the design rows, which do without the core: where atoms came closer than any that were fitted, dynamics had
+        nuclear repulsion instead.
+        """
+        rows, model = self._rows(candidate).parts[1], self._potential(potential)
+        errors = rows @ model.coefficients - np.asarray(label.forces).ravel()
+        return errors.reshape(-1, 3), model.force_variances(rows).reshape(-1, 3)
+
     def reference(self, state: CampaignState) -> Floats:
         """Mean of x xᵀ over the force rows of what is explored with a potential, each condition alike (F, F).
 
         Of everything explored where there was no potential yet. Trajectories that end early would otherwise hide that
-        their condition is as much asked for as the others.
+        their condition is as much asked for as the others. Frames that an audit took back do not count, nor does what a
+        bias led to.
         """
-        ended = state.index.ended.get("explore", [])
-        if len(ended) == self._seen:
+        ended, roll_backs = state.index.ended.get("explore", []), state.index.audits.roll_backs
+        seen = len(ended), len(roll_backs)
+        if seen == self._seen:
             return self._average
-        for task in ended[self._seen :]:
+        for task in ended[self._seen[0] :]:
+            if task.decision.rule == BIASED:
+                continue
             if task.status == "done" and isinstance(task.summary, ExploreSummary) and task.summary.candidates:
-                _, forces, _ = _stacked(self._explored(task.key)[1])
-                condition = task.decision.condition if task.decision.model is not None else "cold start"
-                total, rows = self._references.get(condition, (0.0, 0))
-                self._references[condition] = total + forces.T @ forces, rows + len(forces)
-        self._seen = len(ended)
-        means = {condition: total / rows for condition, (total, rows) in self._references.items()}
+                self._reached.add(_where(task), self._explored(task.key)[1])
+        for each in roll_backs[self._seen[1] :]:
+            frames = self._explored(each.exploration)[1][each.first : each.until]
+            self._taken_back.add(_where(state.index.explorations[each.exploration]), frames)
+        self._seen = seen
+        means = self._reached.means_without(self._taken_back)
         with_potential = [mean for condition, mean in means.items() if condition != "cold start"]
         self._average = np.mean(with_potential or list(means.values()), axis=0)
         return self._average
@@ -187,6 +224,11 @@ class Evidence:
 
 def _candidates(tasks: Iterable[TaskState]) -> dict[str, Candidate | None]:
     return {task.id: task.decision.candidate for task in tasks}
+
+
+def _where(task: TaskState) -> object:
+    """The condition as which an exploration counts."""
+    return task.decision.condition if task.decision.model is not None else "cold start"
 
 
 def _stacked(frames: Sequence[_Rows]) -> tuple[Floats, Floats, Floats]:

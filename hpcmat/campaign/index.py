@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hpcmat.campaign.events import ExploreSummary, Purpose
+from hpcmat.campaign.audits import Audits
+from hpcmat.campaign.events import ExploreSummary, LabelSummary, Purpose
 from hpcmat.campaign.pool import Pool
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ class TaskIndex:
         self.node_hours = 0.0
         self._numbers: Counter[tuple[Purpose, Status]] = Counter()
         self.pool = Pool()
+        self.explorations: dict[str, TaskState] = {}
+        """By content key."""
+        self.audits = Audits()
 
     def number(self, purposes: Sequence[Purpose], *statuses: Status) -> int:
         """How many tasks for these purposes are in one of these states; in any where none is named."""
@@ -65,6 +69,7 @@ class TaskIndex:
         self._numbers[task.purpose, task.status] += 1
         if task.purpose == "explore":
             self.explorations_with[task.decision.model] += 1
+            self.explorations[task.key] = task
             self.pool.expect(task.key)
         if task.purpose == "train":
             self.beyond_fit[task.id] = task
@@ -89,6 +94,15 @@ class TaskIndex:
             self.beyond_fit_losses += self.beyond_fit.pop(task.id, None) is not None
         if task.status == "done":
             self._take_in(task)
+
+    def audited(self, task: TaskState, *, roll_back: bool) -> None:
+        """A label is done: what it says of the exploration that found its structure."""
+        candidate, summary = task.decision.candidate, task.summary
+        if candidate is None or not isinstance(summary, LabelSummary) or summary.audit is None:
+            return
+        self.audits.take(candidate, summary.audit)
+        if roll_back and not summary.audit.passed:
+            self.audits.roll_back(candidate, self.pool)
 
     def _take_in(self, task: TaskState) -> None:
         if task.purpose == "fit":

@@ -59,7 +59,7 @@ def _of_exploration(
     """Candidates of an exploration, without structures seen before, some reserved for the validation stream.
 
     Seeds rattled for want of a potential are no sample of what it will visit: none of them is reserved, unless
-    rattling is the method of the campaign.
+    rattling is the method of the campaign. Nor is what a bias led to.
     """
     key, campaign = decision.task.key, state.campaign
     reserved: frozenset[int] = frozenset()

@@ -9,7 +9,7 @@ from itertools import islice
 from hpcmat.campaign.choosing import Chooser
 from hpcmat.campaign.conditions import Conditions
 from hpcmat.campaign.costs import CostBook, size_of
-from hpcmat.campaign.events import Candidate, Created, Decision, ExploreSummary
+from hpcmat.campaign.events import BIASED, Candidate, Condition, Created, Decision, ExploreSummary
 from hpcmat.campaign.evidence import Evidence
 from hpcmat.campaign.spec import Campaign
 from hpcmat.campaign.state import CampaignState
@@ -130,36 +130,48 @@ class Planner:
         explore = self.campaign.explore
         model = state.model if explore.method == "md" and not self._barren(state) else None
         condition = self._conditions.to_explore(state)
+        again = ", again since an audit failed there" if self._conditions.failed_audit(state, condition) else ""
+        biased = model is not None and self._bias_due(state)
         cold = model is None and number < len(self.cold_seeds)
         copies = math.ceil(explore.cold_start / len(self.cold_seeds)) if cold else explore.cold_start
-        conditions = ExploreConditions(
+        request = ExploreRequest(
+            store=self._store,
+            model=model.key if model else None,
+            seed_structure=self._seeds[condition.seed],
+            conditions=self._explore_conditions(condition, explore.bias if biased else 0.0),
+            settings=self._settings,
+            seed=seed_for(self.campaign.seed, "explore", number) % 2**31,
+            n_frames=copies,
+        )
+        dynamics = BIASED if biased else "molecular dynamics"
+        rule = dynamics if model else "cold-start" if cold else "rattle"
+        reason = (
+            f"{dynamics} at {condition} with potential {len(state.models)}{again}"
+            if model
+            else f"{copies} rattled and strained copies of seed {condition.seed + 1}"
+        )
+        draft = Decision("", "explore", rule, reason, _NO_TASK, model=model.key if model else None, condition=condition)
+        return self._with_task(state, draft, explore_key(request), encode(request))
+
+    def _explore_conditions(self, condition: Condition, bias: float) -> ExploreConditions:
+        explore = self.campaign.explore
+        return ExploreConditions(
             temperature_k=condition.temperature_k,
             strain=explore.strain,
             rattle_ang=explore.rattle_ang,
             steps=explore.steps,
             timestep_fs=explore.timestep_fs,
             sample_every=explore.sample_every,
-            sigma_stop_ev_per_ang=explore.sigma_stop_ev_per_ang or self.campaign.target.force_rmse_ev_per_ang,
+            sigma_stop_ev_per_ang=self.campaign.sigma_stop_ev_per_ang,
             repeat=explore.repeat,
             end_temperature_k=condition.end_temperature_k,
+            bias=bias,
         )
-        request = ExploreRequest(
-            store=self._store,
-            model=model.key if model else None,
-            seed_structure=self._seeds[condition.seed],
-            conditions=conditions,
-            settings=self._settings,
-            seed=seed_for(self.campaign.seed, "explore", number) % 2**31,
-            n_frames=copies,
-        )
-        rule = "molecular dynamics" if model else "cold-start" if cold else "rattle"
-        reason = (
-            f"molecular dynamics at {condition} with potential {len(state.models)}"
-            if model
-            else f"{copies} rattled and strained copies of seed {condition.seed + 1}"
-        )
-        draft = Decision("", "explore", rule, reason, _NO_TASK, model=model.key if model else None, condition=condition)
-        return self._with_task(state, draft, explore_key(request), encode(request))
+
+    def _bias_due(self, state: CampaignState) -> bool:
+        """Whether the next dynamics is drawn to what the potential does not know: the first is not, every second is."""
+        with_potential = state.index.number(("explore",)) - state.index.explorations_with[None]
+        return self.campaign.explore.bias > 0.0 and with_potential % 2 == 1
 
     def _barren(self, state: CampaignState) -> bool:
         """Whether the last explorations all ended without a frame, so that another of the kind would be wasted."""

@@ -47,6 +47,17 @@ class Pool:
                 # Its place is not needed again: an exploration brings its candidates all at once.
                 del explorations[candidate.exploration]
 
+    def withdraw(self, exploration: str, first: int) -> int:
+        """Candidates to train on of an exploration, from a frame on, wait no longer; returns how many there were."""
+        frames = self._frames[False].get(exploration, {})
+        gone = [frame for frame in frames if frame >= first]
+        for frame in gone:
+            del frames[frame]
+        self._numbers[False] -= len(gone)
+        if gone and not frames:
+            del self._frames[False][exploration]
+        return len(gone)
+
     def number(self, *, reserved: bool) -> int:
         """How many there are."""
         return self._numbers[reserved]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hpcmat.campaign.events import Decision, Stopping, Summary
+from dataclasses import replace
+
+from hpcmat.campaign.events import Decision, LabelSummary, Stopping, Summary
 from hpcmat.campaign.evidence import Evidence
 from hpcmat.campaign.folder import CampaignFolder
 from hpcmat.campaign.outcomes import summarise
@@ -11,7 +13,9 @@ from hpcmat.campaign.scheduling import rules_of, view_of
 from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.campaign.stopping import stopping_reason
 from hpcmat.engines.labelling import label_key
-from hpcmat.records import Record
+from hpcmat.errors import InputError, StorageError
+from hpcmat.records import Label, Record, decode
+from hpcmat.steering.audit import Audit, audited
 from hpcmat.steering.schedule import barrier_action, next_action
 from hpcmat.store.atomic import storage_error, write_bytes
 from hpcmat.store.results import ResultStore
@@ -24,7 +28,8 @@ class PotentialKind:
         assert state.created is not None, "a journal begins with its Created event"
         self._folder = folder
         self._store = store
-        self._planner = Planner(state.campaign, Evidence(store), state.created)
+        self._evidence = Evidence(store)
+        self._planner = Planner(state.campaign, self._evidence, state.created)
         engine = state.campaign.engine
         self._references = {label_key(structure, engine) for structure in self._planner.references}
         self._rules = rules_of(state.campaign, workers, len(self._planner.cold_seeds))
@@ -45,11 +50,26 @@ class PotentialKind:
         summary = summarise(record, task.decision, state, self._references)
         if task.purpose == "fit":
             self._publish_potential(task)
+        if task.purpose == "validation" and isinstance(summary, LabelSummary):
+            return replace(summary, audit=self._audit(decode(Label, record.outcome), task, state))
         return summary
 
     def stopping(self, state: CampaignState, now: float) -> Stopping | None:
         """Target, budget, plateau or failures."""
         return stopping_reason(state, now)
+
+    def _audit(self, label: Label, task: TaskState, state: CampaignState) -> Audit | None:
+        """What a frame drawn from a trajectory says of the potential that ran it; None where none did or it is gone."""
+        candidate = task.decision.candidate
+        exploration = state.index.explorations.get(candidate.exploration) if candidate else None
+        if candidate is None or exploration is None or exploration.decision.model is None:
+            return None
+        try:
+            errors, variances = self._evidence.errors(candidate, exploration.decision.model, label)
+        except (StorageError, InputError):
+            # Where that potential can no longer be read, the label still counts.
+            return None
+        return audited(errors, variances, state.campaign.sigma_stop_ev_per_ang)
 
     def _publish_potential(self, task: TaskState) -> None:
         source = self._store.folder(task.key) / "potential.npz"

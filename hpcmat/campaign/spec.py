@@ -208,6 +208,13 @@ class ExploreSpec(StrictModel):
         default=None,
         description="A trajectory stops where any atom's force is more uncertain than this, eV/Å; the target if unset.",
     )
+    bias: NonNegative = Field(
+        default=0.0,
+        le=1.0,
+        description="Every second trajectory is drawn to what the potential does not know, by forces that are so large "
+        "a fraction of its own. Its frames are candidates alone: what validates, and what choices aim at, comes from "
+        "the other trajectories. 0 biases none.",
+    )
     repeat: Repeat = Field(default=(1, 1, 1), description="Repetition of the seed cell in trajectories.")
     cold_start: int = Field(
         default=10,
@@ -254,6 +261,12 @@ class SteeringSpec(StrictModel):
     refit_every: Count = Field(
         default=4,
         description="New training labels between two fits; fewer while there are few, one for each eight fitted.",
+    )
+    roll_back: bool = Field(
+        default=False,
+        description="Where a validation label shows that the potential that ran its trajectory had erred far beyond "
+        "what it stated, withdraw what the trajectory found from there on. Published figures are without: it saved no "
+        "labels.",
     )
     pool_min: Count = Field(default=20, description="Explore when fewer candidates than this are waiting.")
     pool_max: Count = Field(default=200, description="Candidates kept; the oldest are dropped first.")
@@ -347,6 +360,11 @@ class Campaign(FiledModel):
     budget: BudgetSpec = Field(default=BudgetSpec(), description="What the campaign may spend.")
     failures: FailureSpec = Field(default=FailureSpec(), description="How failures are met.")
     governance: GovernanceSpec = Field(default=GovernanceSpec(), description="Who owns the data.")
+
+    @property
+    def sigma_stop_ev_per_ang(self) -> float:
+        """Force deviation of an atom at which trajectories stop, eV/Å."""
+        return self.explore.sigma_stop_ev_per_ang or self.target.force_rmse_ev_per_ang
 
 
 def load_campaign(path: Path | str) -> Campaign:

@@ -172,6 +172,8 @@ class CampaignState:
                 task.remedies = event.remedies or ()
         self.index.node_hours += task.node_hours - paid
         self.index.moved(task, before)
+        if task.purpose == "validation" and task.status == "done":
+            self.index.audited(task, roll_back=self.campaign.steering.roll_back)
 
     def _take_back(self) -> None:
         """A driver leaves when all that began has ended: the rest was given back to the queue."""

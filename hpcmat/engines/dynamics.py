@@ -13,7 +13,7 @@ from hpcmat.engines.structures import from_atoms, to_atoms
 from hpcmat.errors import InputError
 from hpcmat.records import Structure
 from hpcmat.surrogates.ace import Design
-from hpcmat.surrogates.calculator import AceCalculator
+from hpcmat.surrogates.calculator import AceCalculator, BiasedCalculator
 from hpcmat.surrogates.potential import Potential
 from hpcmat.units import BOLTZMANN_EV_PER_K, FEMTOSECOND
 
@@ -25,6 +25,9 @@ CLOSEST_APPROACH = 0.65
 RUNAWAY_FACTOR = 5.0
 RUNAWAY_OFFSET_K = 1000.0
 """Hotter than 5 times the target plus 1000 K, which no fluctuation reaches, the dynamics has failed."""
+
+SETTLING = 5
+"""One of so many parts of a trajectory with a bias is without: forces begin at those of a crystal at rest."""
 
 Stop = Literal["finished", "uncertain", "unphysical", "cold-start"]
 
@@ -55,6 +58,14 @@ class DynamicsSettings:
     sigma_stop_ev_per_ang: float
     end_temperature_k: float | None = None
     """Reached linearly over the second half of the trajectory; None keeps the temperature."""
+    bias: float = 0.0
+    """Root mean square of the forces that draw it to what the potential does not know, as a fraction of that of the
+    potential's own; 0 is the potential itself."""
+
+    @property
+    def settled(self) -> int:
+        """Step at which a bias sets in."""
+        return max(1, self.steps // SETTLING)
 
     def temperature_at(self, step: int) -> float:
         """Temperature of the bath at a step, K."""
@@ -82,13 +93,17 @@ def run_dynamics(start: Structure, potential: Potential, settings: DynamicsSetti
     a force exceeds 100 eV/Å, the temperature runs away or anything is not finite, the dynamics ends without keeping
     that step (`unphysical`). The same arguments give the same trajectory.
 
+    With a bias it is dynamics on E - τ σ_E (`BiasedCalculator`). After the first fifth, which is without, τ follows the
+    forces so that the bias keeps its strength: σ_E grows so steeply once it does that with any fixed τ trajectories
+    feel nothing of it or burst. Frames state the potential's own energy and deviations.
+
     Raises
     ------
     InputError
         The potential does not know an element of `start`.
     """
     atoms = to_atoms(start)
-    atoms.calc = AceCalculator(potential)
+    atoms.calc = BiasedCalculator(potential) if settings.bias else AceCalculator(potential)
     forces = np.array(atoms.get_forces())
     dynamics = _langevin(atoms, settings, seed)
     kept: list[tuple[Frame, Design]] = []
@@ -101,6 +116,8 @@ def run_dynamics(start: Structure, potential: Potential, settings: DynamicsSetti
             dynamics.set_temperature(temperature_K=bath_k)
             forces = np.array(dynamics.step(forces))
             _check_motion(atoms, forces, bath_k)
+            if settings.bias and step >= settings.settled:
+                atoms.calc.bias_by(settings.bias)
             if step % settings.sample_every == 0:
                 kept.append(_sample(atoms, potential, step))
         except InputError:
@@ -143,7 +160,8 @@ def _sample(atoms: Any, potential: Potential, step: int) -> tuple[Frame, Design]
     # As `epistemic_force_sigma`, without computing the rows a second time.
     epistemic = potential.epistemic_force_variance_of(design)
     sigma = float(np.sqrt(max(0.0, np.max(epistemic.mean(axis=1)))))
-    energy = float(atoms.get_potential_energy())
+    atoms.get_potential_energy()
+    energy = float(atoms.calc.prediction.energy)
     return Frame(structure, step, float(atoms.get_temperature()), sigma, energy), design
 
 

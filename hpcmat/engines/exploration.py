@@ -55,6 +55,8 @@ class ExploreConditions:
     repeat: tuple[int, int, int] = (1, 1, 1)
     end_temperature_k: float | None = None
     """Reached over the second half of the dynamics: melt and quench."""
+    bias: float = 0.0
+    """Forces that draw the dynamics to what the model does not know, as a fraction of its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,11 +91,15 @@ class ExploreResult:
 
 def explore_key(request: ExploreRequest) -> str:
     """Content key: model, structure, conditions, settings, seed and protocol; not the store."""
+    conditions = asdict(request.conditions)
+    if not request.conditions.bias:
+        # As before there were any.
+        del conditions["bias"]
     physics = {
         "protocol": [PROTOCOL, FRICTION_PER_FS, CLOSEST_APPROACH],
         "model": request.model,
         "structure": json.loads(structure_physics(request.seed_structure)),
-        "conditions": asdict(request.conditions),
+        "conditions": conditions,
         "settings": asdict(request.settings),
         "seed": request.seed,
         "n_frames": request.n_frames if request.model is None else None,
@@ -146,6 +152,7 @@ def _explore(request: ExploreRequest) -> Trajectory:
         sample_every=conditions.sample_every,
         sigma_stop_ev_per_ang=conditions.sigma_stop_ev_per_ang,
         end_temperature_k=conditions.end_temperature_k,
+        bias=conditions.bias,
     )
     return run_dynamics(start, _load_model(request), settings, int(dynamics_seed))
 

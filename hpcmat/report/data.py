@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hpcmat.campaign.state import CampaignState
 from hpcmat.records import SCHEMA_VERSION
-from hpcmat.report import learning, tasks
+from hpcmat.report import audits, learning, tasks
 from hpcmat.report.cost import cost
 from hpcmat.report.findings import findings
 from hpcmat.report.outcome import campaign_phase, outcome, target_reached
@@ -87,6 +87,7 @@ def _headline(state: CampaignState, store: ResultStore, last: CurvePoint | None)
         bulk_modulus_potential_gpa=bulk[1],
         bulk_modulus_relative_difference=relative_difference(bulk[1], bulk[0]),
         labels_by_purpose=tasks.label_counts(state),
+        audits=audits.audit_count(state),
         cost=cost(state),
         provenance=_provenance(state, store),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from hpcmat.report.audits import count_words
 from hpcmat.report.schema import Calibration, Finding, Report
 from hpcmat.report.text import duration, number, percent, plural
 
@@ -24,6 +25,7 @@ def findings(report: Report) -> tuple[Finding, ...]:
     found = [
         *_on_target(report),
         *_on_calibration(report),
+        *_on_audits(report),
         *_on_reference(report),
         *_on_failures(report),
         *_on_fit(report),
@@ -114,6 +116,16 @@ def _on_rms_z(row: Calibration) -> Iterable[Finding]:
         )
     elif row.on == "validation":
         yield Finding("good", "Error bars can be trusted", facts, "Nothing to do.")
+
+
+def _on_audits(report: Report) -> Iterable[Finding]:
+    if report.audits.explorations_failed:
+        yield Finding(
+            "note",
+            "Explorations whose potential erred unnoticed",
+            f"By audits of frames drawn from them, {count_words(report.audits)}.",
+            "Lower explore.sigma_stop_ev_per_ang where these are many: explorations then stop earlier.",
+        )
 
 
 def _on_reference(report: Report) -> Iterable[Finding]:

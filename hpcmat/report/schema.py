@@ -93,6 +93,18 @@ class LabelCount:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditCount:
+    """Explorations with a potential, judged by the labels of frames drawn at random from them."""
+
+    explorations: int
+    explorations_failed: int
+    """With a frame whose forces the potential had wrong, far beyond what it stated."""
+    frames: int
+    frames_failed: int
+    candidates_withdrawn: int
+
+
+@dataclass(frozen=True, slots=True)
 class FailedAttemptRow:
     """One attempt that gave no result."""
 
@@ -205,6 +217,8 @@ class DecisionRow:
     node_hours: float
     fidelity: Fidelity
     """Of a screening: whether the label belongs to the candidate's cheap calculation."""
+    audit: str = ""
+    """What audits said of the exploration that it is, or that its candidate comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +316,7 @@ class Report:
     bulk_modulus_potential_gpa: float | None
     bulk_modulus_relative_difference: float | None
     labels_by_purpose: tuple[LabelCount, ...]
+    audits: AuditCount
     cost: Cost
     provenance: Provenance
     forecast: Forecast | None = None

@@ -12,9 +12,9 @@ from hpcmat.campaign.events import Purpose
 from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.errors import InputError
 from hpcmat.records import encode
-from hpcmat.report import learning, tasks
+from hpcmat.report import audits, learning, tasks
 from hpcmat.report.outcome import outcome, phase_now, target_reached
-from hpcmat.report.schema import DecisionRow, FailedAttemptRow, Forecast, LabelCount, Phase
+from hpcmat.report.schema import AuditCount, DecisionRow, FailedAttemptRow, Forecast, LabelCount, Phase
 from hpcmat.report.statistics import Interval
 from hpcmat.report.text import duration, number, plural, span
 
@@ -61,6 +61,7 @@ class Status:
     nodes: int
     """Nodes of the last allocation, or this machine."""
     running: tuple[RunningTask, ...]
+    audits: AuditCount
     failures: int
     tasks_given_up: int
     last_failures: tuple[FailedAttemptRow, ...]
@@ -106,6 +107,7 @@ def status_of(state: CampaignState, now: float, driver_runs: bool) -> Status:
         nodes_busy=_nodes_busy(state) if phase == "running" else 0.0,
         nodes=_nodes(state),
         running=tuple(_running(task, now) for task in state.tasks.values() if task.status == "running"),
+        audits=audits.audit_count(state),
         failures=len(failures),
         tasks_given_up=sum(task.status == "failed" for task in state.tasks.values()),
         last_failures=failures[-LAST_FAILURES:],
@@ -152,6 +154,8 @@ def _facts(status: Status) -> list[str]:
         ("fits", f"{status.fits}; {plural(status.candidates_waiting, 'candidate')} waiting"),
         ("failures", f"{plural(status.failures, 'attempt')}, {plural(status.tasks_given_up, 'task')} given up"),
     ]
+    if status.audits.frames:
+        rows.append(("audits", audits.count_words(status.audits)))
     if status.forecast is not None:
         rows.append(("forecast", status.forecast.sentence))
     return [f"{name:<11} {words}" for name, words in rows]
@@ -243,6 +247,7 @@ def _decision_facts(row: DecisionRow) -> Iterator[tuple[str, str]]:
     sigma = "" if row.sigma_ev_per_ang is None else f", largest force uncertainty {number(row.sigma_ev_per_ang)} eV/Å"
     yield "candidate", (row.candidate + sigma) if row.candidate else ""
     yield "fidelity", "cheap" if row.fidelity == "cheap" else ""
+    yield "audit", row.audit
     yield "score", "" if row.score is None else number(row.score)
     yield "chosen from", plural(row.pool_size, "candidate") if row.pool_size else ""
     yield "passed over", ", ".join(f"{name} ({number(score)})" for name, score in row.passed_over)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from hpcmat.campaign.events import Decision, Purpose
 from hpcmat.campaign.state import CampaignState, FailedAttempt, TaskState
 from hpcmat.records import Execution
+from hpcmat.report.audits import audit_words
 from hpcmat.report.schema import (
     DecisionRow,
     Ending,
@@ -148,6 +149,7 @@ def _decision(state: CampaignState, task: TaskState) -> DecisionRow:
         actual_s=task.execution.wall_s if task.execution else None,
         node_hours=task.node_hours,
         fidelity=decision.fidelity,
+        audit=audit_words(state, task),
     )
 
 

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
 from hpcmat.records import Structure
-from hpcmat.surrogates.potential import Potential
+from hpcmat.surrogates.potential import Potential, Prediction
 
 
 class AceCalculator(Calculator):  # type: ignore[misc]
@@ -28,6 +28,8 @@ class AceCalculator(Calculator):  # type: ignore[misc]
     def __init__(self, potential: Potential, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.potential = potential
+        self.prediction: Prediction | None = None
+        """The last one, without any bias."""
 
     def calculate(
         self,
@@ -37,7 +39,7 @@ class AceCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Fill `self.results`; called by ASE."""
         super().calculate(atoms, properties, system_changes)
-        prediction = self.potential.predict(structure_of(self.atoms))
+        self.prediction = prediction = self.potential.predict(structure_of(self.atoms))
         self.results = {
             "energy": prediction.energy,
             "free_energy": prediction.energy,
@@ -48,6 +50,48 @@ class AceCalculator(Calculator):  # type: ignore[misc]
             self.results["stress"] = prediction.stress
         elif "stress" in (properties or []):
             raise PropertyNotImplementedError("these atoms have no periodic cell; ask for no stress")
+
+
+MEMORY = 20
+"""Calculations, weighted exponentially, over which the strength of a bias is measured: less than a vibration."""
+
+
+class BiasedCalculator(AceCalculator):
+    """The potential lowered where it is uncertain of the energy: U = E - τ σ_E, with its exact forces.
+
+    Dynamics on U visit what the committee disagrees on without being heated. No component of a force changes by more
+    than τ times its own standard deviation. Van der Oord et al., npj Comput. Mater. 9 (2023) 168.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces"]
+
+    def __init__(self, potential: Potential, tau: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(potential, **kwargs)
+        self.tau = tau
+        """Standard deviations of the energy."""
+        self._squares = np.zeros(2)
+        """Of the forces of E and of σ_E: means over the last calculations."""
+
+    def bias_by(self, strength: float) -> None:
+        """Set τ so that, by what was met of late, its forces are this fraction of those of the potential (rms)."""
+        own, spread = np.sqrt(self._squares)
+        self.tau = float(strength * own / spread) if spread else 0.0
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Fill `self.results`; called by ASE."""
+        super().calculate(atoms, properties, system_changes)
+        assert self.prediction is not None, "it was just made"
+        spread, gradient = self.potential.energy_spread(structure_of(self.atoms))
+        now = np.array([np.mean(self.prediction.forces**2), np.mean(gradient**2)])
+        self._squares += (now - self._squares) / MEMORY
+        energy = self.prediction.energy - self.tau * spread
+        forces = self.prediction.forces + self.tau * gradient
+        self.results = {"energy": energy, "free_energy": energy, "forces": forces}
 
 
 def structure_of(atoms: Atoms) -> Structure:

@@ -22,6 +22,7 @@ from hpcmat.surrogates.label_noise import Epistemic, LabelNoise, constant_noise
 from hpcmat.surrogates.model_file import ModelArrays, ModelMetadata, read_model, write_model
 from hpcmat_kernels.ace import AceModel, Coefficients, evaluate, evaluate_committee, split_coefficients
 from hpcmat_kernels.pair.repulsion import ZBL
+from hpcmat_kernels.uncertainty import energy_spread
 
 Floats = NDArray[np.float64]
 
@@ -209,6 +210,15 @@ class Potential:
         basis = self.basis
         neighbors, species = basis.neighbors(structure), basis.species(structure.symbols)
         return evaluate_committee(basis.model, self.committee, neighbors, species)[1]
+
+    def energy_spread(self, structure: Structure) -> tuple[float, Floats]:
+        """Standard deviation of the cell's energy over the committee, eV, and its gradient by positions (n, 3) eV/Å.
+
+        That of what dynamics follow: where repulsion takes over from the expansion the members agree.
+        """
+        neighbors, species = self.basis.neighbors(structure), self.basis.species(structure.symbols)
+        energies, forces, _ = evaluate_committee(self.model, self.committee, neighbors, species)
+        return energy_spread(energies, forces)
 
     @cached_property
     def kernel_coefficients(self) -> Coefficients:

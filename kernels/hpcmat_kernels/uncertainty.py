@@ -1,13 +1,14 @@
 r"""Uncertainty of each atom's energy and force, cheap enough for every tenth step of dynamics.
 
-Two measures, both of a linear model with coefficients θ ~ N(θ_mean, S):
+Two measures of atoms, both of a linear model with coefficients θ ~ N(θ_mean, S):
 
     s_i = sqrt(b_i^T S b_i),                   b_i the features of atom i       standard deviation of a site energy
     d_i = sqrt(Σ_m |F_i^m - mean F_i|² / M)    F^m of M draws of θ              spread of a force over a committee
 
 A site's energy is no observable, so s_i tells how far the surroundings of an atom lie from those that were fitted
 (its leverage); d_i is the root of the summed variances of the three components of the force. With the factor cut to
-its first r columns, s_i is too small, never too large.
+its first r columns, s_i is too small, never too large. A third one, of all atoms together, has a gradient at hand, so
+that dynamics can be drawn to it (`energy_spread`).
 """
 
 from __future__ import annotations
@@ -78,3 +79,37 @@ def force_spread(forces: ArrayLike) -> Floats:
         raise ValueError(f"Forces must be (M >= 2, n, 3), not {f.shape}: give those of a whole committee.")
     spread: Floats = np.sqrt(((f - f.mean(axis=0)) ** 2).sum(axis=2).mean(axis=0))
     return spread
+
+
+def energy_spread(energies: ArrayLike, forces: ArrayLike) -> tuple[float, Floats]:
+    r"""Spread of the energy over a committee, and the force that leads to more of it.
+
+        s = sqrt(Σ_m (E^m - mean E)² / M),         ds/dr = -Σ_m (E^m - mean E) F^m / (M s)
+
+    By the inequality of Cauchy and Schwarz no component of ds/dr exceeds the spread of that component of the force.
+    Members that agree on the energy have no gradient; 0 stands for it.
+
+    Parameters
+    ----------
+    energies : (M, n) eV of the sites, or (M,) of the whole, as `ace.evaluate_committee` gives them.
+    forces : (M, n, 3) eV/Å.
+
+    Returns
+    -------
+    s in eV, and ds/dr (n, 3) in eV/Å.
+
+    Raises
+    ------
+    ValueError
+        Where there are not at least two members, or energies and forces differ in their number.
+    """
+    e, f = np.asarray(energies, dtype=np.float64), np.asarray(forces, dtype=np.float64)
+    if f.ndim != 3 or f.shape[2] != 3 or len(f) < 2 or len(e) != len(f):
+        raise ValueError(f"Energies {e.shape} and forces {f.shape} must be (M, n) and (M > 1, n, 3): give a committee.")
+    deviations = e.reshape(len(e), -1).sum(axis=1)
+    deviations -= deviations.mean()
+    spread = float(np.sqrt(np.mean(deviations**2)))
+    if spread == 0.0:
+        return 0.0, np.zeros(f.shape[1:])
+    gradient: Floats = -np.tensordot(deviations, f, axes=1) / (len(f) * spread)
+    return spread, gradient

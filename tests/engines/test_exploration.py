@@ -6,7 +6,7 @@ import pytest
 from ase.build import bulk
 from ase.io import read
 
-from hpcmat.engines.dynamics import DynamicsSettings, _sample
+from hpcmat.engines.dynamics import DynamicsSettings, _sample, run_dynamics
 from hpcmat.engines.exploration import (
     ROWS_NAME,
     TRAJECTORY_NAME,
@@ -156,6 +156,24 @@ def test_reported_sigma_and_energy_are_those_of_the_potential(store, tmp_path):
         assert frame.energy == pytest.approx(potential.predict(frame.structure).energy, abs=1e-9)
 
 
+def test_a_bias_finds_what_is_less_known_without_heating(tmp_path):
+    """Frames state what the potential itself says of them."""
+    potential = fit_potential(labels(6, tmp_path), SETTINGS).potential
+    uncertain, heat, frames = [], [], []
+    for bias in (0.0, 0.2):
+        settings = DynamicsSettings(1200.0, 400, 2.0, 20, 1e9, bias=bias)
+        frames = [frame for seed in range(4) for frame in run_dynamics(SILICON, potential, settings, seed).frames]
+        assert len(frames) == 80, "none ended early"
+        deviations = [(frame.sigma, potential.energy_spread(frame.structure)[0]) for frame in frames]
+        uncertain.append(np.mean(deviations, axis=0))
+        heat.append(np.mean([frame.temperature_k for frame in frames]))
+    assert (uncertain[1] > 1.15 * uncertain[0]).all(), "of the forces as well as of the energy"
+    assert heat[1] == pytest.approx(heat[0], rel=0.1)
+    for frame in frames[-3:]:
+        assert frame.sigma == pytest.approx(potential.epistemic_force_sigma(frame.structure).max(), rel=1e-6)
+        assert frame.energy == pytest.approx(potential.predict(frame.structure).energy, abs=1e-9)
+
+
 @pytest.mark.parametrize("changes", [{"timestep_fs": 40.0}, {"strain": 0.0, "timestep_fs": 300.0}])
 def test_dynamics_that_explodes_is_unphysical_and_its_frame_is_dropped(store, tmp_path, changes):
     result = explored(request(store, "good", sigma_stop_ev_per_ang=1e9, sample_every=1, **changes), tmp_path)
@@ -250,6 +268,13 @@ def test_key_holds_all_physics_and_nothing_else(store):
     assert len(keys) == len(others) + 1
 
 
+def test_without_a_bias_keys_are_those_of_before_there_was_any(store):
+    """Results in stores are found again."""
+    key = "1bdc5aae074f9bee4adc7af0c122330412056f25b74e294baafdf1d28b96c497"
+    assert explore_key(request(store, "good")) == key
+    assert explore_key(request(store, "good", bias=0.1)) != key
+
+
 CHANGED = {
     "temperature_k": 601.0,
     "strain": 0.03,
@@ -260,6 +285,7 @@ CHANGED = {
     "sigma_stop_ev_per_ang": 0.2,
     "repeat": (1, 1, 2),
     "end_temperature_k": 300.0,
+    "bias": 0.1,
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 from hpcmat_kernels.ace import ace_model, evaluate, evaluate_committee, split_coefficients
 from hpcmat_kernels.design import design_rows
 from hpcmat_kernels.neighbors import neighbor_list
-from hpcmat_kernels.uncertainty import force_spread, site_deviations, site_features
+from hpcmat_kernels.uncertainty import energy_spread, force_spread, site_deviations, site_features
 
 PERIODIC = (True, True, True)
 CELL = np.array([[4.1, 0.2, 0.0], [0.0, 4.4, 0.3], [-0.5, 0.0, 4.7]])
@@ -74,6 +74,28 @@ def test_many_draws_have_the_spread_of_the_posterior():
     assert abs(force_spread(forces[:4]) / exact - 1).max() > 0.08
 
 
+def test_gradient_of_the_energy_spread_is_its_derivative():
+    model = make_model()
+    _, committee = make_committee(model, 5)
+
+    def spread(positions):
+        pairs = neighbor_list(positions, CELL, PERIODIC, 4.0)
+        energies, forces, _ = evaluate_committee(model, committee, pairs, species_of(model))
+        return *energy_spread(energies, forces), energies, forces
+
+    value, gradient, energies, forces = spread(POSITIONS)
+    assert value == pytest.approx(energies.sum(axis=1).std())
+    step = 1e-5
+    for atom, axis in np.ndindex(5, 3):
+        move = np.zeros((5, 3))
+        move[atom, axis] = step
+        numeric = (spread(POSITIONS + move)[0] - spread(POSITIONS - move)[0]) / (2 * step)
+        assert gradient[atom, axis] == pytest.approx(numeric, rel=1e-6, abs=1e-8)
+    assert (abs(gradient) <= forces.std(axis=0) * (1 + 1e-12)).all(), "no more than the spread of the force"
+    same = energy_spread(energies[[0, 0]], forces[[0, 0]])
+    assert same[0] == 0.0 and not same[1].any()
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_features_and_deviations_equal_design_rows(size):
     model = make_model(*size)
@@ -99,6 +121,7 @@ def test_features_and_deviations_equal_design_rows(size):
         (lambda m, z: site_deviations(m, site_features(m, PAIRS, z), z, np.zeros((3, 3))), "fit again"),
         (lambda m, z: site_deviations(m, np.zeros((5, 2)), z, np.zeros((m.n_features, 3))), "site_features"),
         (lambda m, z: force_spread(np.zeros((1, 5, 3))), "whole committee"),
+        (lambda m, z: energy_spread(np.zeros((2, 5)), np.zeros((3, 5, 3))), "give a committee"),
     ],
 )
 def test_refuses_what_cannot_be_right(call, message):
