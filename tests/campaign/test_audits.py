@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from campaign_events import (
     LABEL,
+    EvenMachine,
     campaign_of,
     candidate,
     created,
@@ -27,7 +28,7 @@ from hpcmat.campaign.potential import PotentialKind
 from hpcmat.campaign.rehearsal import Rehearsal, rehearse
 from hpcmat.campaign.state import CampaignState
 from hpcmat.dispatch.placement.dispatcher import worker_pool
-from hpcmat.records import Label, Task, decode
+from hpcmat.records import Label, decode
 from hpcmat.steering import audit
 from hpcmat.steering.audit import Audit
 from hpcmat.steering.schedule import Action
@@ -157,14 +158,6 @@ def test_journals_that_do_not_tell_of_audits_are_read():
     assert read_event(old) == finished("v5")
 
 
-class Machine:
-    def seconds(self, task: Task, attempt: int, outcome: str) -> float:
-        return 10.0
-
-    def fails(self, task: Task, attempt: int) -> bool:
-        return False
-
-
 @pytest.fixture(scope="module")
 def failing(tmp_path_factory):
     """Events of a campaign in which whatever is wrong fails its audit, and its result store."""
@@ -183,7 +176,7 @@ def failing(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(audit, "ALLOWED", 0.0)
         last = rehearse(
-            given, Rehearsal(Machine(), worker_pool(2), 2, root), lambda e, s: events.append((e, s.last_time))
+            given, Rehearsal(EvenMachine(), worker_pool(2), 2, root), lambda e, s: events.append((e, s.last_time))
         )
     assert last.index.audits.roll_backs, "negative control: some failed"
     return [(last.created, 0.0), (last.runs[0].started, 0.0), *events], last, ResultStore(root / "store")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from campaign_events import campaign_of, created, decided, explored, finished, fitted, fold, run_started
+from campaign_events import EvenMachine, campaign_of, created, decided, explored, finished, fitted, fold, run_started
 
 from hpcmat.campaign.conditions import Conditions
 from hpcmat.campaign.events import BIASED, Condition, Decided
@@ -14,19 +14,11 @@ from hpcmat.campaign.rehearsal import Rehearsal, rehearse
 from hpcmat.campaign.state import CampaignState, TaskState
 from hpcmat.dispatch.placement.dispatcher import worker_pool
 from hpcmat.engines.exploration import ExploreRequest
-from hpcmat.records import Task, decode
+from hpcmat.records import decode
 from hpcmat.steering.schedule import Action
 from hpcmat.store.results import ResultStore
 
 HOT = Condition(900.0, 0)
-
-
-class Machine:
-    def seconds(self, task: Task, attempt: int, outcome: str) -> float:
-        return 10.0
-
-    def fails(self, task: Task, attempt: int) -> bool:
-        return False
 
 
 def rehearsed(root):
@@ -38,7 +30,7 @@ def rehearsed(root):
             "steering": given.steering.model_copy(update={"refit_every": 2}),
         }
     )
-    return rehearse(given, Rehearsal(Machine(), worker_pool(2), 2, root))
+    return rehearse(given, Rehearsal(EvenMachine(), worker_pool(2), 2, root))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from campaign_events import campaign_of
+from campaign_events import EvenMachine, campaign_of
 
 import hpcmat.campaign.choosing
 from hpcmat.campaign.choosing import Chooser
@@ -12,21 +12,12 @@ from hpcmat.campaign.costs import FIRST_SETTLED, CostBook, label_size
 from hpcmat.campaign.evidence import Evidence
 from hpcmat.campaign.rehearsal import Rehearsal, rehearse
 from hpcmat.dispatch.placement.dispatcher import worker_pool
-from hpcmat.records import Task
 from hpcmat.steering.acquisition import judge
 from hpcmat.steering.chance import uniform_for
 from hpcmat.steering.trust import largest_deviation
 from hpcmat.store.results import ResultStore
 
 EXPLORE = 'method = "md"\nsteps = 60\nsample_every = 5\nsigma_stop_ev_per_ang = 5.0\ntemperatures_k = [300.0, 900.0]'
-
-
-class Machine:
-    def seconds(self, task: Task, attempt: int, outcome: str) -> float:
-        return 10.0
-
-    def fails(self, task: Task, attempt: int) -> bool:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +29,9 @@ def learned(tmp_path_factory):
         update={"explore": campaign_of(explore=text).explore.model_copy(update={"method": "md"})}
     )
     steering = campaign.steering.model_copy(update={"refit_every": 4, "pool_min": 20})
-    state = rehearse(campaign.model_copy(update={"steering": steering}), Rehearsal(Machine(), worker_pool(2), 2, root))
+    state = rehearse(
+        campaign.model_copy(update={"steering": steering}), Rehearsal(EvenMachine(), worker_pool(2), 2, root)
+    )
     return state, Evidence(ResultStore(root / "store")), state.pool.newest(200)
 
 
