@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from bench_screening import DRAWS, objective_of, property_of, read_pool
 from data_sets import data_folder
+from rows import Row, publish, row
 from scipy.stats import spearmanr
 
 from hpcmat.campaign.screen.surrogates import Known, Surrogates
@@ -124,12 +125,21 @@ def run(search: Search, options: argparse.Namespace) -> Search:
     search.begin(options.first)
     while search.found() < SHARE and search.spent < options.limit:
         search.batch(options.batch)
+    check(search)
     return search
 
 
 def cost_to(search: Search, share: float) -> float:
     """Cost at which so much was found."""
     return next((cost for cost, found in search.progress if found >= share), np.inf)
+
+
+def check(search: Search) -> None:
+    """Stop where a search paid twice for a calculation, or did not pay for one."""
+    for known in (search.dear_known, search.cheap_known):
+        assert len(set(known)) == len(known), "each candidate is computed once at a fidelity"
+    paid = len(search.dear_known) + search.cost * len(search.cheap_known)
+    assert np.isclose(search.spent, paid), "all that is known was paid for"
 
 
 def describe(searches: list[Search]) -> str:
@@ -141,8 +151,9 @@ def describe(searches: list[Search]) -> str:
 
 
 def main() -> None:
-    """Run all kinds of cheap values and print one line each."""
+    """Run all kinds of cheap values; print a line each, and costs beside that without any."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the rows as JSON to this file")
     parser.add_argument("--data", type=Path, help="folder that holds `screening`")
     parser.add_argument("--objective", default="K_VRH", help="as of bench_screening.py")
     parser.add_argument("--cheap", action="append", help="scatter:S, shuffled, or a column")
@@ -157,6 +168,7 @@ def main() -> None:
     column, goal = objective_of(options.objective)
     dear = property_of(column, rows, descriptors)
     print(f"{len(rows)} candidates, {options.objective}: median cost to a share of the best 5 %, {options.seeds} seeds")
+    medians: dict[str, float] = {}
     for name in ["none", *(options.cheap or ["scatter:0.1", "shuffled"])]:
         cheap, start = cheap_of(name, dear, rows, descriptors), time.process_time()
         seeds = range(options.first_seed, options.first_seed + options.seeds)
@@ -170,6 +182,14 @@ def main() -> None:
         spent = (time.process_time() - start) / options.seeds
         order = 0.0 if cheap is None else spearmanr(cheap, dear)[0]
         print(f"{name:14s} rank correlation {order:5.2f}   {describe(searches)}   {spent:.0f} s", flush=True)
+        medians[name] = float(np.median([min(cost_to(s, SHARE), options.limit) for s in searches]))
+    publish(_rows(options.objective, medians), options.json)
+
+
+def _rows(objective: str, medians: dict[str, float]) -> list[Row]:
+    metric = f"median cost to {100 * SHARE:.0f} % of the best 5 % (less is better)"
+    peer = "no cheap values", medians.pop("none")
+    return [row(f"{objective}, {name}", metric, cost, "dear calculations", peer) for name, cost in medians.items()]
 
 
 if __name__ == "__main__":

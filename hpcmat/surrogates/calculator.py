@@ -39,17 +39,20 @@ class AceCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Fill `self.results`; called by ASE."""
         super().calculate(atoms, properties, system_changes)
-        self.prediction = prediction = self.potential.predict(structure_of(self.atoms))
-        self.results = {
+        self.prediction = self.potential.predict(structure_of(self.atoms))
+        self.results = self._results(self.prediction)
+        if "stress" in (properties or []) and "stress" not in self.results:
+            raise PropertyNotImplementedError("these atoms have no periodic cell; ask for no stress")
+
+    def _results(self, prediction: Prediction) -> dict[str, Any]:
+        """What ASE is given."""
+        results = {
             "energy": prediction.energy,
             "free_energy": prediction.energy,
             "energies": prediction.site_energies,
             "forces": prediction.forces,
         }
-        if len(prediction.stress):
-            self.results["stress"] = prediction.stress
-        elif "stress" in (properties or []):
-            raise PropertyNotImplementedError("these atoms have no periodic cell; ask for no stress")
+        return results | ({"stress": prediction.stress} if len(prediction.stress) else {})
 
 
 MEMORY = 20
@@ -77,21 +80,12 @@ class BiasedCalculator(AceCalculator):
         own, spread = np.sqrt(self._squares)
         self.tau = float(strength * own / spread) if spread else 0.0
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: list[str] | None = None,
-        system_changes: list[str] = all_changes,
-    ) -> None:
-        """Fill `self.results`; called by ASE."""
-        super().calculate(atoms, properties, system_changes)
-        assert self.prediction is not None, "it was just made"
+    def _results(self, prediction: Prediction) -> dict[str, Any]:
         spread, gradient = self.potential.energy_spread(structure_of(self.atoms))
-        now = np.array([np.mean(self.prediction.forces**2), np.mean(gradient**2)])
+        now = np.array([np.mean(prediction.forces**2), np.mean(gradient**2)])
         self._squares += (now - self._squares) / MEMORY
-        energy = self.prediction.energy - self.tau * spread
-        forces = self.prediction.forces + self.tau * gradient
-        self.results = {"energy": energy, "free_energy": energy, "forces": forces}
+        energy = prediction.energy - self.tau * spread
+        return {"energy": energy, "free_energy": energy, "forces": prediction.forces + self.tau * gradient}
 
 
 def structure_of(atoms: Atoms) -> Structure:
